@@ -1,0 +1,209 @@
+"""The optimisation of deltas for one decoding step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from lime_rules import LRP_METHODS
+from torch import Tensor
+
+from .cache import slots
+from .deltas import DELTAS, Deltas, LayerShape
+from .names import unknown_name
+from .objective import RelevanceObjective
+from .passes import Pass, cache_pass, sequence_pass
+from .step import DecodingStep
+
+
+@dataclass(frozen=True)
+class EditSettings:
+    """How an edit is found.
+
+    Parameters
+    ----------
+    objective : RelevanceObjective
+        What is minimised.
+    method : str
+        LRP composite: ``attnlrp``, ``cplrp`` or ``gradient_input``.
+    scope : {"cache", "sequence"}
+        One-token graph over the KV cache with slot relevance, or the whole sequence re-forwarded from its merged
+        embeddings with full propagation (the paper's).
+    deltas : {"gain", "free"}
+        One factor per layer, head and modality, or one delta per slot and channel (the paper's).
+    edit : {"values", "keys", "both"}
+        What is edited.
+    positions : {"perceptual", "all"}
+        Which slots are edited.
+    layers : tuple of int, optional
+        Which decoder layers; None: all. Negative numbers count from the end.
+    steps : int
+        Number of updates; all are used. 0 leaves generation untouched.
+    learning_rate : float
+        Of Adam, fresh for every token.
+    second_order : {"exact", "frozen"}
+        Whether the rules' ratios are differentiated.
+    include_bos : bool
+        Whether the beginning-of-sequence token counts as attended in the objective.
+
+    Raises
+    ------
+    ValueError
+        For unknown names, negative ``steps`` or ``learning_rate <= 0``.
+    """
+
+    objective: RelevanceObjective = field(
+        default_factory=lambda: RelevanceObjective(form="difference", target="expected")
+    )
+    method: str = "attnlrp"
+    scope: Literal["cache", "sequence"] = "cache"
+    deltas: Literal["gain", "free"] = "gain"
+    edit: Literal["values", "keys", "both"] = "values"
+    positions: Literal["perceptual", "all"] = "perceptual"
+    layers: tuple[int, ...] | None = None
+    steps: int = 2
+    learning_rate: float = 0.5
+    second_order: Literal["exact", "frozen"] = "exact"
+    include_bos: bool = False
+
+    def __post_init__(self) -> None:
+        for what, name, known in (
+            ("method", self.method, tuple(LRP_METHODS)),
+            ("scope", self.scope, ("cache", "sequence")),
+            ("deltas", self.deltas, tuple(DELTAS)),
+            ("edit", self.edit, ("values", "keys", "both")),
+            ("positions", self.positions, ("perceptual", "all")),
+            ("second_order", self.second_order, ("exact", "frozen")),
+        ):
+            if name not in known:
+                raise unknown_name(what, name, known)
+        if self.steps < 0:
+            raise ValueError(f"steps is {self.steps}; expected zero or more.")
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate is {self.learning_rate}; expected a positive number.")
+
+
+@dataclass(frozen=True)
+class EditResult:
+    """What an edit did to one step; tensors stay on their device until asked for.
+
+    Attributes
+    ----------
+    logits : Tensor
+        ``[B, V]`` after the last update.
+    losses : Tensor
+        ``[steps + 1, B]``: the objective before each update and after the last.
+    divergences : Tensor
+        ``[steps + 1, B]``: its KL term, in nats, unweighted.
+    share_before, share_after : Tensor
+        ``[B]``: perceptual share of the absolute relevance.
+    relevance_before : Tensor
+        ``[B, T]``: relevance of the unedited step.
+    """
+
+    logits: Tensor
+    losses: Tensor
+    divergences: Tensor
+    share_before: Tensor
+    share_after: Tensor
+    relevance_before: Tensor
+
+
+def perceptual_share(relevance: Tensor, perceptual: Tensor, attended: Tensor) -> Tensor:
+    """Return the share of absolute relevance on perceptual positions, ``[B]``, between 0 and 1."""
+    weight = relevance.abs() * attended
+    return (weight * perceptual).sum(-1) / weight.sum(-1).clamp(min=torch.finfo(weight.dtype).tiny)
+
+
+class KVEditor:
+    """Finds deltas of cached keys and values that lower a relevance objective for one step.
+
+    Parameters
+    ----------
+    settings : EditSettings
+        How.
+
+    Examples
+    --------
+    >>> editor = KVEditor(EditSettings(steps=2))
+    >>> # result = editor.edit(step)
+    """
+
+    def __init__(self, settings: EditSettings) -> None:
+        self.settings = settings
+
+    def edit(self, step: DecodingStep) -> EditResult:
+        """Optimise deltas for one step; the step's cache is left alone.
+
+        Parameters
+        ----------
+        step : DecodingStep
+            With ``history`` if the scope is ``sequence``.
+
+        Returns
+        -------
+        EditResult
+
+        Raises
+        ------
+        ValueError
+            If a layer is out of range or no editable layer holds slots.
+        """
+        with torch.inference_mode(False), torch.enable_grad():
+            deltas = self.build(step)
+            optimizer = torch.optim.Adam(deltas.tensors(), lr=self.settings.learning_rate)
+            losses, divergences, before = [], [], None
+            for _ in range(self.settings.steps):
+                current = self.evaluate(step, deltas)
+                before = before or current.detached()
+                for parameter, gradient in zip(deltas.tensors(), current.gradients, strict=True):
+                    parameter.grad = gradient
+                losses.append(current.loss.detach())
+                divergences.append(current.divergence.detach())
+                optimizer.step()
+            last = self.evaluate(step, deltas, differentiate=False).detached()
+        first = before or last
+        masks = step.perceptual, self.counted(step)
+        return EditResult(
+            logits=last.logits.to(step.plain.dtype),
+            losses=torch.stack([*losses, last.loss]),
+            divergences=torch.stack([*divergences, last.divergence]),
+            share_before=perceptual_share(first.relevance, *masks),
+            share_after=perceptual_share(last.relevance, *masks),
+            relevance_before=first.relevance,
+        )
+
+    def evaluate(self, step: DecodingStep, deltas: Deltas, differentiate: bool = True) -> Pass:
+        """Return logits, relevance, loss and (if asked) the gradients of the loss at the current deltas."""
+        settings = self.settings
+        composite = LRP_METHODS[settings.method](second_order=settings.second_order)
+        run = cache_pass if settings.scope == "cache" else sequence_pass
+        return run(step, deltas, composite, settings.objective, self.counted(step), differentiate)
+
+    def counted(self, step: DecodingStep) -> Tensor:
+        """Return the positions ``[B, T]`` that count in the objective."""
+        return step.attended if self.settings.include_bos else step.attended & ~step.bos
+
+    def build(self, step: DecodingStep) -> Deltas:
+        """Return zero deltas for a step."""
+        # In the cache scope the last token's own slot is not part of the past and stays as it is.
+        length = step.attended.shape[1] - (1 if self.settings.scope == "cache" else 0)
+        masks = {name: mask[:, :length] for name, mask in step.modalities.items()}
+        if self.settings.positions == "all":
+            masks["text"] = (step.attended & ~step.perceptual)[:, :length]
+        held = slots(step.past)
+        chosen = self._layers(len(step.past.layers))
+        shapes = {i: LayerShape.of(*held[i], length) for i in chosen if i in held}
+        if not shapes:
+            raise ValueError(f"None of the layers {list(chosen)} holds keys and values that could be edited.")
+        return DELTAS[self.settings.deltas](shapes, masks, self.settings.edit)
+
+    def _layers(self, count: int) -> Sequence[int]:
+        if self.settings.layers is None:
+            return range(count)
+        bad = [layer for layer in self.settings.layers if not -count <= layer < count]
+        if bad:
+            raise ValueError(f"layers {bad} are out of range; the decoder has {count} layers (0 to {count - 1}).")
+        return [layer % count for layer in self.settings.layers]

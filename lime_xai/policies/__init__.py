@@ -1,0 +1,107 @@
+"""Policies: what is done to a decoding step, one file per method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields
+from typing import Any
+
+from ..names import unknown_name
+from ..objective import RelevanceObjective
+from ..step import Policy
+from .contrast import Contrast
+from .controls import LogitShift, UniformGain
+from .edit import Edit
+
+POLICIES: dict[str, Callable[[], Policy]] = {
+    "edit": Edit,
+    "paper": Edit.paper,
+    "contrast": Contrast,
+    "uniform_gain": UniformGain,
+    "logit_shift": LogitShift,
+}
+"""Policies by the name that ``steer(policy=...)`` takes."""
+
+_CLASSES: dict[str, type[Any]] = {
+    cls.__name__: cls for cls in (Edit, Contrast, UniformGain, LogitShift)
+}
+
+PolicyLike = Policy | str | Sequence["Policy | str"] | None
+"""A policy, its name, a list of either (applied in order), or None for ``Edit()``."""
+
+
+def as_policies(policy: PolicyLike) -> tuple[Policy, ...]:
+    """Return the policies that a user named.
+
+    Parameters
+    ----------
+    policy : Policy, str, sequence of these, or None
+        None is ``Edit()``.
+
+    Returns
+    -------
+    tuple of Policy
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, with the nearest known one.
+    TypeError
+        For something that is no policy.
+    """
+    if policy is None:
+        return (Edit(),)
+    if isinstance(policy, str):
+        if policy not in POLICIES:
+            raise unknown_name("policy", policy, POLICIES)
+        return (POLICIES[policy](),)
+    if isinstance(policy, Sequence):
+        return tuple(one for item in policy for one in as_policies(item))
+    if not callable(getattr(policy, "step", None)):
+        raise TypeError(f"{policy!r} is no policy; give a name ({', '.join(POLICIES)}) or an object with step().")
+    return (policy,)
+
+
+def policy_to_dict(policy: Policy) -> dict[str, Any]:
+    """Return a policy as JSON-ready data that ``policy_from_dict`` reads."""
+    return {"policy": type(policy).__name__, **asdict(policy)}  # type: ignore[call-overload]
+
+
+def policy_from_dict(data: dict[str, Any]) -> Policy:
+    """Return the policy that ``policy_to_dict`` wrote.
+
+    Raises
+    ------
+    ValueError
+        For an unknown class name or field.
+    """
+    values = dict(data)
+    name = values.pop("policy", None)
+    if name not in _CLASSES:
+        raise unknown_name("policy", name, _CLASSES)
+    cls = _CLASSES[name]
+    known = {item.name for item in fields(cls)}
+    for key in values:
+        if key not in known:
+            raise unknown_name(f"field of {name}", key, known)
+    if isinstance(values.get("objective"), dict):
+        values["objective"] = RelevanceObjective(**values["objective"])
+    if isinstance(values.get("layers"), list):
+        values["layers"] = tuple(values["layers"])
+    if isinstance(values.get("shifts"), dict):
+        values["shifts"] = {int(token): shift for token, shift in values["shifts"].items()}
+    policy: Policy = cls(**values)
+    return policy
+
+
+__all__ = [
+    "POLICIES",
+    "Contrast",
+    "Edit",
+    "LogitShift",
+    "PolicyLike",
+    "UniformGain",
+    "as_policies",
+    "policy_from_dict",
+    "policy_to_dict",
+]

@@ -1,0 +1,297 @@
+"""Recording the calls that a model makes to its decoder, and repeating them with other embeddings or caches.
+
+Whatever a family does before its decoder (encoding images, merging embeddings, choosing positions and masks) is
+recorded once; whatever it does after it (head, scaling, capping of logits) runs as written. So nothing here knows
+a family.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import Cache, PreTrainedConfig, PreTrainedModel
+
+from .cache import detach_inference
+from .modalities import marker_ids, placeholder_ids
+
+_DROPPED = ("input_ids", "inputs_embeds", "past_key_values", "use_cache", "output_attentions", "logits_to_keep")
+
+
+@dataclass(frozen=True)
+class DecoderCall:
+    """One call of the decoder.
+
+    Attributes
+    ----------
+    embeddings : Tensor
+        ``[B, n, d]``, all modalities merged.
+    kwargs : dict
+        Everything else the decoder was given (masks, position ids, deep visual features), without the cache.
+    """
+
+    embeddings: Tensor
+    kwargs: dict[str, Any]
+
+    @property
+    def length(self) -> int:
+        """Number of positions."""
+        return self.embeddings.shape[1]
+
+    def last_position(self, window: int | None) -> DecoderCall:
+        """Return the call for the last position alone, over a cache of the others.
+
+        Parameters
+        ----------
+        window : int or None
+            Of the decoder's sliding layers; their mask rows keep that many columns.
+        """
+        return self._sliced(slice(-1, None), slice(None), window)
+
+    def without_last(self) -> DecoderCall:
+        """Return the call for all positions but the last."""
+        return self._sliced(slice(None, -1), slice(None, -1), None)
+
+    def select(self, rows: Tensor) -> DecoderCall:
+        """Return the call with its batch rows re-ordered (beam search)."""
+        rows = rows.to(self.embeddings.device)
+        return replace(self, embeddings=self.embeddings.index_select(0, rows))
+
+    def _sliced(self, rows: slice, columns: slice, window: int | None) -> DecoderCall:
+        batch, length = self.embeddings.shape[:2]
+        kwargs = {}
+        for name, value in self.kwargs.items():
+            if name == "attention_mask":
+                kwargs[name] = _sliced_mask(value, rows, columns, window)
+            elif name == "position_ids" and isinstance(value, Tensor):
+                kwargs[name] = value[..., rows]
+            elif name in ("visual_pos_masks", "deepstack_visual_embeds"):
+                kwargs[name] = self._visual(name, value, rows)
+            elif isinstance(value, Tensor) and value.dim() > 1 and value.shape[:2] == (batch, length):
+                kwargs[name] = value[:, rows]
+            else:
+                kwargs[name] = value
+        return DecoderCall(self.embeddings[:, rows], kwargs)
+
+    def _visual(self, name: str, value: Any, rows: slice) -> Any:
+        mask = self.kwargs.get("visual_pos_masks")
+        if rows == slice(-1, None) or not isinstance(mask, Tensor):
+            return None if isinstance(mask, Tensor) else value
+        return mask[:, rows] if name == "visual_pos_masks" else value
+
+
+def merged(calls: list[DecoderCall]) -> list[DecoderCall]:
+    """Join the one-token calls after a prompt into one, where their masks allow it.
+
+    Two-dimensional masks (or none) leave the decoder to build its own, so that many tokens may enter at once;
+    ready-made four-dimensional masks belong to their own step and stay apart.
+
+    Parameters
+    ----------
+    calls : list of DecoderCall
+        The prompt first.
+
+    Returns
+    -------
+    list of DecoderCall
+        Two calls, or as many as were given.
+    """
+    rest = calls[1:]
+    masks = [call.kwargs.get("attention_mask") for call in rest]
+    simple = all(mask is None or (isinstance(mask, Tensor) and mask.dim() == 2) for mask in masks)
+    if len(rest) < 2 or not simple:
+        return calls
+    kwargs = dict(rest[-1].kwargs)
+    if isinstance(kwargs.get("position_ids"), Tensor):
+        kwargs["position_ids"] = torch.cat([call.kwargs["position_ids"] for call in rest], -1)
+    return [calls[0], DecoderCall(torch.cat([call.embeddings for call in rest], 1), kwargs)]
+
+
+def _sliced_mask(mask: Any, rows: slice, columns: slice, window: int | None) -> Any:
+    if isinstance(mask, Mapping):
+        widths = {name: window if "sliding" in name else None for name in mask}
+        return {name: _sliced_mask(part, rows, columns, widths[name]) for name, part in mask.items()}
+    if not isinstance(mask, Tensor):
+        return mask
+    if mask.dim() == 2:
+        return mask[:, columns]
+    part = mask[..., rows, columns]
+    return part if window is None else part[..., -window:]
+
+
+def decoder_of(model: PreTrainedModel) -> PreTrainedModel:
+    """Return the text decoder of a model.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        A decoder-only (multimodal) model.
+
+    Returns
+    -------
+    PreTrainedModel
+
+    Raises
+    ------
+    ValueError
+        If there is none, or the model is an encoder-decoder.
+    """
+    if not isinstance(model, PreTrainedModel):
+        raise ValueError(f"Expected a transformers PreTrainedModel, found {type(model).__name__}.")
+    if getattr(model.config, "is_encoder_decoder", False):
+        raise ValueError(f"{type(model).__name__} is an encoder-decoder; only decoder-only models are supported.")
+    decoder = model.get_decoder()
+    if not isinstance(decoder, PreTrainedModel) or decoder is model:
+        raise ValueError(f"{type(model).__name__} has no text decoder of its own (get_decoder()).")
+    check = getattr(type(decoder), "_can_set_attn_implementation", None)
+    if check is not None and not check():
+        raise ValueError(
+            f"The attention of {type(decoder).__name__} cannot be switched: it does not use transformers' "
+            "AttentionInterface."
+        )
+    return decoder
+
+
+class Replayer:
+    """Records decoder calls of one model and repeats them.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        The top-level model.
+
+    Attributes
+    ----------
+    busy : bool
+        Whether a replay is under way; hooks on the top-level model must then stand aside.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model = model
+        self.decoder = decoder_of(model)
+        self.busy = False
+        self._placeholders = frozenset(placeholder_ids(model.config).values())
+        self._accepted = inspect.signature(type(model).forward).parameters
+        self._signature = inspect.signature(type(self.decoder).forward)
+        config = self.decoder.config
+        known = self._placeholders | marker_ids(model.config)
+        self._neutral = next(index for index in range(config.get_text_config().vocab_size) if index not in known)
+
+    @property
+    def config(self) -> PreTrainedConfig:
+        """The decoder's config, which gives cache layers their kinds."""
+        config: PreTrainedConfig = self.decoder.config
+        return config
+
+    @property
+    def window(self) -> int | None:
+        """Width of the decoder's sliding layers, if it has any."""
+        value = getattr(self.decoder.config.get_text_config(), "sliding_window", None)
+        return value if isinstance(value, int) else None
+
+    def describe(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> DecoderCall:
+        """Turn what the decoder was called with into a ``DecoderCall``.
+
+        Raises
+        ------
+        ValueError
+            If the decoder merges the modalities itself or attends to them by cross-attention: its input
+            embeddings then do not hold what was seen or heard.
+        """
+        bound = self._signature.bind_partial(None, *args, **kwargs).arguments
+        bound.pop(next(iter(self._signature.parameters)), None)
+        call = {**bound, **bound.pop("kwargs", {})}
+        embeddings = call.get("inputs_embeds")
+        if call.get("cross_attention_states") is not None:
+            raise ValueError(f"{type(self.model).__name__} sees by cross-attention; only merged embeddings work.")
+        if embeddings is None:
+            ids = call["input_ids"]
+            if any(bool((ids == token).any()) for token in self._placeholders):
+                raise ValueError(
+                    f"{type(self.decoder).__name__} merges perceptual embeddings inside the decoder; relevance of "
+                    "single positions cannot be separated there."
+                )
+            with torch.no_grad():
+                embeddings = self.decoder.get_input_embeddings()(ids)
+        kept = {name: value for name, value in call.items() if name not in _DROPPED and value is not None}
+        return DecoderCall(detach_inference(embeddings), detach_inference(kept))
+
+    @contextmanager
+    def recording(self, calls: list[DecoderCall]) -> Iterator[None]:
+        """Append a ``DecoderCall`` to ``calls`` for every call of the decoder inside the context."""
+
+        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if not self.busy:
+                calls.append(self.describe(args, kwargs))
+
+        handle = self.decoder.register_forward_pre_hook(hook, with_kwargs=True)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def run(self, call: DecoderCall, embeddings: Tensor, cache: Cache | None, keep: int = 1) -> Tensor:
+        """Repeat a call through the model and return logits.
+
+        Parameters
+        ----------
+        call : DecoderCall
+            Gives masks, positions and whatever else the decoder took.
+        embeddings : Tensor
+            ``[B, n, d]``, used instead of the recorded ones.
+        cache : Cache or None
+            Updated in place, as by any call.
+        keep : int
+            Logits are computed for the last ``keep`` positions only.
+
+        Returns
+        -------
+        Tensor
+            ``[B, keep, V]``.
+        """
+
+        def swap(module: nn.Module, args: Any, kwargs: Any) -> tuple[tuple[()], dict[str, Any]]:
+            new = {**call.kwargs, "inputs_embeds": embeddings, "use_cache": cache is not None}
+            return (), {**new, "past_key_values": cache}
+
+        def shorten(module: nn.Module, args: Any, output: Any) -> Any:
+            if hasattr(output, "last_hidden_state"):
+                output.last_hidden_state = output.last_hidden_state[:, -keep:]
+            return output
+
+        rows = embeddings.shape[0]
+        outer: dict[str, Any] = {"use_cache": False, "return_dict": True}
+        position_ids = call.kwargs.get("position_ids")
+        if isinstance(position_ids, Tensor) and "position_ids" in self._accepted:
+            outer["position_ids"] = position_ids[..., :1]
+        ids = torch.full((rows, 1), self._neutral, dtype=torch.long, device=embeddings.device)
+        handles = [
+            self.decoder.register_forward_pre_hook(swap, with_kwargs=True),
+            self.decoder.register_forward_hook(shorten),
+        ]
+        before, self.busy = self.busy, True
+        try:
+            logits: Tensor = self.model(input_ids=ids, **outer).logits
+        finally:
+            self.busy = before
+            for handle in handles:
+                handle.remove()
+        return logits[:, -keep:]
+
+
+@contextmanager
+def frozen_parameters(model: nn.Module) -> Iterator[None]:
+    """Context in which no parameter asks for a gradient; flags are restored on the way out."""
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in trainable:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trainable:
+            parameter.requires_grad_(True)

@@ -1,0 +1,252 @@
+"""The hooks that turn each step of ``generate`` into a ``DecodingStep``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import Cache, DynamicCache, PreTrainedModel
+
+from .cache import cache_length, check_cache, detach_inference, fork_cache, without_last
+from .checks import check_finite, check_perceptual
+from .modalities import modality_masks
+from .replay import DecoderCall, Replayer
+from .step import DecodingStep, Policy
+from .trace import SteeringTrace, StepTrace
+
+
+@dataclass
+class Progress:
+    """What is known of the generation under way.
+
+    Attributes
+    ----------
+    cache : Cache
+        The one ``generate`` keeps.
+    modalities : dict of str to Tensor
+        ``[B, T]`` each, growing with the sequence.
+    attended, bos : Tensor
+        ``[B, T]``.
+    history : list of DecoderCall
+        Since the prompt, if some policy asks for it.
+    states : list of dict
+        One memory per policy.
+    index : int
+        Tokens decided so far.
+    """
+
+    cache: Cache
+    modalities: dict[str, Tensor]
+    attended: Tensor
+    bos: Tensor
+    states: list[dict[str, Any]]
+    history: list[DecoderCall] = field(default_factory=list)
+    index: int = 0
+
+    def grow(self) -> None:
+        """Append one attended text position."""
+        ones = torch.ones_like(self.attended[:, :1])
+        self.attended = torch.cat([self.attended, ones], 1)
+        self.bos = torch.cat([self.bos, ~ones], 1)
+        self.modalities = {name: torch.cat([mask, ~ones], 1) for name, mask in self.modalities.items()}
+
+    def reorder(self, rows: Tensor) -> None:
+        """Follow a beam search: beams of one prompt exchange what they generated."""
+        self.history = [call.select(rows) for call in self.history]
+        for state in self.states:
+            for value in state.values():
+                if hasattr(value, "reorder"):
+                    value.reorder(rows)
+
+
+class Session:
+    """Policies at work on one model.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        Top-level model.
+    policies : sequence of Policy
+        Applied in order; idle ones are dropped, and without any left generation runs untouched.
+    perceptual : Tensor or mapping, optional
+        The user's mask of the prompt.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        policies: Sequence[Policy],
+        perceptual: Tensor | Mapping[str, Tensor] | None = None,
+    ) -> None:
+        self.model = model
+        self.policies = [policy for policy in policies if not policy.idle]
+        self.perceptual = perceptual
+        self.replayer = Replayer(model)
+        self.trace = SteeringTrace()
+        self.progress: Progress | None = None
+        self._before: Cache | None = None
+        self._calls: list[DecoderCall] = []
+        self._finite: Tensor | None = None
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        """Context in which the hooks are on the model."""
+        if not self.policies:
+            yield
+            return
+        handles = [
+            self.model.register_forward_pre_hook(self._pre, with_kwargs=True),
+            self.model.register_forward_hook(self._post, with_kwargs=True),
+        ]
+        try:
+            with self.replayer.recording(self._calls):
+                yield
+        finally:
+            for handle in handles:
+                handle.remove()
+            self._release()
+
+    def check_finite(self) -> None:
+        """Raise if some step met NaN or infinite logits (asked of the device once, at the end)."""
+        if self._finite is not None and not bool(self._finite):
+            raise FloatingPointError("The model's logits became NaN or infinite while decoding; try bfloat16.")
+
+    def _release(self) -> None:
+        if self.progress is not None:
+            vars(self.progress.cache).pop("reorder_cache", None)
+        self.progress, self._before = None, None
+        self._calls.clear()
+
+    def _pre(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self.replayer.busy:
+            return
+        cache = kwargs.get("past_key_values")
+        check_cache(cache)
+        ids = self._ids(args, kwargs)
+        seen = cache_length(cache)
+        if seen == 0:
+            self._begin(cache, ids, kwargs)
+            self._before = None
+            return
+        if self.progress is None or cache is not self.progress.cache:
+            raise ValueError(
+                f"Generation continues a cache of {seen} positions that steering has not seen; give the whole prompt "
+                "with an empty cache."
+            )
+        if ids.shape[1] != 1:
+            raise ValueError(
+                f"The model was called with {ids.shape[1]} tokens after the prompt; assisted decoding and chunked "
+                "prefill cannot be steered."
+            )
+        self.progress.grow()
+        self._before = fork_cache(cache)
+
+    def _ids(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        ids = kwargs.get("input_ids", args[0] if args else None)
+        if isinstance(ids, Tensor) and ids.numel():
+            return ids
+        embeds = kwargs["inputs_embeds"]
+        if self.perceptual is None:
+            raise ValueError("The prompt is given as inputs_embeds; pass perceptual= to say which positions count.")
+        return torch.zeros(embeds.shape[:2], dtype=torch.long, device=embeds.device)
+
+    def _begin(self, cache: Cache, ids: Tensor, kwargs: dict[str, Any]) -> None:
+        self._release()
+        masks = modality_masks(self.model.config, ids, self._expanded(ids.shape[0]))
+        check_perceptual(self.model, masks, ids.shape[0])
+        given = kwargs.get("attention_mask")
+        two = isinstance(given, Tensor) and given.dim() == 2
+        attended = given[:, -ids.shape[1] :].bool() if two else torch.ones_like(ids).bool()  # type: ignore[index]
+        token = getattr(self.model.config.get_text_config(), "bos_token_id", None)
+        bos = (ids == token) & attended if isinstance(token, int) else torch.zeros_like(attended)
+        self.progress = Progress(cache, masks, attended, bos, [{} for _ in self.policies])
+        original = cache.reorder_cache
+        progress = self.progress
+
+        def reorder(rows: Tensor) -> None:
+            original(rows)
+            progress.reorder(rows)
+
+        vars(cache)["reorder_cache"] = reorder
+
+    def _expanded(self, rows: int) -> Tensor | Mapping[str, Tensor] | None:
+        """Return the user's mask repeated for beams and returned sequences."""
+
+        def repeat(mask: Tensor) -> Tensor:
+            return mask.repeat_interleave(rows // mask.shape[0], 0) if rows % mask.shape[0] == 0 else mask
+
+        if isinstance(self.perceptual, Mapping):
+            return {name: repeat(mask) for name, mask in self.perceptual.items()}
+        return None if self.perceptual is None else repeat(self.perceptual)
+
+    def _post(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        if self.replayer.busy or self.progress is None:
+            return output
+        plain = detach_inference(output.logits[:, -1])
+        self._watch(plain)
+        logits = self._decide(self._step(self._ids(args, kwargs), plain))
+        edited = output.logits.clone()
+        edited[:, -1] = logits
+        output.logits = edited
+        return output
+
+    def _watch(self, plain: Tensor) -> None:
+        if self.progress is not None and (self.progress.index == 0 or plain.device.type == "cpu"):
+            check_finite(plain)
+            return
+        finite = torch.isfinite(plain).all()
+        self._finite = finite if self._finite is None else self._finite & finite
+
+    def _step(self, ids: Tensor, plain: Tensor) -> DecodingStep:
+        progress = self.progress
+        if progress is None or not self._calls:
+            raise RuntimeError(f"{type(self.replayer.decoder).__name__} was not called during the step.")
+        call = self._calls[-1]
+        self._calls.clear()
+        if any(policy.needs_history for policy in self.policies):
+            progress.history.append(call)
+        past, one = self._before, call
+        if past is None:
+            past, one = self._past_of_prompt(progress.cache, call), call.last_position(self.replayer.window)
+        return DecodingStep(
+            replayer=self.replayer,
+            call=one,
+            past=past,
+            plain=plain,
+            logits=plain,
+            modalities=progress.modalities,
+            attended=progress.attended,
+            bos=progress.bos,
+            history=progress.history,
+            input_ids=ids,
+            index=progress.index,
+        )
+
+    def _past_of_prompt(self, cache: Cache, call: DecoderCall) -> Cache:
+        """Return the prompt's cache without its last position, run again where it cannot be sliced."""
+        past = without_last(cache)
+        if past is None:
+            past = DynamicCache(config=self.replayer.config)
+            short = call.without_last()
+            with torch.no_grad():
+                self.replayer.run(short, short.embeddings, past)
+        return past
+
+    def _decide(self, step: DecodingStep) -> Tensor:
+        progress = self.progress
+        if progress is None:
+            raise RuntimeError("No generation is under way.")
+        entry: StepTrace | None = None
+        for policy, state in zip(self.policies, progress.states, strict=True):
+            step.state = state
+            step.logits = policy.step(step)
+            entry = state.pop("trace", entry)
+        before, after = step.plain.argmax(-1), step.logits.argmax(-1)
+        entry = StepTrace(progress.index, before, after) if entry is None else replace(entry, token_after=after)
+        self.trace.steps.append(entry)
+        progress.index += 1
+        return step.logits

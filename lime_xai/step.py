@@ -1,0 +1,107 @@
+"""One decoding step as policies see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from transformers import Cache
+
+from .cache import fork_cache
+from .modalities import union
+from .replay import DecoderCall, Replayer
+
+
+@dataclass
+class DecodingStep:
+    """The choice of one next token, for all rows of a batch.
+
+    Attributes
+    ----------
+    replayer : Replayer
+        Repeats decoder calls of the model.
+    call : DecoderCall
+        The last token's one-position call.
+    past : Cache
+        Everything before the last token, ``P = T - 1`` positions; fork it, never update it.
+    plain : Tensor
+        ``[B, V]``: the model's own logits.
+    logits : Tensor
+        ``[B, V]``: the logits after the policies before this one.
+    modalities : mapping of str to Tensor
+        ``[B, T]`` per perceptual modality.
+    attended : Tensor
+        ``[B, T]``, False on padding.
+    bos : Tensor
+        ``[B, T]``, True on the beginning-of-sequence token.
+    history : sequence of DecoderCall
+        All calls since the prompt, this one included; kept only for policies that ask for it.
+    input_ids : Tensor
+        ``[B, n]``: what the model was given in this step (the prompt, or one token).
+    index : int
+        0 for the first generated token.
+    state : dict
+        The policy's own memory within one generation.
+    """
+
+    replayer: Replayer
+    call: DecoderCall
+    past: Cache
+    plain: Tensor
+    logits: Tensor
+    modalities: Mapping[str, Tensor]
+    attended: Tensor
+    bos: Tensor
+    history: list[DecoderCall]
+    input_ids: Tensor
+    index: int
+    state: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def perceptual(self) -> Tensor:
+        """``[B, T]``: positions of any perceptual modality."""
+        return union(self.modalities, self.attended)
+
+    def logits_with(self, past: Cache) -> Tensor:
+        """Return the logits ``[B, V]`` of this step over another past, without a graph.
+
+        Parameters
+        ----------
+        past : Cache
+            Consumed: pass a fork.
+        """
+        with torch.no_grad():
+            return self.replayer.run(self.call, self.call.embeddings, past)[:, -1].to(self.plain.dtype)
+
+    def fork(self) -> Cache:
+        """Return a fork of the past that may be updated."""
+        return fork_cache(self.past)
+
+    def shifted(self, logits: Tensor) -> Tensor:
+        """Return ``logits`` moved by what earlier policies did, so that policies compose in a list."""
+        return logits if self.logits is self.plain else logits + (self.logits - self.plain)
+
+
+class Policy(Protocol):
+    """What is done to a step.
+
+    Frozen dataclasses in ``lime_xai/policies/`` implement it; ``step`` returns new logits ``[B, V]`` and must
+    leave the step's past alone.
+    """
+
+    @property
+    def idle(self) -> bool:
+        """Whether the policy never changes anything, so that generation runs untouched."""
+        ...
+
+    @property
+    def needs_history(self) -> bool:
+        """Whether ``DecodingStep.history`` must be kept."""
+        ...
+
+    def step(self, step: DecodingStep) -> Tensor:
+        """Return the logits ``[B, V]`` to decode from."""
+        ...

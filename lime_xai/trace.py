@@ -1,0 +1,85 @@
+"""What steering did, token by token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.table import Table
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class StepTrace:
+    """One generated position, all rows; tensors are detached and stay on their device.
+
+    Attributes
+    ----------
+    index : int
+        0 for the first generated token.
+    token_before, token_after : Tensor
+        ``[B]``: argmax of the logits without and with the policy (before generate's own processors).
+    losses, divergences : Tensor or None
+        ``[steps + 1, B]``: objective and KL (nats) before each update and after the last.
+    share_before, share_after : Tensor or None
+        ``[B]``: perceptual share of the absolute relevance.
+    """
+
+    index: int
+    token_before: Tensor
+    token_after: Tensor
+    losses: Tensor | None = None
+    divergences: Tensor | None = None
+    share_before: Tensor | None = None
+    share_after: Tensor | None = None
+
+
+@dataclass
+class SteeringTrace:
+    """The trace of everything generated inside one ``steering`` context.
+
+    Attributes
+    ----------
+    steps : list of StepTrace
+        In order; a second ``generate`` in the same context starts again at index 0.
+    """
+
+    steps: list[StepTrace] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain lists, ready for JSON (waits for the device once)."""
+        names = [name for name in StepTrace.__dataclass_fields__ if name != "index"]
+        rows = []
+        for step in self.steps:
+            row: dict[str, Any] = {"index": step.index}
+            for name in names:
+                value = getattr(step, name)
+                row[name] = None if value is None else value.tolist()
+            rows.append(row)
+        return {"steps": rows}
+
+    def changed(self) -> int:
+        """Return how many tokens, over all rows, the policy changed."""
+        return sum(int((step.token_before != step.token_after).sum()) for step in self.steps)
+
+    def table(self, row: int = 0, tokenizer: Any = None) -> Table:
+        """Return a rich table of one row: tokens, loss, KL and shares before and after."""
+        table = Table(title="steering, token by token")
+        for column in ("#", "before", "after", "loss", "KL", "share before", "share after"):
+            table.add_column(column, justify="right")
+        for step in self.steps:
+            before, after = int(step.token_before[row]), int(step.token_after[row])
+            words = [tokenizer.decode([t]) if tokenizer else str(t) for t in (before, after)]
+            cells = [str(step.index), *words]
+            if step.losses is not None and step.divergences is not None:
+                cells.append(f"{step.losses[0, row]:.3f} -> {step.losses[-1, row]:.3f}")
+                cells.append(f"{step.divergences[-1, row]:.4f}")
+            else:
+                cells += ["", ""]
+            for share in (step.share_before, step.share_after):
+                cells.append("" if share is None else f"{float(share[row]):.3f}")
+            table.add_row(*cells, style=None if before == after else "bold")
+        return table

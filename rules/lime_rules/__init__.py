@@ -1,0 +1,33 @@
+"""Layer-wise relevance propagation rules for transformers, as Zennit hooks and composites.
+
+Knows nothing of ``lime_xai``; usable alone with Zennit: ``with AttnLRP().context(decoder): ...``.
+"""
+
+from .attention import AttentionCanonizer, AttentionRatios, AttentionRule
+from .audit import Audit, AuditRow, audit_decoder
+from .composites import CPLRP, LRP_METHODS, AttnLRP, GradientInput, TransformerComposite
+from .rules import ActivationRule, BlockRule, GradientForm, NormRule, ProductRule, RatioHook, ScaleInputRule
+from .structure import Role, roles
+
+__all__ = [
+    "CPLRP",
+    "LRP_METHODS",
+    "ActivationRule",
+    "AttentionCanonizer",
+    "AttentionRatios",
+    "AttentionRule",
+    "AttnLRP",
+    "Audit",
+    "AuditRow",
+    "BlockRule",
+    "GradientForm",
+    "GradientInput",
+    "NormRule",
+    "ProductRule",
+    "RatioHook",
+    "Role",
+    "ScaleInputRule",
+    "TransformerComposite",
+    "audit_decoder",
+    "roles",
+]

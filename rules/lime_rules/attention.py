@@ -1,0 +1,193 @@
+"""The attention function that carries the bilinear rule, and the canonizer that puts it into a model.
+
+transformers asks ``config._attn_implementation`` for the function to call. While the canonizer is applied,
+modules hold shallow copies of their configs that name this function, so neither another model that shares the
+config object nor another thread's model is touched.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedConfig
+from transformers.masking_utils import eager_mask
+from zennit.canonizers import Canonizer
+
+from .gradients import scale_gradient
+
+IMPLEMENTATION = "lime"
+"""Name of the attention and mask functions in transformers' registries."""
+
+_RULE_ATTRIBUTE = "_lime_attention_rule"
+
+
+@dataclass(frozen=True)
+class AttentionRatios:
+    """Gradient factors on queries, keys and values; the softmax itself is differentiated.
+
+    Two uniform rules, one for each product, give 1/4, 1/4, 1/2 (AttnLRP). 0, 0, 1 lets all relevance follow
+    the values (CP-LRP). 1, 1, 1 is the plain gradient.
+    """
+
+    query: float = 0.25
+    key: float = 0.25
+    value: float = 0.5
+
+
+class AttentionRule:
+    """State of the bilinear rule in one model: its ratios and whether it is active.
+
+    Attributes
+    ----------
+    active, frozen : bool
+        As in ``lime_rules.rules.RatioHook``.
+    calls : int
+        Attention calls since the rule was applied; 0 after a forward pass means that the model does not use
+        transformers' attention interface.
+    """
+
+    def __init__(self, ratios: AttentionRatios) -> None:
+        self.ratios = ratios
+        self.active = True
+        self.frozen = False
+        self.calls = 0
+
+
+def _additive_mask(mask: Tensor | None, query: Tensor, key: Tensor, causal: bool) -> Tensor | None:
+    """Return a float mask to add to the scores ``[B, H, Tq, Tk]``, or None."""
+    if mask is None:
+        if not causal or query.shape[2] == 1:
+            return None
+        shape = (query.shape[2], key.shape[2])
+        mask = torch.ones(shape, dtype=torch.bool, device=query.device).tril(shape[1] - shape[0])
+    mask = mask[..., : key.shape[2]]
+    if mask.dtype != torch.bool:
+        return mask
+    floor = torch.finfo(query.dtype).min
+    return torch.zeros_like(mask, dtype=query.dtype).masked_fill(~mask, floor)
+
+
+def attention_with_rules(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **kwargs: Any,
+) -> tuple[Tensor, Tensor]:
+    """Attention by matmul and softmax with the bilinear rule on its two products.
+
+    Parameters
+    ----------
+    module : nn.Module
+        The calling attention module; its config names the rule.
+    query : Tensor
+        ``[B, H, Tq, D]``.
+    key, value : Tensor
+        ``[B, Hkv, Tk, D]``, after position embedding and cache update, not yet repeated over query groups.
+    attention_mask : Tensor or None
+        Additive or boolean, broadcastable to ``[B, H, Tq, Tk]``; None: causal, if the module says so.
+    scaling : float, optional
+        Factor on the scores; by default ``D ** -0.5``.
+
+    Returns
+    -------
+    output : Tensor
+        ``[B, Tq, H, D]``.
+    weights : Tensor
+        ``[B, H, Tq, Tk]``.
+
+    Raises
+    ------
+    NotImplementedError
+        For attention sinks (``s_aux``), for which no rule is known.
+    """
+    if kwargs.get("s_aux") is not None:
+        raise NotImplementedError(f"{type(module).__name__} uses attention sinks; no relevance rule covers them.")
+    rule: AttentionRule | None = getattr(module.config, _RULE_ATTRIBUTE, None)
+    if rule is not None:
+        rule.calls += 1
+        query = scale_gradient(query, rule.ratios.query, rule)
+        key = scale_gradient(key, rule.ratios.key, rule)
+        value = scale_gradient(value, rule.ratios.value, rule)
+    groups = query.shape[1] // key.shape[1]
+    if groups > 1:
+        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+    scores = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    softcap = kwargs.get("softcap")
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
+    causal = kwargs.get("is_causal")
+    causal = getattr(module, "is_causal", True) if causal is None else causal
+    mask = _additive_mask(attention_mask, query, key, bool(causal))
+    if mask is not None:
+        scores = scores + mask
+    weights = scores.softmax(-1, dtype=torch.promote_types(query.dtype, torch.float32)).to(query.dtype)
+    return (weights @ value).transpose(1, 2).contiguous(), weights
+
+
+def _copied(config: PreTrainedConfig, rule: AttentionRule, done: dict[int, PreTrainedConfig]) -> PreTrainedConfig:
+    """Return the shallow copy of ``config`` (and of the configs inside it) that names our implementation."""
+    if id(config) not in done:
+        twin = copy.copy(config)
+        done[id(config)] = twin
+        for name, child in vars(config).items():
+            if isinstance(child, PreTrainedConfig):
+                vars(twin)[name] = _copied(child, rule, done)
+        vars(twin)["_attn_implementation_internal"] = IMPLEMENTATION
+        vars(twin)[_RULE_ATTRIBUTE] = rule
+    return done[id(config)]
+
+
+class AttentionCanonizer(Canonizer):  # type: ignore[misc]
+    """Zennit canonizer: let every attention module below a root call ``attention_with_rules``.
+
+    Parameters
+    ----------
+    ratios : AttentionRatios, optional
+        By default AttnLRP's.
+    """
+
+    def __init__(self, ratios: AttentionRatios | None = None) -> None:
+        self.ratios = ratios or AttentionRatios()
+        self.rule = AttentionRule(self.ratios)
+        self._originals: list[tuple[nn.Module, PreTrainedConfig]] = []
+        self._root: nn.Module | None = None
+
+    def copy(self) -> AttentionCanonizer:
+        """Return a canonizer with the same ratios and a rule of its own."""
+        return type(self)(self.ratios)
+
+    def apply(self, root_module: nn.Module) -> list[AttentionCanonizer]:
+        """Apply to ``root_module``; undone by ``remove`` of the returned instance."""
+        instance = self.copy()
+        instance._root = root_module
+        instance.register()
+        return [instance]
+
+    def register(self) -> None:
+        """Exchange the configs of all modules below the root."""
+        if self._root is None:
+            raise RuntimeError("This canonizer is a template; call apply(root_module).")
+        done: dict[int, PreTrainedConfig] = {}
+        for module in self._root.modules():
+            config = vars(module).get("config")
+            if isinstance(config, PreTrainedConfig):
+                self._originals.append((module, config))
+                module.config = _copied(config, self.rule, done)
+
+    def remove(self) -> None:
+        """Give every module its own config back."""
+        while self._originals:
+            module, config = self._originals.pop()
+            module.config = config
+
+
+AttentionInterface.register(IMPLEMENTATION, attention_with_rules)
+AttentionMaskInterface.register(IMPLEMENTATION, eager_mask)

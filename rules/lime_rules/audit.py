@@ -1,0 +1,82 @@
+"""Which rule each module of a decoder gets, and which modules none covers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from torch import nn
+
+from .composites import AttnLRP, TransformerComposite
+from .structure import Role, roles
+
+
+@dataclass(frozen=True)
+class AuditRow:
+    """One module: its name in the decoder, its class, its role and the rule it gets."""
+
+    name: str
+    module: str
+    role: Role
+    rule: str
+
+    @property
+    def covered(self) -> bool:
+        """Whether a rule, or the plain gradient of a linear map, is right for this module."""
+        return self.role.kind != "uncovered"
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The report of ``audit``.
+
+    Attributes
+    ----------
+    rows : tuple of AuditRow
+        Every module of the decoder except plain containers.
+    """
+
+    rows: tuple[AuditRow, ...]
+
+    @property
+    def uncovered(self) -> tuple[AuditRow, ...]:
+        """The modules without a rule."""
+        return tuple(row for row in self.rows if not row.covered)
+
+    def summary(self) -> str:
+        """Return one line per kind of module, its rule and how often it occurs."""
+        counts = Counter((row.module, row.role.kind, row.rule or "-", row.role.detail) for row in self.rows)
+        lines = [
+            f"{count:4d} x {module:28s} {kind:12s} {rule:18s} {detail}"
+            for (module, kind, rule, detail), count in sorted(counts.items(), key=lambda item: item[0][1:])
+        ]
+        verdict = f"{len(self.uncovered)} modules without a rule" if self.uncovered else "every module is covered"
+        return "\n".join([*lines, verdict])
+
+
+def audit_decoder(decoder: nn.Module, composite: TransformerComposite | None = None) -> Audit:
+    """List each module of a decoder with the rule it gets.
+
+    Parameters
+    ----------
+    decoder : nn.Module
+        The text decoder of a model.
+    composite : TransformerComposite, optional
+        By default ``AttnLRP()``.
+
+    Returns
+    -------
+    Audit
+    """
+    composite = composite or AttnLRP()
+    found = roles(decoder)
+    composite._roles = found
+    rows = []
+    for name, module in decoder.named_modules():
+        role = found[name]
+        if role.kind == "container":
+            continue
+        hook = composite.module_map({}, name, module)
+        rule = "" if hook is None else type(hook).__name__
+        rows.append(AuditRow(name, type(module).__name__, role, "bilinear" if role.kind == "attention" else rule))
+    return Audit(tuple(rows))

@@ -1,0 +1,156 @@
+"""Composites: which rule each module of a decoder gets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+from zennit.composites import register_composite
+from zennit.core import BasicHook, Composite, Hook
+
+from .attention import AttentionCanonizer, AttentionRatios, AttentionRule
+from .rules import ActivationRule, BlockRule, GradientForm, NormRule, ProductRule, RatioHook
+from .structure import Role, roles
+
+LayerMap = Sequence[tuple[type[nn.Module] | tuple[type[nn.Module], ...], Hook]]
+
+
+class TransformerComposite(Composite):  # type: ignore[misc]
+    """Base of the composites for transformer decoders.
+
+    Use it as any Zennit composite: ``with composite.context(decoder): ...``. Modules are matched by structure
+    (``lime_rules.structure``); attention is switched by a canonizer and undone with the hooks, also when an
+    exception leaves the context or a registration fails half-way.
+
+    Parameters
+    ----------
+    layer_map : sequence of (type or tuple of types, Hook), optional
+        Takes precedence over the composite's own choice, first match wins. Zennit's rules (``Epsilon``,
+        ``Gamma``) are wrapped in ``GradientForm``.
+    canonizers : list of zennit.canonizers.Canonizer, optional
+        Applied before the composite's own.
+    second_order : {"exact", "frozen"}
+        Whether derivatives of relevance see the rules' ratios as functions of their inputs or as constants.
+
+    Raises
+    ------
+    ValueError
+        If ``second_order`` is unknown.
+    """
+
+    attention_ratios = AttentionRatios()
+
+    def __init__(
+        self,
+        layer_map: LayerMap | None = None,
+        canonizers: Sequence[Any] | None = None,
+        second_order: str = "exact",
+    ) -> None:
+        if second_order not in ("exact", "frozen"):
+            raise ValueError(f"second_order is {second_order!r}; expected 'exact' or 'frozen'.")
+        self.layer_map = [
+            (types, GradientForm(hook) if isinstance(hook, BasicHook) else hook) for types, hook in layer_map or ()
+        ]
+        self.second_order = second_order
+        self._roles: dict[str, Role] = {}
+        own = AttentionCanonizer(self.attention_ratios)
+        super().__init__(module_map=self._choose, canonizers=[*(canonizers or ()), own])
+
+    def rule_for(self, role: Role) -> Hook | None:
+        """Return the template hook for a module of this role, or None for the plain gradient."""
+        raise TypeError(f"{type(self).__name__} must say which rule a {role.kind!r} module gets: define rule_for.")
+
+    def _choose(self, ctx: dict[str, Any], name: str, module: nn.Module) -> Hook | None:
+        for types, hook in self.layer_map:
+            if isinstance(module, types):
+                return hook
+        return self.rule_for(self._roles[name])
+
+    def register(self, module: nn.Module) -> None:
+        """Apply canonizers and hooks to a decoder; on failure nothing stays applied."""
+        self._roles = roles(module)
+        try:
+            super().register(module)
+        except BaseException:
+            self.remove()
+            raise
+        self.hook_refs.update(self.attention_rules())
+        for hook in self.hook_refs:
+            if isinstance(hook, RatioHook | AttentionRule):
+                hook.frozen = self.second_order == "frozen"
+
+    def attention_rules(self) -> list[AttentionRule]:
+        """Return the attention rules now applied (one per application of the canonizer)."""
+        return [handle.rule for handle in self.handles if isinstance(handle, AttentionCanonizer)]
+
+    @contextmanager
+    def second_pass(self) -> Any:
+        """Context for differentiating a loss on relevance: rules off if exact, on if frozen."""
+        if self.second_order == "frozen":
+            yield self
+            return
+        with self.inactive():
+            yield self
+
+
+@register_composite("attnlrp")
+class AttnLRP(TransformerComposite):
+    """AttnLRP (Achtibat et al., ICML 2024) in gradient x input form.
+
+    Linear: plain gradient (epsilon 0). Normalisation and activation: identity rule. Gated MLP: uniform rule, half
+    to each factor. Attention: uniform rule on both products (1/4 to queries and keys, 1/2 to values), the softmax
+    itself differentiated.
+
+    Examples
+    --------
+    >>> from zennit.attribution import Gradient
+    >>> composite = AttnLRP()
+    >>> # with Gradient(wrapper, composite) as attributor: logits, gradient = attributor(embeddings, one_hot)
+    """
+
+    def rule_for(self, role: Role) -> Hook | None:
+        """Return the rule of a role."""
+        if role.kind == "norm":
+            return NormRule(role.detail)
+        if role.kind in ("activation", "gate"):
+            return ActivationRule(role.detail)
+        return ProductRule() if role.kind == "product" else None
+
+
+@register_composite("cplrp")
+class CPLRP(TransformerComposite):
+    """CP-LRP (Ali et al., ICML 2022): no relevance through attention weights nor through gates.
+
+    Values and the ungated factor carry all relevance; norms and ungated activations keep the identity rule.
+    """
+
+    attention_ratios = AttentionRatios(query=0.0, key=0.0, value=1.0)
+
+    def rule_for(self, role: Role) -> Hook | None:
+        """Return the rule of a role."""
+        if role.kind == "norm":
+            return NormRule(role.detail)
+        if role.kind == "activation":
+            return ActivationRule(role.detail)
+        return BlockRule() if role.kind == "gate" else None
+
+
+@register_composite("gradient_input")
+class GradientInput(TransformerComposite):
+    """Gradient x input: no rule at all, the control every rule must beat."""
+
+    attention_ratios = AttentionRatios(query=1.0, key=1.0, value=1.0)
+
+    def rule_for(self, role: Role) -> Hook | None:
+        """Return no rule."""
+        return None
+
+
+LRP_METHODS: dict[str, type[TransformerComposite]] = {
+    "attnlrp": AttnLRP,
+    "cplrp": CPLRP,
+    "gradient_input": GradientInput,
+}
+"""The composites by the name that ``lime_xai.attribute(method=...)`` takes."""

@@ -1,0 +1,180 @@
+"""Rules as Zennit hooks in gradient x input form.
+
+A rule here passes on a modified *gradient*; relevance is that gradient times the input, taken once at the end.
+This keeps linear layers untouched (the LRP-0 rule is the plain gradient) and never divides by an activation.
+Every rule recomputes its ratio from the attached input, so second derivatives are exact; set ``frozen`` to hold
+ratios constant in them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from zennit.core import Hook, RemovableHandle, RemovableHandleList
+
+from .gradients import replace_gradient, scale_gradient
+from .ratios import ACTIVATION_RATIOS, NORM_RATIOS
+
+
+class RatioHook(Hook):  # type: ignore[misc]
+    """Base of the rules: a Zennit ``Hook`` that captures per call instead of per module.
+
+    A module that runs twice in one pass (a shared layer, two cached calls in one graph) keeps both inputs apart,
+    which Zennit's ``stored_tensors`` cannot.
+
+    Attributes
+    ----------
+    active : bool
+        Whether the rule replaces the local derivative (``Composite.inactive()`` clears it).
+    frozen : bool
+        Whether the ratio is a constant in second derivatives.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.active = True
+        self.frozen = False
+
+    def pre_forward_ratio(self, module: nn.Module, args: tuple[Any, ...]) -> Any:
+        """Rewrite the positional inputs of ``module``; the default leaves them."""
+        return None
+
+    def post_forward_ratio(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        """Rewrite the output of ``module``; the default leaves it."""
+        return None
+
+    def register(self, module: nn.Module) -> RemovableHandleList:
+        """Attach the rule to ``module`` and return the handles that undo it."""
+        return RemovableHandleList(
+            [
+                RemovableHandle(self),
+                module.register_forward_pre_hook(self.pre_forward_ratio),
+                module.register_forward_hook(self.post_forward_ratio),
+            ]
+        )
+
+
+class NormRule(RatioHook):
+    r"""Identity rule of a normalisation: the scale is held fixed.
+
+    ``R_i = R'_i`` for ``y = x * w / rms(x)``, that is ``grad_x = w / rms(x) * grad_y`` (AttnLRP, equation for
+    normalisation layers). LayerNorm's centring is linear and differentiated as such.
+
+    Parameters
+    ----------
+    kind : str
+        A key of ``lime_rules.ratios.NORM_RATIOS``.
+    """
+
+    def __init__(self, kind: str = "rms_norm") -> None:
+        super().__init__()
+        self.kind = kind
+
+    def copy(self) -> Self:
+        """Return a fresh hook of the same kind."""
+        return type(self)(self.kind)
+
+    def post_forward_ratio(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+        """Route the gradient of the output through the fixed scale."""
+        ratio = NORM_RATIOS[self.kind]
+        return replace_gradient(output, args[0], lambda x, grad: ratio.local(module, x, grad), self)
+
+
+class ActivationRule(RatioHook):
+    r"""Identity rule of an elementwise activation: ``grad_x = act(x) / x * grad_y``, exact at ``x = 0``.
+
+    Parameters
+    ----------
+    kind : str
+        A key of ``lime_rules.ratios.ACTIVATION_RATIOS``.
+    """
+
+    def __init__(self, kind: str = "silu") -> None:
+        super().__init__()
+        self.kind = kind
+
+    def copy(self) -> Self:
+        """Return a fresh hook of the same kind."""
+        return type(self)(self.kind)
+
+    def post_forward_ratio(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+        """Route the gradient of the output through the ratio."""
+        ratio = ACTIVATION_RATIOS[self.kind]
+        return replace_gradient(output, args[0], lambda x, grad: grad * ratio(x), self)
+
+
+class ScaleInputRule(RatioHook):
+    """Multiply the gradient that leaves a module through its first input by one factor.
+
+    Attached to the projection behind an elementwise product ``a * b`` with factor 1/2 it is the uniform rule:
+    each factor of the product gets half of the relevance.
+
+    Parameters
+    ----------
+    factor : float
+        The ratio of the rule.
+    """
+
+    def __init__(self, factor: float = 0.5) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def copy(self) -> Self:
+        """Return a fresh hook with the same factor."""
+        return type(self)(self.factor)
+
+    def pre_forward_ratio(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Scale the gradient of the first positional input."""
+        return (scale_gradient(args[0], self.factor, self), *args[1:])
+
+
+class ProductRule(ScaleInputRule):
+    """Uniform rule of an elementwise product, attached to the module that consumes the product."""
+
+
+class BlockRule(RatioHook):
+    """Let no relevance through a module: CP-LRP's rule for the gate of a gated MLP."""
+
+    def post_forward_ratio(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+        """Multiply the gradient of the output by zero while active."""
+        return scale_gradient(output, 0.0, self)
+
+
+class GradientForm(Hook):  # type: ignore[misc]
+    r"""Run one of Zennit's own rules (``Epsilon``, ``Gamma``, ...) inside a gradient x input composite.
+
+    Zennit's rules take and return relevance. The adapter multiplies the incoming gradient by the output, calls
+    the rule and divides by the input; where the input is 0 its relevance is 0 and so is the gradient given on.
+
+    Parameters
+    ----------
+    rule : zennit.core.Hook
+        A template; it is copied with the adapter.
+    """
+
+    def __init__(self, rule: Hook) -> None:
+        super().__init__()
+        self.rule = rule
+
+    def copy(self) -> Self:
+        """Return an adapter around a copy of the rule."""
+        return type(self)(self.rule.copy())
+
+    def forward(self, module: nn.Module, input: tuple[Tensor, ...], output: Tensor) -> None:
+        """Store input and output for the backward pass."""
+        self.stored_tensors["input"] = input
+        self.stored_tensors["output"] = output
+        self.rule.stored_tensors["input"] = input
+        self.rule.stored_tensors["kwargs"] = {}
+
+    def backward(
+        self, module: nn.Module, grad_input: Any, grad_output: tuple[Tensor, ...]
+    ) -> tuple[Tensor | None, ...]:
+        """Return the rule's relevance divided by the input."""
+        (value, *_), output = self.stored_tensors["input"], self.stored_tensors["output"]
+        relevance = self.rule.backward(module, grad_input, (grad_output[0] * output,))[0]
+        safe = torch.where(value == 0, torch.ones_like(value), value)
+        gradient = torch.where(value == 0, torch.zeros_like(value), relevance / safe)
+        return (gradient, *(None for _ in list(grad_input)[1:]))

@@ -1,0 +1,160 @@
+"""What each module of a decoder is, found by what it holds and does, not by its class name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+from torch import nn
+from transformers import PreTrainedConfig
+
+from .ratios import match_activation, match_norm
+
+GATED_MLPS: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("gate_proj", "up_proj"), "down_proj"),
+    (("gate_up_proj",), "down_proj"),
+    (("w1", "w3"), "w2"),
+    (("gate", "up"), "down"),
+)
+"""Children that make a gated MLP, ``down(act(gate(x)) * up(x))``: (gate and up, down)."""
+
+
+@dataclass(frozen=True)
+class Role:
+    """The part a module plays in relevance propagation.
+
+    Attributes
+    ----------
+    kind : str
+        ``norm``, ``activation``, ``gate`` (the activation of a gated MLP), ``product`` (the projection behind
+        the product of a gated MLP), ``attention``, ``linear``, ``transparent``, ``container`` or ``uncovered``.
+    detail : str
+        Key of the ratio for norms and activations, the reason for ``uncovered``.
+    """
+
+    kind: str
+    detail: str = ""
+
+
+_ROLES: WeakKeyDictionary[nn.Module, tuple[tuple[int, ...], dict[str, Role]]] = WeakKeyDictionary()
+
+
+def roles(root: nn.Module) -> dict[str, Role]:
+    """Return the role of every module below ``root``, by its name in ``root.named_modules()``.
+
+    The answer is kept as long as the modules below ``root`` stay the same objects.
+
+    Parameters
+    ----------
+    root : nn.Module
+        A decoder (``model.get_decoder()``).
+
+    Returns
+    -------
+    dict of str to Role
+    """
+    key = tuple(id(module) for module in root.modules())
+    known = _ROLES.get(root)
+    if known is None or known[0] != key:
+        known = (key, dict(_find_roles(root)))
+        _ROLES[root] = known
+    return known[1]
+
+
+def is_linear(module: nn.Module) -> bool:
+    """Whether a module is a linear map by duck type; quantised and LoRA-wrapped ones are too."""
+    if isinstance(module, nn.Linear):
+        return True
+    return isinstance(getattr(module, "in_features", None), int) and isinstance(
+        getattr(module, "out_features", None), int
+    )
+
+
+def is_attention(module: nn.Module) -> bool:
+    """Whether a module calls transformers' attention interface: it holds a config and projections."""
+    return "Attention" in type(module).__name__ and isinstance(vars(module).get("config"), PreTrainedConfig)
+
+
+def _gated_parts(module: nn.Module) -> tuple[str, str] | None:
+    """Return the names of the activation and of the down projection of a gated MLP."""
+    children = dict(module.named_children())
+    for inner, down in GATED_MLPS:
+        if down in children and all(name in children for name in inner):
+            acts = [n for n, child in children.items() if n not in inner and n != down and not is_linear(child)]
+            active = [n for n in acts if _elementwise(children[n]) not in (None, "linear")]
+            if len(active) == 1:
+                return active[0], down
+    return None
+
+
+def _find_roles(root: nn.Module) -> Iterator[tuple[str, Role]]:
+    given: dict[str, Role] = {}
+    inside_linear: tuple[str, ...] = ()
+    for name, module in root.named_modules():
+        prefix = f"{name}." if name else ""
+        if inside_linear and name.startswith(inside_linear):
+            yield name, given.get(name, Role("transparent", "part of a linear map"))
+            continue
+        parts = _gated_parts(module)
+        if parts is not None:
+            given[prefix + parts[0]] = Role("gate", _elementwise(module.get_submodule(parts[0])) or "")
+            given[prefix + parts[1]] = Role("product")
+        role = given.get(name) or _role(module)
+        if is_linear(module):
+            inside_linear = (*inside_linear, prefix)
+        yield name, role
+
+
+def _role(module: nn.Module) -> Role:
+    if is_linear(module):
+        return Role("linear")
+    if isinstance(module, nn.Embedding):
+        return Role("transparent", "embedding")
+    if isinstance(module, nn.Dropout | nn.Identity):
+        return Role("transparent", "identity outside training")
+    if is_attention(module):
+        return Role("attention")
+    if any(True for _ in module.children()):
+        own = [name for name, _ in module.named_parameters(recurse=False)]
+        if own:
+            return Role("uncovered", f"uses its own parameters ({', '.join(own)}) in code no rule sees")
+        return Role("container")
+    return _leaf_role(module)
+
+
+def _leaf_role(module: nn.Module) -> Role:
+    shapes = {name: parameter.dim() for name, parameter in module.named_parameters(recurse=False)}
+    if not shapes and "Rotary" in type(module).__name__:
+        return Role("transparent", "position embedding, constant in the input")
+    if not _takes_one_input(module):
+        return Role("uncovered", "takes several inputs" if not shapes else f"parameters {sorted(shapes)}")
+    if not shapes:
+        kind = _elementwise(module)
+        if kind is not None:
+            return Role("transparent", "identity") if kind == "linear" else Role("activation", kind)
+    if set(shapes) <= {"weight", "bias"} and set(shapes.values()) <= {1}:
+        kind = match_norm(module)
+        if kind is not None:
+            return Role("norm", kind)
+    return Role("uncovered", "neither linear nor a known normalisation or activation")
+
+
+def _elementwise(module: nn.Module) -> str | None:
+    """Name the activation a parameterless one-input leaf computes, else None."""
+    if any(True for _ in module.parameters()) or any(True for _ in module.buffers()):
+        return None
+    return match_activation(module) if _takes_one_input(module) else None
+
+
+def _takes_one_input(module: nn.Module) -> bool:
+    signature = inspect.signature(type(module).forward)
+    required = [
+        p
+        for p in list(signature.parameters.values())[1:]
+        if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    return len(required) == 1
+
+
