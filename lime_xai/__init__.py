@@ -6,10 +6,50 @@ et al.'s LIME.
 
 from lime_rules import CPLRP, AttnLRP, GradientInput
 
+from .attribution import Attribution, attribute, audit
 from .editor import EditSettings, KVEditor
+from .modalities import Span
 from .objective import RelevanceObjective
-from .policies import POLICIES, Contrast, Edit, LogitShift, UniformGain, policy_from_dict, policy_to_dict
+from .policies import (
+    POLICIES,
+    Contrast,
+    Edit,
+    LogitShift,
+    Observe,
+    Plausible,
+    UniformGain,
+    policy_from_dict,
+    policy_to_dict,
+)
 from .steering import SteeringOutput, steer, steered_generate, steering
 from .trace import SteeringTrace, StepTrace
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "CPLRP",
+    "POLICIES",
+    "AttnLRP",
+    "Attribution",
+    "Contrast",
+    "Edit",
+    "EditSettings",
+    "GradientInput",
+    "KVEditor",
+    "LogitShift",
+    "Observe",
+    "Plausible",
+    "RelevanceObjective",
+    "Span",
+    "SteeringOutput",
+    "SteeringTrace",
+    "StepTrace",
+    "UniformGain",
+    "attribute",
+    "audit",
+    "policy_from_dict",
+    "policy_to_dict",
+    "steer",
+    "steered_generate",
+    "steering",
+]

@@ -39,8 +39,7 @@ def check_cache(cache: Any) -> None:
         bad.append("offloaded")
     if bad:
         raise ValueError(
-            f"Steering cannot edit a {', '.join(bad)} cache; it needs a DynamicCache. "
-            "Leave cache_implementation unset."
+            f"Steering cannot edit a {', '.join(bad)} cache; it needs a DynamicCache. Leave cache_implementation unset."
         )
 
 
@@ -82,9 +81,8 @@ def without_last(cache: Cache) -> Cache | None:
     if not all(type(layer) is DynamicLayer for layer in cache.layers):
         return None
     fork = fork_cache(cache)
-    for layer in fork.layers:
-        if layer_slots(layer) is not None:
-            layer.keys, layer.values = layer.keys[:, :, :-1], layer.values[:, :, :-1]
+    for index, (keys, values) in slots(fork).items():
+        _set_slots(fork.layers[index], keys[:, :, :-1], values[:, :, :-1])
     return fork
 
 
@@ -94,6 +92,10 @@ def layer_slots(layer: Any) -> tuple[Tensor, Tensor] | None:
     if not (isinstance(keys, Tensor) and isinstance(values, Tensor)) or keys.dim() != 4:
         return None
     return keys, values
+
+
+def _set_slots(layer: Any, keys: Tensor, values: Tensor) -> None:
+    layer.keys, layer.values = keys, values
 
 
 def slots(cache: Cache) -> dict[int, tuple[Tensor, Tensor]]:
@@ -106,7 +108,7 @@ def with_slots(cache: Cache, replaced: dict[int, tuple[Tensor, Tensor]]) -> Cach
     """Return a fork whose layers hold other keys and values (attached tensors stay attached)."""
     fork = fork_cache(cache)
     for index, (keys, values) in replaced.items():
-        fork.layers[index].keys, fork.layers[index].values = keys, values
+        _set_slots(fork.layers[index], keys, values)
     return fork
 
 
@@ -139,7 +141,8 @@ class EditedCache(DynamicCache):
 
 def cache_length(cache: Cache) -> int:
     """Return the number of positions a cache has seen (sliding layers count what they dropped)."""
-    lengths = [int(layer.get_seq_length()) for layer in cache.layers if layer_slots(layer) is not None]
+    layers: list[Any] = list(cache.layers)
+    lengths = [int(layer.get_seq_length()) for layer in layers if layer_slots(layer) is not None]
     return max(lengths, default=0)
 
 
@@ -155,7 +158,5 @@ def detach_inference(value: Any) -> Any:
         for layer in value.layers:
             pair = layer_slots(layer)
             if pair is not None:
-                layer.keys, layer.values = (detach_inference(tensor) for tensor in pair)
+                _set_slots(layer, *(detach_inference(tensor) for tensor in pair))
     return value
-
-

@@ -119,7 +119,15 @@ def check_perceptual(model: PreTrainedModel, masks: Mapping[str, Tensor], rows: 
         raise ValueError(f"Rows {empty} of the batch have no perceptual tokens; steer them apart from the others.")
 
 
-_REFUSED_CACHES = ("static", "offloaded_static", "quantized", "offloaded", "hybrid", "sliding_window", "paged")
+_REFUSED_CACHES = (
+    "static",
+    "offloaded_static",
+    "quantized",
+    "offloaded",
+    "hybrid",
+    "sliding_window",
+    "paged",
+)
 
 
 def check_generation(model: PreTrainedModel, kwargs: Mapping[str, Any]) -> None:

@@ -24,9 +24,7 @@ class LayerShape:
     @classmethod
     def of(cls, keys: Tensor, values: Tensor, positions: int) -> LayerShape:
         """Read the sizes off keys and values ``[B, Hkv, n, D]``."""
-        return cls(
-            keys.shape[0], keys.shape[1], positions, keys.shape[3], values.shape[3], keys.device, keys.dtype
-        )
+        return cls(keys.shape[0], keys.shape[1], positions, keys.shape[3], values.shape[3], keys.device, keys.dtype)
 
 
 class Deltas:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
-from lime_rules import LRP_METHODS
 from torch import Tensor
+
+from lime_rules import LRP_METHODS
 
 from .cache import slots
 from .deltas import DELTAS, Deltas, LayerShape

@@ -74,7 +74,12 @@ def relevance_of(value: Tensor, leaves: list[CallLeaves], create_graph: bool, re
     """
     flat = [tensor for leaf in leaves for tensor in leaf.tensors]
     found = torch.autograd.grad(
-        value.sum(), flat, create_graph=create_graph, retain_graph=create_graph or retain_graph, allow_unused=True
+        value.sum(),
+        flat,
+        create_graph=create_graph,
+        retain_graph=create_graph or retain_graph,
+        allow_unused=True,
     )
     gradients = iter(torch.zeros_like(t) if g is None else g for t, g in zip(flat, found, strict=True))
-    return torch.cat([leaf.relevance([next(gradients) for _ in leaf.tensors]) for leaf in leaves], 1)
+    relevance = torch.cat([leaf.relevance([next(gradients) for _ in leaf.tensors]) for leaf in leaves], 1)
+    return relevance if create_graph else relevance.detach()

@@ -61,7 +61,17 @@ def placeholder_ids(config: PreTrainedConfig) -> dict[str, int]:
 
 def marker_ids(config: PreTrainedConfig) -> frozenset[int]:
     """Return ids of tokens that only open or close perceptual content (``vision_start_token_id``, ...)."""
-    marks = ("vision_start", "vision_end", "boi", "eoi", "audio_start", "audio_end", "boa", "eoa", "video_start")
+    marks = (
+        "vision_start",
+        "vision_end",
+        "boi",
+        "eoi",
+        "audio_start",
+        "audio_end",
+        "boa",
+        "eoa",
+        "video_start",
+    )
     found = set()
     for part in _configs(config):
         for mark in marks:
@@ -151,5 +161,11 @@ def spans(masks: Mapping[str, Tensor], attended: Tensor) -> list[list[Span]]:
 
 def has_modality_inputs(inputs: Mapping[str, Any]) -> bool:
     """Whether a batch holds pixel values or audio features."""
-    names = ("pixel_values", "pixel_values_videos", "input_features", "audio_input_features", "image_pixel_values")
+    names = (
+        "pixel_values",
+        "pixel_values_videos",
+        "input_features",
+        "audio_input_features",
+        "image_pixel_values",
+    )
     return any(inputs.get(name) is not None for name in names)

@@ -108,7 +108,12 @@ class RelevanceObjective:
         return (reference.exp() * (reference - steered)).sum(-1)
 
     def __call__(
-        self, relevance: Tensor, perceptual: Tensor, attended: Tensor, logits: Tensor, reference_logits: Tensor
+        self,
+        relevance: Tensor,
+        perceptual: Tensor,
+        attended: Tensor,
+        logits: Tensor,
+        reference_logits: Tensor,
     ) -> Tensor:
         """Return the loss of each row.
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from lime_rules import TransformerComposite
 from torch import Tensor
 from transformers import Cache, DynamicCache
+
+from lime_rules import TransformerComposite
 
 from .cache import EditedCache, KeyValueEdit, detach_inference, slots, with_slots
 from .deltas import Deltas
@@ -41,8 +42,7 @@ class Pass:
 
     def detached(self) -> Pass:
         """Return the pass without its graph and gradients."""
-        tensors = (self.logits, self.relevance, self.loss, self.divergence)
-        return Pass(*(tensor.detach() for tensor in tensors))
+        return Pass(self.logits.detach(), self.relevance.detach(), self.loss.detach(), self.divergence.detach())
 
 
 def _finished(
@@ -104,9 +104,8 @@ def cache_pass(
     with composite.context(replayer.decoder):
         edited: dict[int, tuple[Tensor, Tensor]] = {}
         for layer, held in slots(step.past).items():
-            plain = tuple(detach_inference(tensor) for tensor in held)
-            pair = deltas(layer, *plain, length - 1 - held[0].shape[2])
-            edited[layer] = _leaves(pair)
+            keys, values = (detach_inference(tensor) for tensor in held)
+            edited[layer] = _leaves(deltas(layer, keys, values, length - 1 - keys.shape[2]))
         embeddings = step.call.embeddings.detach().requires_grad_()
         logits = replayer.run(step.call, embeddings, with_slots(step.past, edited))[:, -1]
         value = objective.target_value(logits, step.plain.to(logits.dtype))
@@ -124,9 +123,7 @@ def _leaves(pair: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     return keys, values
 
 
-def _slot_relevance(
-    tensors: list[Tensor], gradients: tuple[Tensor, ...], length: int, device: torch.device
-) -> Tensor:
+def _slot_relevance(tensors: list[Tensor], gradients: tuple[Tensor, ...], length: int, device: torch.device) -> Tensor:
     """Sum states times gradients over layers, heads and channels into ``[B, length]``."""
     total: Tensor | float = 0.0
     for tensor, gradient in zip(tensors, gradients, strict=True):

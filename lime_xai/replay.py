@@ -20,7 +20,14 @@ from transformers import Cache, PreTrainedConfig, PreTrainedModel
 from .cache import detach_inference
 from .modalities import marker_ids, placeholder_ids
 
-_DROPPED = ("input_ids", "inputs_embeds", "past_key_values", "use_cache", "output_attentions", "logits_to_keep")
+_DROPPED = (
+    "input_ids",
+    "inputs_embeds",
+    "past_key_values",
+    "use_cache",
+    "output_attentions",
+    "logits_to_keep",
+)
 
 
 @dataclass(frozen=True)
@@ -145,7 +152,7 @@ def decoder_of(model: PreTrainedModel) -> PreTrainedModel:
         raise ValueError(f"Expected a transformers PreTrainedModel, found {type(model).__name__}.")
     if getattr(model.config, "is_encoder_decoder", False):
         raise ValueError(f"{type(model).__name__} is an encoder-decoder; only decoder-only models are supported.")
-    decoder = model.get_decoder()
+    decoder = model.get_decoder()  # type: ignore[no-untyped-call]
     if not isinstance(decoder, PreTrainedModel) or decoder is model:
         raise ValueError(f"{type(model).__name__} has no text decoder of its own (get_decoder()).")
     check = getattr(type(decoder), "_can_set_attn_implementation", None)

@@ -124,7 +124,7 @@ class Session:
     def _pre(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self.replayer.busy:
             return
-        cache = kwargs.get("past_key_values")
+        cache: Any = kwargs.get("past_key_values")
         check_cache(cache)
         ids = self._ids(args, kwargs)
         seen = cache_length(cache)
@@ -168,7 +168,7 @@ class Session:
         progress = self.progress
 
         def reorder(rows: Tensor) -> None:
-            original(rows)
+            original(rows)  # type: ignore[arg-type]
             progress.reorder(rows)
 
         vars(cache)["reorder_cache"] = reorder

@@ -11,7 +11,7 @@ from weakref import WeakSet
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
-from transformers.generation import GenerationMode
+from transformers.generation.configuration_utils import GenerationMode
 
 from .checks import check_generation, check_inputs, check_model, check_perceptual
 from .modalities import modality_masks
@@ -138,7 +138,8 @@ def steer(
     check_generation(model, generate_kwargs)
     check_perceptual(model, modality_masks(model.config, ids, perceptual), ids.shape[0])
     with steering(model, list(policies), perceptual=perceptual) as trace:
-        generation = model.generate(**inputs, **generate_kwargs)
+        generate: Any = model.generate
+        generation = generate(**inputs, **generate_kwargs)
     sequences = generation if isinstance(generation, Tensor) else generation.sequences
     return SteeringOutput(sequences, trace, generation)
 
@@ -155,7 +156,7 @@ def steered_generate(
     token_streamer: Any = None,
     **model_kwargs: Any,
 ) -> Any:
-    """Decoding loop for ``model.generate(**inputs, custom_generate=lime_xai.steered_generate)``.
+    """Decode under a policy: ``model.generate(**inputs, custom_generate=lime_xai.steered_generate)``.
 
     Parameters
     ----------

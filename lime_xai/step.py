@@ -80,6 +80,14 @@ class DecodingStep:
         """Return a fork of the past that may be updated."""
         return fork_cache(self.past)
 
+    def plausible(self, logits: Tensor, fraction: float) -> Tensor:
+        """Return ``logits`` with tokens excluded whose plain probability is below ``fraction`` of the largest."""
+        if fraction == 0:
+            return logits
+        probability = self.plain.softmax(-1)
+        kept = probability >= fraction * probability.amax(-1, keepdim=True)
+        return logits.masked_fill(~kept, float("-inf"))
+
     def shifted(self, logits: Tensor) -> Tensor:
         """Return ``logits`` moved by what earlier policies did, so that policies compose in a list."""
         return logits if self.logits is self.plain else logits + (self.logits - self.plain)

@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from ..names import unknown_name
-from ..objective import RelevanceObjective
-from ..step import Policy
+from lime_xai.names import unknown_name
+from lime_xai.objective import RelevanceObjective
+from lime_xai.step import Policy
+
 from .contrast import Contrast
-from .controls import LogitShift, UniformGain
+from .controls import LogitShift, Plausible, UniformGain
 from .edit import Edit
+from .observe import Observe
 
 POLICIES: dict[str, Callable[[], Policy]] = {
     "edit": Edit,
@@ -19,11 +21,13 @@ POLICIES: dict[str, Callable[[], Policy]] = {
     "contrast": Contrast,
     "uniform_gain": UniformGain,
     "logit_shift": LogitShift,
+    "observe": Observe,
+    "plausible": Plausible,
 }
 """Policies by the name that ``steer(policy=...)`` takes."""
 
 _CLASSES: dict[str, type[Any]] = {
-    cls.__name__: cls for cls in (Edit, Contrast, UniformGain, LogitShift)
+    cls.__name__: cls for cls in (Edit, Contrast, UniformGain, LogitShift, Observe, Plausible)
 }
 
 PolicyLike = Policy | str | Sequence["Policy | str"] | None
@@ -99,6 +103,8 @@ __all__ = [
     "Contrast",
     "Edit",
     "LogitShift",
+    "Observe",
+    "Plausible",
     "PolicyLike",
     "UniformGain",
     "as_policies",

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from transformers import Cache, DynamicCache
 
-from ..modalities import marker_ids
-from ..names import unknown_name
-from ..step import DecodingStep
+from lime_xai.modalities import marker_ids
+from lime_xai.names import unknown_name
+from lime_xai.step import DecodingStep
 
 BRANCHES = ("blind",)
 
@@ -67,9 +67,7 @@ class Contrast:
             branch = step.state["blind"] = BlindBranch(step)
         blind = branch.advance(step).to(step.plain.dtype)
         logits = step.shifted(step.plain + self.strength * (step.plain - blind))
-        probability = step.plain.softmax(-1)
-        kept = probability >= self.plausibility * probability.amax(-1, keepdim=True)
-        return logits.masked_fill(~kept, float("-inf"))
+        return step.plausible(logits, self.plausibility)
 
 
 class BlindBranch:
@@ -116,7 +114,7 @@ class BlindBranch:
 
     def reorder(self, rows: Tensor) -> None:
         """Follow a beam search."""
-        self.cache.reorder_cache(rows)
+        self.cache.reorder_cache(rows.long())  # type: ignore[arg-type]
 
 
 class _untouched:  # noqa: N801 - a context manager

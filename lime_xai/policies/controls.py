@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from ..cache import slots, with_slots
-from ..step import DecodingStep
+from lime_xai.cache import slots, with_slots
+from lime_xai.step import DecodingStep
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,42 @@ class UniformGain:
             mask = step.perceptual[:, past - keys.shape[2] : past].to(values.device, values.dtype)
             scaled[layer] = keys, values * (1 + self.gain * mask[:, None, :, None])
         return step.shifted(step.logits_with(with_slots(step.past, scaled)))
+
+
+@dataclass(frozen=True)
+class Plausible:
+    """Exclude tokens far less probable than the best one: the mask that other policies use, alone.
+
+    Parameters
+    ----------
+    plausibility : float
+        Fraction of the largest probability; 0 leaves generation untouched.
+
+    Raises
+    ------
+    ValueError
+        For a plausibility outside [0, 1).
+    """
+
+    plausibility: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.plausibility < 1:
+            raise ValueError(f"plausibility is {self.plausibility}; expected at least 0 and less than 1.")
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is excluded."""
+        return self.plausibility == 0
+
+    @property
+    def needs_history(self) -> bool:
+        """Only the logits are used."""
+        return False
+
+    def step(self, step: DecodingStep) -> Tensor:
+        """Return the masked logits."""
+        return step.plausible(step.logits, self.plausibility)
 
 
 @dataclass(frozen=True)

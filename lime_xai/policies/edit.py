@@ -6,18 +6,30 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..editor import EditSettings, KVEditor
-from ..objective import RelevanceObjective
-from ..step import DecodingStep
-from ..trace import StepTrace
+from lime_xai.editor import EditSettings, KVEditor
+from lime_xai.objective import RelevanceObjective
+from lime_xai.step import DecodingStep
+from lime_xai.trace import StepTrace
 
 
 @dataclass(frozen=True)
 class Edit(EditSettings):
     """The method: lower the relevance objective by editing the cache, then pick the token.
 
-    All fields are those of ``EditSettings``. The default optimises one gain per layer, head and modality on the
+    The default optimises one gain per layer, head and modality on the
     cached values, for two steps; ``Edit.paper()`` is the paper's form.
+
+    Parameters
+    ----------
+    plausibility : float
+        Tokens whose probability without the edit is below this fraction of the largest are excluded; 0: none.
+    **settings
+        The fields of ``EditSettings``.
+
+    Raises
+    ------
+    ValueError
+        As ``EditSettings``; for a plausibility outside [0, 1).
 
     Examples
     --------
@@ -26,6 +38,13 @@ class Edit(EditSettings):
     >>> Edit.paper().scope
     'sequence'
     """
+
+    plausibility: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.plausibility < 1:
+            raise ValueError(f"plausibility is {self.plausibility}; expected at least 0 and less than 1.")
 
     @classmethod
     def paper(cls, scope: str = "sequence", learning_rate: float = 3e-4) -> Edit:
@@ -47,6 +66,7 @@ class Edit(EditSettings):
             steps=7,
             learning_rate=learning_rate,
             include_bos=True,
+            plausibility=0.0,
         )
 
     @property
@@ -62,7 +82,7 @@ class Edit(EditSettings):
     def step(self, step: DecodingStep) -> Tensor:
         """Return the logits after the edit; the kept cache is not changed."""
         result = KVEditor(self).edit(step)
-        logits = step.shifted(result.logits)
+        logits = step.plausible(step.shifted(result.logits), self.plausibility)
         step.state["trace"] = StepTrace(
             step.index,
             step.plain.argmax(-1),

@@ -168,7 +168,11 @@ class AttentionCanonizer(Canonizer):  # type: ignore[misc]
         """Apply to ``root_module``; undone by ``remove`` of the returned instance."""
         instance = self.copy()
         instance._root = root_module
-        instance.register()
+        try:
+            instance.register()
+        except BaseException:
+            instance.remove()
+            raise
         return [instance]
 
     def register(self) -> None:
@@ -180,13 +184,13 @@ class AttentionCanonizer(Canonizer):  # type: ignore[misc]
             config = vars(module).get("config")
             if isinstance(config, PreTrainedConfig):
                 self._originals.append((module, config))
-                module.config = _copied(config, self.rule, done)
+                vars(module)["config"] = _copied(config, self.rule, done)
 
     def remove(self) -> None:
         """Give every module its own config back."""
         while self._originals:
             module, config = self._originals.pop()
-            module.config = config
+            vars(module)["config"] = config
 
 
 AttentionInterface.register(IMPLEMENTATION, attention_with_rules)

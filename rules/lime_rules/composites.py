@@ -63,10 +63,13 @@ class TransformerComposite(Composite):  # type: ignore[misc]
         raise TypeError(f"{type(self).__name__} must say which rule a {role.kind!r} module gets: define rule_for.")
 
     def _choose(self, ctx: dict[str, Any], name: str, module: nn.Module) -> Hook | None:
+        own = self.rule_for(self._roles[name])
         for types, hook in self.layer_map:
             if isinstance(module, types):
+                if isinstance(hook, GradientForm) and isinstance(own, ProductRule):
+                    return GradientForm(hook.rule, own.factor)  # a linear rule does not replace the product's
                 return hook
-        return self.rule_for(self._roles[name])
+        return own
 
     def register(self, module: nn.Module) -> None:
         """Apply canonizers and hooks to a decoder; on failure nothing stays applied."""

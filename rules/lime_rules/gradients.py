@@ -76,7 +76,7 @@ def scale_gradient(tensor: Tensor, factor: float, switch: Switch) -> Tensor:
     """
     if not (torch.is_grad_enabled() and tensor.requires_grad):
         return tensor
-    return _Scale.apply(tensor, factor, switch)  # type: ignore[no-any-return, no-untyped-call]
+    return _Scale.apply(tensor, factor, switch)  # type: ignore[no-any-return]
 
 
 def replace_gradient(output: Tensor, input: Tensor, local: LocalGradient, switch: Switch) -> Tensor:
@@ -100,4 +100,4 @@ def replace_gradient(output: Tensor, input: Tensor, local: LocalGradient, switch
     """
     if not (torch.is_grad_enabled() and output.requires_grad):
         return output
-    return _Replace.apply(output, input, local, switch)  # type: ignore[no-any-return, no-untyped-call]
+    return _Replace.apply(output, input, local, switch)  # type: ignore[no-any-return]

@@ -49,7 +49,7 @@ class NormRatio:
         x = input.to(torch.promote_types(input.dtype, torch.float32))
         if self.centred:
             x = x - x.mean(-1, keepdim=True)
-        scale = torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + norm_epsilon(module))
+        scale = torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + norm_epsilon(module, input.dtype))
         if self.offset is None:
             return scale.expand_as(x)
         weight = module.get_parameter("weight").to(x.dtype)
@@ -80,10 +80,12 @@ NORM_RATIOS: dict[str, NormRatio] = {
 }
 
 
-def norm_epsilon(module: nn.Module) -> float:
-    """Return the constant that a normalisation adds to the mean of squares."""
+def norm_epsilon(module: nn.Module, dtype: torch.dtype) -> float:
+    """Return the constant that a normalisation adds to the mean of squares of inputs of one dtype."""
     for name in ("variance_epsilon", "eps", "epsilon", "norm_eps"):
         value = getattr(module, name, None)
+        if value is None and name in vars(module):  # torch.nn.RMSNorm(eps=None)
+            return torch.finfo(dtype).eps
         if isinstance(value, int | float):
             return float(value)
     return 0.0
@@ -105,7 +107,7 @@ def match_activation(module: nn.Module) -> str | None:
     str or None
         A key of ``ACTIVATION_RATIOS``; None if nothing fits.
     """
-    grid = torch.linspace(-6, 6, 97, dtype=torch.float64).reshape(1, -1)
+    grid = torch.linspace(-24, 24, 385, dtype=torch.float64).reshape(1, -1)  # far enough to see clipping
     try:
         with torch.no_grad():
             output = module(grid)
@@ -117,6 +119,12 @@ def match_activation(module: nn.Module) -> str | None:
         if torch.allclose(output, grid * ratio(grid), atol=1e-6, rtol=0):
             return name
     return None
+
+
+def _normalized_size(module: nn.Module) -> int:
+    """Return the width that a normalisation without weight expects; most take any."""
+    shape = getattr(module, "normalized_shape", ())
+    return int(shape[-1]) if isinstance(shape, tuple | list) and shape else 16
 
 
 def match_norm(module: nn.Module) -> str | None:
@@ -138,15 +146,21 @@ def match_norm(module: nn.Module) -> str | None:
         If the weight is on the meta device: nothing can be computed there.
     """
     weight = getattr(module, "weight", None)
-    size = weight.shape[-1] if isinstance(weight, Tensor) else 16
+    size = weight.shape[-1] if isinstance(weight, Tensor) else _normalized_size(module)
     device = weight.device if isinstance(weight, Tensor) else torch.device("cpu")
     dtype = weight.dtype if isinstance(weight, Tensor) else torch.float32
     if device.type == "meta":
         raise ValueError(f"{type(module).__name__} has weights on the meta device; load the model before use.")
     probe = torch.cos(torch.arange(1, size + 1, device=device, dtype=torch.float32) ** 2) * 3 + 0.5
     probe = probe.to(dtype).reshape(1, 1, -1)
-    with torch.no_grad():
-        output = module(probe).float()
+    try:
+        with torch.no_grad():
+            output = module(probe)
+    except (RuntimeError, IndexError, TypeError, ValueError):  # wants another shape: pooling, convolution
+        return None
+    if not (isinstance(output, Tensor) and output.shape == probe.shape):
+        return None
+    output = output.float()
     tolerance = 1e-4 if dtype in (torch.float32, torch.float64) else 3e-2
     for name, ratio in NORM_RATIOS.items():
         if (ratio.offset is None) != (weight is None):

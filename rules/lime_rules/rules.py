@@ -152,15 +152,18 @@ class GradientForm(Hook):  # type: ignore[misc]
     ----------
     rule : zennit.core.Hook
         A template; it is copied with the adapter.
+    factor : float
+        The gradient given on is multiplied by it; 1/2 behind an elementwise product (``ProductRule``).
     """
 
-    def __init__(self, rule: Hook) -> None:
+    def __init__(self, rule: Hook, factor: float = 1.0) -> None:
         super().__init__()
         self.rule = rule
+        self.factor = factor
 
     def copy(self) -> Self:
         """Return an adapter around a copy of the rule."""
-        return type(self)(self.rule.copy())
+        return type(self)(self.rule.copy(), self.factor)
 
     def forward(self, module: nn.Module, input: tuple[Tensor, ...], output: Tensor) -> None:
         """Store input and output for the backward pass."""
@@ -176,5 +179,5 @@ class GradientForm(Hook):  # type: ignore[misc]
         (value, *_), output = self.stored_tensors["input"], self.stored_tensors["output"]
         relevance = self.rule.backward(module, grad_input, (grad_output[0] * output,))[0]
         safe = torch.where(value == 0, torch.ones_like(value), value)
-        gradient = torch.where(value == 0, torch.zeros_like(value), relevance / safe)
+        gradient = torch.where(value == 0, torch.zeros_like(value), self.factor * relevance / safe)
         return (gradient, *(None for _ in list(grad_input)[1:]))

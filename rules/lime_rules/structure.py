@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from torch import nn
 from transformers import PreTrainedConfig
@@ -38,7 +38,7 @@ class Role:
     detail: str = ""
 
 
-_ROLES: WeakKeyDictionary[nn.Module, tuple[tuple[int, ...], dict[str, Role]]] = WeakKeyDictionary()
+_ROLES: WeakKeyDictionary[nn.Module, tuple[tuple[ref[nn.Module], ...], dict[str, Role]]] = WeakKeyDictionary()
 
 
 def roles(root: nn.Module) -> dict[str, Role]:
@@ -55,7 +55,7 @@ def roles(root: nn.Module) -> dict[str, Role]:
     -------
     dict of str to Role
     """
-    key = tuple(id(module) for module in root.modules())
+    key = tuple(ref(module) for module in root.modules())
     known = _ROLES.get(root)
     if known is None or known[0] != key:
         known = (key, dict(_find_roles(root)))
@@ -156,5 +156,3 @@ def _takes_one_input(module: nn.Module) -> bool:
         if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
     ]
     return len(required) == 1
-
-

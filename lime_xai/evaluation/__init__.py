@@ -1,0 +1,5 @@
+"""Measuring policies beside rivals and controls."""
+
+from .world import WorldReport, measure_policies, tune_policies, world_policies
+
+__all__ = ["WorldReport", "measure_policies", "tune_policies", "world_policies"]

@@ -1,0 +1,103 @@
+"""What ``lime-xai world`` does: progress, resuming, writing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+
+from lime_xai.worlds import load_world
+
+from .world import WorldReport, measure_policies, select_policies, tune_policies, world_policies
+
+
+def run_world(
+    console: Console,
+    name: str,
+    seed: int,
+    scenes: int,
+    names: Sequence[str],
+    noise: float | None = None,
+    folder: Path | None = None,
+    out: Path | None = None,
+    tune: Path | None = None,
+    tuned: Path | None = None,
+) -> None:
+    """Measure (or tune) policies on a world and print the table.
+
+    Parameters
+    ----------
+    console : rich.console.Console
+        Printed to.
+    name, seed, scenes, noise : str, int, int, float
+        World and evaluation set.
+    names : sequence of str
+        Policies.
+    folder : Path, optional
+        Of a model; by default the bundled one.
+    out : Path, optional
+        JSON report, written after every policy; rows it already has are kept if it is of the same set.
+    tune : Path, optional
+        Choose settings on ``seed`` and write them here instead.
+    tuned : Path, optional
+        Settings to use instead of the shipped ones.
+
+    Raises
+    ------
+    ValueError
+        For unknown names, or a report of another evaluation set in ``out``.
+    """
+    world = load_world(name)
+    model, processor = world.load_model(folder) if folder else world.load_model()
+    if tune is not None:
+        chosen = tune_policies(world, model, processor, seed=seed, scenes=scenes, say=console.print)
+        tune.write_text(json.dumps(chosen, indent=1) + "\n", encoding="utf-8")
+        console.print(f"settings chosen on seed {seed}: {tune}")
+        return
+    settings = json.loads(tuned.read_text(encoding="utf-8")) if tuned else None
+    policies = select_policies(names, world_policies(processor, settings))
+    noise = world.default_noise if noise is None else noise
+    label = folder.name if folder else "bundled"
+    identity = {"world": name, "model": label, "seed": seed, "scenes": scenes, "noise": noise}
+    done = _finished(out, identity) if out is not None and out.exists() else {}
+    with Progress(console=console) as progress:
+        task = progress.add_task("policies", total=len({"vanilla", *policies}))
+
+        def note(report: WorldReport) -> None:
+            progress.update(task, completed=len(report.policies))
+            if out is not None:
+                out.write_text(report.to_json(), encoding="utf-8")
+
+        report = measure_policies(
+            world,
+            model,
+            processor,
+            policies,
+            seed=seed,
+            scenes=scenes,
+            noise=noise,
+            model_name=label,
+            done=done,
+            progress=note,
+        )
+    console.print(report.table())
+
+
+def _finished(out: Path, identity: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the rows of an earlier run.
+
+    Raises
+    ------
+    ValueError
+        If it measured something else.
+    """
+    found = json.loads(out.read_text(encoding="utf-8"))
+    other = {key: found.get(key) for key in identity if found.get(key) != identity[key]}
+    if other:
+        raise ValueError(f"{out} holds a report of {other}, asked for was {identity}; give another file name.")
+    rows: dict[str, dict[str, Any]] = found["policies"]
+    return rows

@@ -1,0 +1,111 @@
+"""What an attribution explains: a token, a margin, a phrase or a whole answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+IGNORED = -100
+"""Id that pads answers of different length; its relevance is zero."""
+
+TargetLike = int | str | tuple[int, int] | Sequence[int] | Tensor | None
+
+
+@dataclass(frozen=True)
+class Target:
+    """The tokens whose logits are explained.
+
+    Attributes
+    ----------
+    ids : Tensor or None
+        ``[B, G]``; None: the argmax at the last prompt position.
+    against : Tensor or None
+        ``[B, 1]``: the token whose logit is subtracted (a margin).
+    answer : bool
+        Whether ``ids`` are decoded one after the other (a phrase or answer).
+    """
+
+    ids: Tensor | None
+    against: Tensor | None = None
+    answer: bool = False
+
+    @property
+    def continuation(self) -> Tensor | None:
+        """The tokens to force while decoding, ``[B, G]``, or None for a single step."""
+        return self.ids.clamp(min=0) if self.answer and self.ids is not None else None
+
+
+def resolve_target(target: TargetLike, rows: int, vocabulary: int, device: Any, processor: Any = None) -> Target:
+    """Read what a user gave as the target.
+
+    Parameters
+    ----------
+    target : int, tuple of two int, str, sequence of int, Tensor or None
+        A token id; a margin (first minus second); a phrase (needs a processor or tokenizer); token ids of a
+        phrase; a tensor ``[B]`` (one token id per row) or ``[B, G]`` (an answer per row, padded with -100);
+        None: the token the model would choose.
+    rows : int
+        Batch size.
+    vocabulary : int
+        Number of logits.
+    device : torch.device
+        Where the ids go.
+    processor : object, optional
+        Encodes a phrase.
+
+    Returns
+    -------
+    Target
+
+    Raises
+    ------
+    ValueError
+        For ids out of range, an empty phrase, a phrase without a processor, or a tensor of another shape.
+    """
+    if target is None:
+        return Target(None)
+    if isinstance(target, bool):
+        raise ValueError("target is a bool; expected a token id, a margin, a phrase or an answer.")
+    if isinstance(target, int):
+        ids = torch.full((rows, 1), target, device=device)
+        return Target(_in_range(ids, vocabulary))
+    if isinstance(target, tuple):
+        if len(target) != 2:
+            raise ValueError(
+                f"target is a tuple of {len(target)}; a margin has two token ids. Use a list for a phrase."
+            )
+        first, second = (torch.full((rows, 1), token, device=device) for token in target)
+        return Target(_in_range(first, vocabulary), _in_range(second, vocabulary))
+    if isinstance(target, str):
+        target = _encode(target, processor)
+    if isinstance(target, Tensor):
+        if target.dim() == 1 and target.shape[0] == rows:
+            return Target(_in_range(target.to(device)[:, None], vocabulary))
+        if target.dim() != 2 or target.shape[0] != rows or target.shape[1] == 0:
+            raise ValueError(f"target has shape {tuple(target.shape)}; expected [{rows}] or [{rows}, answer length].")
+        return Target(_in_range(target.to(device), vocabulary), answer=True)
+    ids = torch.tensor(list(target), device=device)
+    if ids.numel() == 0:
+        raise ValueError("target is an empty phrase; give at least one token.")
+    return Target(_in_range(ids.expand(rows, -1), vocabulary), answer=True)
+
+
+def _encode(phrase: str, processor: Any) -> list[int]:
+    if processor is None:
+        raise ValueError(f"target {phrase!r} is text; pass processor= (or a tokenizer) to turn it into token ids.")
+    tokenizer = getattr(processor, "tokenizer", processor)
+    ids: list[int] = tokenizer(phrase, add_special_tokens=False)["input_ids"]
+    return ids
+
+
+def _in_range(ids: Tensor, vocabulary: int) -> Tensor:
+    bad = ids[((ids < 0) & (ids != IGNORED)) | (ids >= vocabulary)]
+    if bad.numel():
+        raise ValueError(
+            f"Target ids {sorted(set(bad.tolist()))} are out of range; the vocabulary has {vocabulary} tokens."
+        )
+    return ids
