@@ -6,7 +6,7 @@ et al.'s LIME.
 
 from lime_rules import CPLRP, AttnLRP, GradientInput
 
-from .attribution import Attribution, attribute, audit
+from .attribution import attribute, audit
 from .editor import EditSettings, KVEditor
 from .modalities import Span
 from .objective import RelevanceObjective
@@ -21,6 +21,7 @@ from .policies import (
     policy_from_dict,
     policy_to_dict,
 )
+from .result import Attribution
 from .steering import SteeringOutput, steer, steered_generate, steering
 from .trace import SteeringTrace, StepTrace
 

@@ -104,6 +104,22 @@ def slots(cache: Cache) -> dict[int, tuple[Tensor, Tensor]]:
     return {index: pair for index, pair in found.items() if pair is not None and pair[0].numel()}
 
 
+def check_differentiable(cache: Cache) -> None:
+    """Refuse recurrent layers, whose states transformers updates in place, which no graph survives.
+
+    Raises
+    ------
+    ValueError
+        Naming the layers.
+    """
+    bad = [i for i, layer in enumerate(cache.layers) if getattr(layer, "recurrent_states", None)]
+    if bad:
+        raise ValueError(
+            f"Layers {bad} are linear attention with a recurrent state; relevance over a cache needs attention layers "
+            "only. lime_xai.attribute works on the prompt, and Edit(steps=0) leaves generation untouched."
+        )
+
+
 def with_slots(cache: Cache, replaced: dict[int, tuple[Tensor, Tensor]]) -> Cache:
     """Return a fork whose layers hold other keys and values (attached tensors stay attached)."""
     fork = fork_cache(cache)

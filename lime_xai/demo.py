@@ -9,10 +9,11 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from .attribution import Attribution, attribute
+from .attribution import attribute
 from .evaluation.world import measure_policies
 from .policies import Edit
 from .report import relevance_text
+from .result import Attribution
 from .steering import steer
 from .worlds import bundled_model, load_world, scene
 
@@ -61,7 +62,7 @@ def run_demo(console: Console, out: Path, scenes: int, seed: int) -> None:
             scenes=scenes,
             progress=lambda done: progress.update(task, completed=len(done.policies)),
         )
-    console.print(report.table())
+    console.print(report.tables())
     console.print("CHAIR_i: share of named objects that are not in the picture; lower is better.")
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lime_rules import LRP_METHODS
 
-from .cache import slots
+from .cache import check_differentiable, slots
 from .deltas import DELTAS, Deltas, LayerShape
 from .names import unknown_name
 from .objective import RelevanceObjective
@@ -152,6 +152,7 @@ class KVEditor:
         ValueError
             If a layer is out of range or no editable layer holds slots.
         """
+        check_differentiable(step.past)
         with torch.inference_mode(False), torch.enable_grad():
             deltas = self.build(step)
             optimizer = torch.optim.Adam(deltas.tensors(), lr=self.settings.learning_rate)

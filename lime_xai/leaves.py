@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .replay import DecoderCall
+from .calls import DecoderCall
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ from transformers import Cache, DynamicCache
 from lime_rules import TransformerComposite
 
 from .cache import EditedCache, KeyValueEdit, detach_inference, slots, with_slots
+from .calls import merged
 from .deltas import Deltas
 from .leaves import CallLeaves, relevance_of
 from .objective import RelevanceObjective
-from .replay import Replayer, merged
+from .replay import Replayer
 from .step import DecodingStep
 
 
@@ -181,7 +182,5 @@ def forward_sequence(
         ``[B, keep, V]``.
     """
     cache: Cache = DynamicCache(config=replayer.config) if edit is None else EditedCache(replayer.config, edit)
-    logits: list[Tensor] = []
-    for leaf in leaves:
-        logits.append(replayer.run(leaf.call, leaf.embeddings, cache, keep=min(keep, leaf.call.length)))
+    logits = [replayer.run(leaf.call, leaf.embeddings, cache, keep=min(keep, leaf.call.length)) for leaf in leaves]
     return torch.cat(logits, 1)[:, -keep:]

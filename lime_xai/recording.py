@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
-from .replay import DecoderCall, Replayer
+from .calls import DecoderCall
+from .replay import Replayer
 
 
 @dataclass(frozen=True)

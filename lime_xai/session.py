@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from transformers import Cache, DynamicCache, PreTrainedModel
 
 from .cache import cache_length, check_cache, detach_inference, fork_cache, without_last
+from .calls import DecoderCall
 from .checks import check_finite, check_perceptual
 from .modalities import modality_masks
-from .replay import DecoderCall, Replayer
+from .replay import Replayer
 from .step import DecodingStep, Policy
 from .trace import SteeringTrace, StepTrace
 
@@ -186,7 +187,8 @@ class Session:
     def _post(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         if self.replayer.busy or self.progress is None:
             return output
-        plain = detach_inference(output.logits[:, -1])
+        with torch.inference_mode(False):
+            plain = detach_inference(output.logits[:, -1])
         self._watch(plain)
         logits = self._decide(self._step(self._ids(args, kwargs), plain))
         edited = output.logits.clone()

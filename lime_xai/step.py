@@ -11,8 +11,9 @@ from torch import Tensor
 from transformers import Cache
 
 from .cache import fork_cache
+from .calls import DecoderCall
 from .modalities import union
-from .replay import DecoderCall, Replayer
+from .replay import Replayer
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """Measuring policies beside rivals and controls."""
 
-from .world import WorldReport, measure_policies, tune_policies, world_policies
+from .tuning import tune_policies
+from .world import WorldReport, measure_policies, world_policies
 
 __all__ = ["WorldReport", "measure_policies", "tune_policies", "world_policies"]

@@ -10,9 +10,10 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
+from lime_xai.evaluation.tuning import tune_policies
 from lime_xai.worlds import load_world
 
-from .world import WorldReport, measure_policies, select_policies, tune_policies, world_policies
+from .world import WorldReport, measure_policies, select_policies, world_policies
 
 
 def run_world(
@@ -84,7 +85,7 @@ def run_world(
             done=done,
             progress=note,
         )
-    console.print(report.table())
+    console.print(report.tables())
 
 
 def _finished(out: Path, identity: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -11,6 +11,8 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.console import Group
 from rich.table import Table
 from transformers import PreTrainedModel
 
@@ -22,7 +24,6 @@ from lime_xai.policies import (
     Observe,
     Plausible,
     UniformGain,
-    policy_from_dict,
     policy_to_dict,
 )
 from lime_xai.steering import steering
@@ -31,8 +32,6 @@ from lime_xai.worlds import World, scene
 
 OBSERVED = 50
 """Scenes on which the image share of a policy without relevance of its own is measured."""
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -61,35 +60,29 @@ class WorldReport:
         """Return the report as JSON text."""
         return json.dumps(asdict(self), indent=1)
 
-    def table(self) -> Table:
-        """Return a rich table, one row per policy."""
-        heading = f"{self.world} world, seed {self.seed}, {self.scenes} scenes, noise {self.noise}, model {self.model}"
-        table = Table(title=heading, caption=_CAPTION)
-        for column in ("policy", "CHAIR_i / F1", "repeated", "finished", "ban: CHAIR_i / F1", "finished"):
-            table.add_column(column, justify="left" if column == "policy" else "right")
-        for name in scene.SPLITS:
-            table.add_column(f"{name}\nacc / AUC", justify="right")
-        table.add_column("image share", justify="right")
-        table.add_column("cost", justify="right")
+    def tables(self) -> Group:
+        """Return rich tables that fit 80 columns: captions, then closed questions."""
+        captions = Table(title=f"captions: {self._heading()}", caption=_CAPTION, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for column in ("policy", "CHAIR_i", "F1", "repeat", "finish", "CHAIR_i*", "F1*", "finish*", "cost"):
+            captions.add_column(column, justify="left" if column == "policy" else "right", no_wrap=column == "policy")
+        questions = Table(title="closed questions: accuracy / AUC", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for column in ("policy", *scene.SPLITS, "image share"):
+            questions.add_column(column, justify="left" if column == "policy" else "right", no_wrap=column == "policy")
         for name, row in self.policies.items():
             ban = row["no_repeat"]
-            splits = [f"{s['accuracy']:.3f} / {s['auc']:.3f}" for s in row["splits"].values()]
+            values = [row["chair_i"], row["f1"], row["repeated"], row["finished"]]
+            values += [ban["chair_i"], ban["f1"], ban["finished"]]
+            captions.add_row(name, *(f"{value:.3f}" for value in values), f"{row['cost']:.1f}")
+            splits = [f"{s['accuracy']:.3f}/{s['auc']:.3f}" for s in row["splits"].values()]
             share = "" if row["image_share"] is None else f"{row['image_share']:.3f}"
-            table.add_row(
-                name,
-                f"{row['chair_i']:.3f} / {row['f1']:.3f}",
-                f"{row['repeated']:.2f}",
-                f"{row['finished']:.2f}",
-                f"{ban['chair_i']:.3f} / {ban['f1']:.3f}",
-                f"{ban['finished']:.2f}",
-                *splits,
-                share,
-                f"{row['cost']:.1f}",
-            )
-        return table
+            questions.add_row(name, *splits, share)
+        return Group(captions, questions)
+
+    def _heading(self) -> str:
+        return f"{self.world} world, seed {self.seed}, {self.scenes} scenes, noise {self.noise}, {self.model} model"
 
 
-_CAPTION = "ban: naming an object twice is forbidden; cost: time per caption token over that of the plain model"
+_CAPTION = "*: naming an object twice is forbidden; cost: time per token over the plain model's"
 
 
 def world_policies(processor: Any, tuned: Mapping[str, Any] | None = None) -> dict[str, Policy | None]:
@@ -135,7 +128,7 @@ def _for_questions(policy: Policy | None) -> Policy | None:
     return replace(policy, plausibility=0.0) if isinstance(policy, Contrast | Edit | Plausible) else policy
 
 
-def _captions(model: PreTrainedModel, processor: Any, evaluation: Any, policy: Policy | None, ban: bool) -> Any:
+def timed_captions(model: PreTrainedModel, processor: Any, evaluation: Any, policy: Policy | None, ban: bool) -> Any:
     """Return captions, seconds per generated token and the trace."""
     start = time.perf_counter()
     with _under(model, policy) as trace:
@@ -160,8 +153,8 @@ def measure_one(
     float
         Seconds per caption token.
     """
-    captions, seconds, trace = _captions(model, processor, evaluation, policy, ban=False)
-    banned, _, _ = _captions(model, processor, evaluation, policy, ban=True)
+    captions, seconds, trace = timed_captions(model, processor, evaluation, policy, ban=False)
+    banned, _, _ = timed_captions(model, processor, evaluation, policy, ban=True)
     splits = {}
     with _under(model, _for_questions(policy)):
         for name in scene.SPLITS:
@@ -261,75 +254,3 @@ def select_policies(names: Sequence[str], known: Mapping[str, Policy | None]) ->
         if name not in known:
             raise unknown_name("policy", name, known)
     return {name: known[name] for name in names}
-
-
-LEARNING_RATES = (0.001, 0.003, 0.01, 0.03)
-GAINS = (0.4, 0.8, 1.6)
-
-
-def tune_policies(
-    world: World,
-    model: PreTrainedModel,
-    processor: Any,
-    *,
-    seed: int,
-    scenes: int = 60,
-    say: Progress | None = None,
-) -> dict[str, Any]:
-    """Choose the paper's learning rates, the uniform gain and the yes shift on a tuning seed.
-
-    Captions under the ban decide by F1; the shift is the one with the best mean accuracy over the splits.
-
-    Parameters
-    ----------
-    world, model, processor : object
-        As in ``measure_policies``.
-    seed, scenes : int
-        Of the tuning set; never report on this seed.
-    say : callable, optional
-        Told each trial.
-
-    Returns
-    -------
-    dict
-        Written to ``tuned_scene.json`` beside this module.
-    """
-    evaluation = world.evaluation_set(seed, scenes=scenes)
-
-    def score(policy: Policy) -> float:
-        captions, _, _ = _captions(model, processor, evaluation, policy, ban=True)
-        metrics = scene.caption_metrics(captions, evaluation.scenes)
-        if say is not None:
-            say(f"{policy}: F1 {metrics.f1:.3f}, CHAIR_i {metrics.chair_i:.3f}")
-        return float(metrics.f1)
-
-    def best(values: Sequence[float], make: Callable[[float], Policy]) -> float:
-        return max(values, key=lambda value: score(make(value)))
-
-    return {
-        "seed": seed,
-        "scenes": scenes,
-        "paper": best(LEARNING_RATES, lambda rate: Edit.paper(learning_rate=rate)),
-        "paper_cache": best(LEARNING_RATES, lambda rate: Edit.paper(scope="cache", learning_rate=rate)),
-        "uniform_gain": best(GAINS, UniformGain),
-        "yes_shift": _best_shift(model, processor, evaluation),
-    }
-
-
-def _best_shift(model: PreTrainedModel, processor: Any, evaluation: Any) -> float:
-    """Return the shift of "yes" with the best mean accuracy over the splits, among -6 to 6 in steps of 0.25."""
-    margins, labels = [], []
-    for name in scene.SPLITS:
-        questions = evaluation.split(name)
-        margins.append(scene.question_margins(model, processor, evaluation, questions))
-        labels.append(np.array([q.label for q in questions]))
-    shifts = np.arange(-6, 6.01, 0.25)
-    scores = [
-        np.mean([((m + shift > 0) == y).mean() for m, y in zip(margins, labels, strict=True)]) for shift in shifts
-    ]
-    return float(shifts[int(np.argmax(scores))])
-
-
-def load_policies(text: str) -> dict[str, Policy | None]:
-    """Return policies from JSON text: a mapping of names to what ``policy_to_dict`` wrote."""
-    return {name: policy_from_dict(data) for name, data in json.loads(text).items()}

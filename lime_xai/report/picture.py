@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .text import row_relevance, token_label
 
 if TYPE_CHECKING:
-    from lime_xai.attribution import Attribution
+    from lime_xai.result import Attribution
 
 COLOURS = "RdBu_r"
 """Diverging: red speaks for the target, blue against it."""

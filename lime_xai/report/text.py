@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from lime_xai.attribution import Attribution
+    from lime_xai.result import Attribution
 
 _SHADES = " ░▒▓█"
 

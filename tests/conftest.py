@@ -1,0 +1,49 @@
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+import pytest
+import torch
+
+from lime_rules import roles
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+def _forward_in_own_dtype(norm, kind):
+    """The forward of a normalisation without transformers' detour over float32."""
+    centred = kind.startswith("layer_norm")
+    shift = 1.0 if kind == "rms_norm_plus_one" else 0.0
+    epsilon = next(vars(norm)[name] for name in ("variance_epsilon", "eps") if name in vars(norm))
+
+    def forward(x):
+        x = x - x.mean(-1, keepdim=True) if centred else x
+        x = x / (x.pow(2).mean(-1, keepdim=True) + epsilon).sqrt()
+        if getattr(norm, "weight", None) is not None:
+            x = x * (norm.weight + shift)
+        return x if getattr(norm, "bias", None) is None else x + norm.bias
+
+    return forward
+
+
+@pytest.fixture
+def float64_norms(monkeypatch):
+    """Turn a model into float64 throughout: transformers' norms would otherwise compute in float32."""
+
+    def convert(model):
+        model.double()
+        decoder = model.get_decoder() if hasattr(model, "get_decoder") else model
+        for name, role in roles(decoder).items():
+            if role.kind == "norm":
+                norm = decoder.get_submodule(name)
+                monkeypatch.setattr(norm, "forward", _forward_in_own_dtype(norm, role.detail), raising=False)
+        return model
+
+    return convert
