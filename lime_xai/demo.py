@@ -46,7 +46,10 @@ def run_demo(console: Console, out: Path, scenes: int, seed: int) -> None:
     if wrong:
         console.rule("why: where the relevance of a hallucinated word lies")
         found, picture = explain(model, processor, evaluation, plain, wrong[0])
-        found.plot(image=picture).savefig(out, dpi=150)
+        word = processor.tokenizer.decode(found.target_ids[0])
+        title = f'Why the model says "{word}", which is not in the picture'
+        found.plot(image=picture, title=title).savefig(out, dpi=150)
+        console.print(title)
         console.print(relevance_text(found))
         console.print("shares: " + ", ".join(f"{k} {float(v[0]):.2f}" for k, v in found.shares.items()))
         console.print(f"picture: {out}")

@@ -81,8 +81,10 @@ class Attribution:
     def _expanded(self, mask: Tensor) -> Tensor:
         return mask[:, None] if self.relevance.dim() == 3 else mask
 
-    def plot(self, row: int = 0, image: Any = None, grid: tuple[int, int] | None = None) -> Figure:
-        """Return a figure of one row: relevance per token, and over the image if it is given.
+    def plot(
+        self, row: int = 0, image: Any = None, grid: tuple[int, int] | None = None, title: str | None = None
+    ) -> Figure:
+        """Return a figure of one row: the image if it is given, relevance of what is perceived and of the text.
 
         Parameters
         ----------
@@ -91,11 +93,13 @@ class Attribution:
         image : PIL.Image or array, optional
             What was seen.
         grid : tuple of int, optional
-            Rows and columns of image tokens; by default as square as possible.
+            Rows and columns of perceptual tokens; by default as square as possible.
+        title : str, optional
+            Over the figure.
         """
         from .report.picture import attribution_figure
 
-        return attribution_figure(self, row, image, grid)
+        return attribution_figure(self, row, image, grid, title)
 
     def save(self, path: str | Path) -> None:
         """Write everything to one safetensors file."""

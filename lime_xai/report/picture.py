@@ -19,11 +19,15 @@ COLOURS = "RdBu_r"
 
 
 def attribution_figure(
-    attribution: Attribution, row: int = 0, image: Any = None, grid: tuple[int, int] | None = None
+    attribution: Attribution,
+    row: int = 0,
+    image: Any = None,
+    grid: tuple[int, int] | None = None,
+    title: str | None = None,
 ) -> Figure:
     """Return a figure of one row of an attribution.
 
-    Left: relevance of the perceptual tokens, over the image if it is given. Right: text tokens as bars.
+    From left to right: the image (if given), relevance of the perceptual tokens, text tokens as bars.
 
     Parameters
     ----------
@@ -34,7 +38,9 @@ def attribution_figure(
     image : PIL.Image or array ``[H, W, 3]``, optional
         What was seen.
     grid : tuple of int, optional
-        Rows and columns of image tokens; by default as square as possible.
+        Rows and columns of perceptual tokens; by default as square as possible.
+    title : str, optional
+        Over the whole figure.
 
     Returns
     -------
@@ -43,33 +49,34 @@ def attribution_figure(
     Raises
     ------
     ValueError
-        If ``grid`` does not fit the number of image tokens.
+        If ``grid`` does not fit the number of perceptual tokens.
     """
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(1, 1.5))
-    draw_perceived(left, attribution, row, image, grid)
+    ratios = (1.0, 1.25, 1.5) if image is not None else (1.25, 1.5)
+    figure = Figure(figsize=(3.6 * sum(ratios) / 1.2, 3.8), layout="constrained")
+    *first, middle, right = np.atleast_1d(figure.subplots(1, len(ratios), width_ratios=ratios))
+    if first:
+        first[0].imshow(np.asarray(image))
+        first[0].set_axis_off()
+        first[0].set_title("what it sees", fontsize=10)
+    draw_perceived(middle, attribution, row, grid)
     draw_text(right, attribution, row)
+    if title is not None:
+        figure.suptitle(title, fontsize=11)
     return figure
 
 
-def draw_perceived(
-    axes: Axes, attribution: Attribution, row: int, image: Any = None, grid: tuple[int, int] | None = None
-) -> None:
-    """Draw the relevance of the perceptual tokens as a grid, over the image if it is given."""
+def draw_perceived(axes: Axes, attribution: Attribution, row: int, grid: tuple[int, int] | None = None) -> None:
+    """Draw the relevance of the perceptual tokens as a grid."""
     values = row_relevance(attribution, row)
     seen = [s for s in attribution.spans[row] if s.modality != "text"]
     part = np.concatenate([values[s.start : s.stop] for s in seen]) if seen else np.zeros(1, np.float32)
     tiles = _as_grid(part, grid)
     limit = max(float(np.abs(tiles).max()), 1e-12)
-    extent = (0.0, 1.0, 0.0, 1.0)
-    if image is not None:
-        axes.imshow(np.asarray(image), extent=extent)
-    alpha = 1.0 if image is None else 0.55
-    shown = axes.imshow(tiles, cmap=COLOURS, vmin=-limit, vmax=limit, alpha=alpha, extent=extent)
+    shown = axes.imshow(tiles, cmap=COLOURS, vmin=-limit, vmax=limit)
     axes.set_xticks([])
     axes.set_yticks([])
     names = " and ".join(dict.fromkeys(s.modality for s in seen)) or "nothing perceived"
-    axes.set_title(f"{names}: sum {part.sum():+.2f}", fontsize=10)
+    axes.set_title(f"relevance of the {names}: {part.sum():+.2f}", fontsize=10)
     axes.figure.colorbar(shown, ax=axes, shrink=0.8)
 
 
@@ -93,5 +100,5 @@ def draw_text(axes: Axes, attribution: Attribution, row: int) -> None:
     axes.set_yticks(range(len(positions)), [token_label(attribution, row, p) for p in positions], fontsize=7)
     axes.invert_yaxis()
     axes.axvline(0, color="black", linewidth=0.6)
-    axes.set_title(f"text: sum {heights.sum():+.2f}", fontsize=10)
+    axes.set_title(f"relevance of the text: {heights.sum():+.2f}", fontsize=10)
     axes.set_xlabel("relevance")

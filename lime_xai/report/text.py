@@ -29,10 +29,10 @@ def relevance_text(attribution: Attribution, row: int = 0, columns: int | None =
     Returns
     -------
     rich.text.Text
-        Green where relevance is positive, red where negative; the fuller a cell, the more relevance.
+        Green where relevance is positive, red where negative; the fuller a cell, the more relevance
+        (of either sign).
     """
     values = row_relevance(attribution, row)
-    scale = max(float(np.abs(values).max()), 1e-12)
     text = Text()
     for span in attribution.spans[row]:
         part = values[span.start : span.stop]
@@ -43,7 +43,8 @@ def relevance_text(attribution: Attribution, row: int = 0, columns: int | None =
             text.append("\n")
             continue
         width = columns or int(np.ceil(np.sqrt(len(part))))
-        text.append(f"[{span.modality}: {len(part)} tokens, sum {part.sum():+.2f}]\n")
+        scale = max(float(np.abs(part).max()), 1e-12)
+        text.append(f"\n{span.modality}: {len(part)} tokens, sum {part.sum():+.2f}, a full cell is {scale:.2f}\n")
         for start in range(0, len(part), width):
             for value in part[start : start + width]:
                 shade = _SHADES[min(int(abs(value) / scale * len(_SHADES)), len(_SHADES) - 1)]

@@ -1,0 +1,29 @@
+"""Sphinx configuration; the build needs no network."""
+
+import importlib.metadata
+
+project = "lime_xai"
+author = "the lime_xai authors"
+copyright = "2026, the lime_xai authors"
+release = importlib.metadata.version("lime_xai")
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.doctest",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.napoleon",
+]
+myst_enable_extensions = ["dollarmath", "colon_fence"]
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+napoleon_use_ivar = True
+autosummary_generate = True
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True, "inherited-members": False}
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_static_path = ["_static"]
+html_title = "lime_xai"
+doctest_global_setup = "from lime_rules import *\nfrom lime_xai import *"
