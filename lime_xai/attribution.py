@@ -93,8 +93,10 @@ def attribute(
 
     Examples
     --------
-    >>> # attribution = lime_xai.attribute(model, inputs, target=processor.tokenizer.convert_tokens_to_ids("yes"))
-    >>> # attribution.relevance.shape, attribution.shares["image"]
+    .. code-block:: python
+
+        attribution = lime_xai.attribute(model, inputs, target=processor.tokenizer.convert_tokens_to_ids("yes"))
+        attribution.relevance.shape, attribution.shares["image"]
     """
     composite = _composite(method)
     check_model(model)

@@ -128,8 +128,10 @@ class KVEditor:
 
     Examples
     --------
-    >>> editor = KVEditor(EditSettings(steps=2))
-    >>> # result = editor.edit(step)
+    .. code-block:: python
+
+        editor = KVEditor(EditSettings(steps=2))
+        result = editor.edit(step)
     """
 
     def __init__(self, settings: EditSettings) -> None:

@@ -44,8 +44,10 @@ class RelevanceObjective:
 
     Examples
     --------
-    >>> objective = RelevanceObjective(temperature=0.1, kl_weight=0.1)
-    >>> # loss = objective(relevance, perceptual, attended, logits, reference_logits)
+    .. code-block:: python
+
+        objective = RelevanceObjective(temperature=0.1, kl_weight=0.1)
+        loss = objective(relevance, perceptual, attended, logits, reference_logits)
     """
 
     form: Literal["contrastive", "difference"] = "contrastive"

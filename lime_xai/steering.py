@@ -76,8 +76,10 @@ def steering(
 
     Examples
     --------
-    >>> # with lime_xai.steering(model, "edit") as trace:
-    >>> #     model.generate(**inputs, max_new_tokens=64)
+    .. code-block:: python
+
+        with lime_xai.steering(model, "edit") as trace:
+            model.generate(**inputs, max_new_tokens=64)
     """
     policies = as_policies(policy)
     check_model(model)
@@ -129,8 +131,10 @@ def steer(
 
     Examples
     --------
-    >>> # output = lime_xai.steer(model, inputs, max_new_tokens=64)
-    >>> # processor.batch_decode(output.sequences)
+    .. code-block:: python
+
+        output = lime_xai.steer(model, inputs, max_new_tokens=64)
+        processor.batch_decode(output.sequences)
     """
     policies = as_policies(policy)
     check_model(model)

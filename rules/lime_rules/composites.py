@@ -108,9 +108,11 @@ class AttnLRP(TransformerComposite):
 
     Examples
     --------
-    >>> from zennit.attribution import Gradient
-    >>> composite = AttnLRP()
-    >>> # with Gradient(wrapper, composite) as attributor: logits, gradient = attributor(embeddings, one_hot)
+    .. code-block:: python
+
+        from zennit.attribution import Gradient
+        with Gradient(wrapper, AttnLRP()) as attributor:
+            logits, gradient = attributor(embeddings, one_hot)
     """
 
     def rule_for(self, role: Role) -> Hook | None:

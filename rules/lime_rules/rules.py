@@ -50,10 +50,22 @@ class RatioHook(Hook):  # type: ignore[misc]
         return RemovableHandleList(
             [
                 RemovableHandle(self),
-                module.register_forward_pre_hook(self.pre_forward_ratio),
-                module.register_forward_hook(self.post_forward_ratio),
+                module.register_forward_pre_hook(self._before, with_kwargs=True),
+                module.register_forward_hook(self._after, with_kwargs=True),
             ]
         )
+
+    def _before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if args:
+            inputs = self.pre_forward_ratio(module, args)
+            return None if inputs is None else (inputs, kwargs)
+        # Some models name every argument: the first keyword is the input.
+        name = next(iter(kwargs))
+        inputs = self.pre_forward_ratio(module, (kwargs[name],))
+        return None if inputs is None else ((), {**kwargs, name: inputs[0]})
+
+    def _after(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        return self.post_forward_ratio(module, args or tuple(kwargs.values()), output)
 
 
 class NormRule(RatioHook):

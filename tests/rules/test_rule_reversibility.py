@@ -6,7 +6,16 @@ from torch import nn
 from transformers import LlamaConfig
 from zennit.core import Hook
 
-from lime_rules import CPLRP, LRP_METHODS, AttentionCanonizer, AttnLRP, GradientInput, roles
+from lime_rules import (
+    CPLRP,
+    LRP_METHODS,
+    ActivationRule,
+    AttentionCanonizer,
+    AttnLRP,
+    GradientInput,
+    ProductRule,
+    roles,
+)
 
 HOOKS = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
 
@@ -183,3 +192,23 @@ def test_replacing_a_module_is_noticed_even_at_the_same_address():
         assert roles(root)["0"].detail == "gelu"
         del root[0]
         root.append(nn.SiLU())
+
+
+def test_rules_reach_inputs_that_are_given_by_keyword():
+    class Named(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.act, self.down = torch.nn.SiLU(), torch.nn.Linear(3, 3)
+
+        def forward(self, x):
+            return self.down(input=self.act(input=x))
+
+    module = Named()
+    x = torch.randn(2, 3, requires_grad=True)
+    handles = [ActivationRule("silu"), ProductRule(0.5)]
+    registered = [handles[0].register(module.act), handles[1].register(module.down)]
+    (found,) = torch.autograd.grad(module(x).sum(), x)
+    for handle in registered:
+        handle.remove()
+    wanted = 0.5 * module.down.weight.sum(0) * torch.sigmoid(x)
+    assert torch.allclose(found, wanted)
