@@ -1,0 +1,99 @@
+"""Embedded worlds: generators, evaluation sets and tiny bundled models on which policies can be measured."""
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+from lime_xai.worlds import scene
+
+__all__ = ["WORLDS", "World", "bundled_model", "load_world"]
+
+
+@dataclass(frozen=True)
+class World:
+    """What the command line and the evaluation need to know of a world.
+
+    Attributes
+    ----------
+    name : str
+        Name in the registry.
+    description : str
+        One line.
+    default_noise : float
+        Noise of its evaluation sets unless told otherwise.
+    evaluation_set : callable
+        ``(seed, scenes=300, noise=...)`` to an evaluation set.
+    measure : callable
+        ``(model, processor, evaluation, **generate_kwargs)`` to a measurement.
+    load_model : callable
+        ``(folder=...)`` to model and processor; without arguments those that are shipped.
+    """
+
+    name: str
+    description: str
+    default_noise: float
+    evaluation_set: Callable[..., Any]
+    measure: Callable[..., Any]
+    load_model: Callable[..., tuple[Any, Any]]
+
+
+WORLDS: Final[Mapping[str, World]] = MappingProxyType(
+    {
+        "scene": World(
+            name="scene",
+            description="pictograms in a 2x2 grid; a tiny LLaVA with partner, popularity and agreeing priors",
+            default_noise=scene.DEFAULT_NOISE,
+            evaluation_set=scene.evaluation_set,
+            measure=scene.measure,
+            load_model=scene.load_model,
+        )
+    }
+)
+"""The worlds by name."""
+
+
+def load_world(name: str) -> World:
+    """Return a world by its name.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``WORLDS``.
+
+    Returns
+    -------
+    World
+        The world.
+
+    Raises
+    ------
+    ValueError
+        If there is no such world; names the nearest one.
+    """
+    if name in WORLDS:
+        return WORLDS[name]
+    near = difflib.get_close_matches(name, WORLDS, n=1, cutoff=0.0)
+    raise ValueError(f"unknown world {name!r}; did you mean {near[0]!r}? Known worlds: {', '.join(WORLDS)}")
+
+
+def bundled_model(world: str = "scene") -> tuple[Any, Any]:
+    """Load the model that is shipped with a world; no network is used.
+
+    Parameters
+    ----------
+    world : str
+        Name of the world.
+
+    Returns
+    -------
+    (model, processor)
+        A transformers model in evaluation mode (float32, CPU) and its processor.
+
+    Raises
+    ------
+    ValueError
+        If there is no such world.
+    """
+    return load_world(world).load_model()

@@ -1,0 +1,188 @@
+"""Evaluation sets: fresh scenes, their pictures, closed questions in four splits, and a caption request."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from PIL import Image
+
+from lime_xai.worlds.scene.images import render
+from lime_xai.worlds.scene.objects import POPULARITY, partner
+from lime_xai.worlds.scene.scenes import Scene, independent_scene
+from lime_xai.worlds.scene.text import CAPTION_REQUEST, YES, Message, exists_question, messages, prompt
+
+SPLITS: Final = ("random", "popular", "adversarial", "dialogue")
+DEFAULT_NOISE: Final = 0.45
+"""Pixel noise of evaluation pictures as a fraction of 255; training pictures have at most 0.35."""
+OPACITY: Final = (0.5, 1.0)
+_PER_SCENE = 2
+
+
+@dataclass(frozen=True)
+class Question:
+    """A closed question about the picture of a scene.
+
+    Attributes
+    ----------
+    scene : int
+        Index into the evaluation set's scenes and images.
+    split : str
+        One of ``SPLITS``.
+    obj : int
+        Class index of the object that is asked about.
+    label : bool
+        Whether it is there: True wants the answer yes.
+    context : int or None
+        Object of an earlier turn, truly answered with yes; only in the dialogue split.
+    """
+
+    scene: int
+    split: str
+    obj: int
+    label: bool
+    context: int | None = None
+
+    @property
+    def _earlier(self) -> tuple[tuple[str, str], ...]:
+        return () if self.context is None else ((exists_question(self.context), YES),)
+
+    @property
+    def messages(self) -> list[Message]:
+        """Chat messages for ``processor.apply_chat_template``."""
+        return messages(exists_question(self.obj), self._earlier)
+
+    @property
+    def prompt(self) -> str:
+        """What the chat template makes of ``messages``: the processor's ``text``."""
+        return prompt(exists_question(self.obj), self._earlier)
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """What a policy is measured on.
+
+    Attributes
+    ----------
+    seed, noise : int, float
+        What made the set.
+    scenes : tuple of Scene
+        The scenes.
+    images : tuple of PIL.Image.Image
+        One 72x72 picture per scene.
+    questions : tuple of Question
+        Closed questions of all splits, in each as many with yes as with no.
+    """
+
+    seed: int
+    noise: float
+    scenes: tuple[Scene, ...]
+    images: tuple[Image.Image, ...]
+    questions: tuple[Question, ...]
+
+    @property
+    def caption_messages(self) -> list[Message]:
+        """Chat messages that ask for a caption of any of the images."""
+        return messages(CAPTION_REQUEST)
+
+    @property
+    def caption_prompt(self) -> str:
+        """The request for a caption of any of the images, as the processor's ``text``."""
+        return prompt(CAPTION_REQUEST)
+
+    def split(self, name: str) -> tuple[Question, ...]:
+        """Return the questions of a split.
+
+        Raises
+        ------
+        ValueError
+            If there is no such split.
+        """
+        if name not in SPLITS:
+            raise ValueError(f"unknown split {name!r}; expected one of {', '.join(SPLITS)}")
+        return tuple(q for q in self.questions if q.split == name)
+
+
+def lone_objects(scene: Scene) -> tuple[int, ...]:
+    """Return the objects of a scene whose partner is absent."""
+    return tuple(o for o in scene.present if partner(o) not in scene.present)
+
+
+def _shuffled(rng: np.random.Generator, objects: Sequence[int]) -> list[int]:
+    return [objects[i] for i in rng.permutation(len(objects)).tolist()]
+
+
+def _random(rng: np.random.Generator, scene: Scene) -> list[int]:
+    return _shuffled(rng, scene.absent)
+
+
+def _popular(rng: np.random.Generator, scene: Scene) -> list[int]:
+    # a stable sort after shuffling breaks the ties within a pair at random
+    return sorted(_shuffled(rng, scene.absent), key=lambda o: -POPULARITY[o])
+
+
+def _partners(rng: np.random.Generator, scene: Scene) -> list[int]:
+    return [partner(o) for o in _shuffled(rng, lone_objects(scene))]
+
+
+_ABSENT: Final[dict[str, Callable[[np.random.Generator, Scene], list[int]]]] = {
+    "random": _random,
+    "popular": _popular,
+    "adversarial": _partners,
+    "dialogue": _partners,
+}
+
+
+def _context(rng: np.random.Generator, scene: Scene, obj: int) -> int:
+    """Return the object of the earlier turn: the partner if it is there, otherwise another present one."""
+    if partner(obj) in scene.present:
+        return partner(obj)
+    return _shuffled(rng, [o for o in scene.present if o != obj])[0]
+
+
+def _scene_questions(rng: np.random.Generator, scene: Scene, index: int) -> Iterator[Question]:
+    for split in SPLITS:
+        absent = _ABSENT[split](rng, scene)[:_PER_SCENE]
+        present = _shuffled(rng, scene.present)[: len(absent)]
+        for obj in (*absent, *present):
+            context = _context(rng, scene, obj) if split == "dialogue" else None
+            yield Question(index, split, obj, obj in scene.present, context)
+
+
+def evaluation_set(seed: int, scenes: int = 300, noise: float = DEFAULT_NOISE) -> EvaluationSet:
+    """Draw independent scenes of two to four objects with their pictures and questions.
+
+    Up to two absent objects are asked about per scene and split, with as many present ones:
+
+    - ``random``: any absent objects;
+    - ``popular``: the absent objects that the training text speaks of most;
+    - ``adversarial``: absent partners of present objects;
+    - ``dialogue``: the same, after an earlier turn has asked for the partner and had the answer yes (for
+      questions about present objects: the partner where it is there, otherwise another present object).
+
+    Parameters
+    ----------
+    seed : int
+        Seed of everything in the set. Training draws from other generators, so any seed is fresh.
+    scenes : int
+        Number of scenes.
+    noise : float
+        Standard deviation of the pixel noise as a fraction of 255.
+
+    Returns
+    -------
+    EvaluationSet
+        The set; one (seed, scenes, noise) always gives the same.
+
+    Raises
+    ------
+    ValueError
+        If ``scenes`` is not positive or ``noise`` is negative or above 4.
+    """
+    if scenes < 1:
+        raise ValueError(f"scenes is {scenes}; expected at least 1")
+    rng = np.random.default_rng(seed)
+    drawn = tuple(independent_scene(rng, smallest=2) for _ in range(scenes))
+    questions = tuple(q for i, scene in enumerate(drawn) for q in _scene_questions(rng, scene, i))
+    pixels = render(rng, drawn, noise=noise, opacity=OPACITY)
+    return EvaluationSet(seed, noise, drawn, tuple(Image.fromarray(p) for p in pixels), questions)

@@ -1,0 +1,168 @@
+"""Scenes (which object stands in which cell, in which colour) and the two distributions of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lime_xai.worlds.scene.objects import (
+    CELLS,
+    CLASSES,
+    COLOURS,
+    HABITUAL_COLOUR,
+    PAIR_POPULARITY,
+    PAIRS,
+    partner,
+)
+
+EMPTY = -1
+"""Class and colour of a cell without an object."""
+_HABITUAL = tuple(COLOURS.index(name) for name in HABITUAL_COLOUR)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A 2x2 arrangement of at most four different objects.
+
+    Attributes
+    ----------
+    classes : tuple of int
+        Index into ``CLASSES`` for each cell in reading order, -1 for an empty cell.
+    colours : tuple of int
+        Index into ``COLOURS`` for each cell, -1 for an empty cell.
+
+    Raises
+    ------
+    ValueError
+        If there are not exactly four cells, an index is out of range, an object occurs twice, or a cell has a
+        class without a colour or the reverse.
+    """
+
+    classes: tuple[int, ...]
+    colours: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.classes) != CELLS or len(self.colours) != CELLS:
+            raise ValueError(
+                f"a scene has {CELLS} cells, found {len(self.classes)} classes and "
+                f"{len(self.colours)} colours; mark empty cells with {EMPTY}"
+            )
+        for what, values, size in (("class", self.classes, CLASSES), ("colour", self.colours, COLOURS)):
+            for value in values:
+                if not EMPTY <= value < len(size):
+                    raise ValueError(f"{what} {value} is out of range; expected {EMPTY} to {len(size) - 1}")
+        if any((c == EMPTY) != (k == EMPTY) for c, k in zip(self.classes, self.colours, strict=True)):
+            raise ValueError(
+                f"classes {self.classes} and colours {self.colours} disagree about empty cells; "
+                f"give both or {EMPTY} for both"
+            )
+        if len(set(self.present)) != len(self.present):
+            raise ValueError(f"an object occurs twice in {self.classes}; a scene holds each object at most once")
+
+    @property
+    def present(self) -> tuple[int, ...]:
+        """Indices of the objects in the scene, in reading order."""
+        return tuple(c for c in self.classes if c != EMPTY)
+
+    @property
+    def absent(self) -> tuple[int, ...]:
+        """Indices of the objects not in the scene, ascending."""
+        return tuple(c for c in range(len(CLASSES)) if c not in self.classes)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the objects in the scene, in reading order."""
+        return tuple(CLASSES[c] for c in self.present)
+
+    def cell_of(self, obj: int) -> int:
+        """Return the cell of object ``obj``.
+
+        Raises
+        ------
+        ValueError
+            If the object is not in the scene.
+        """
+        if obj not in self.present:
+            raise ValueError(f"object {obj} is not in the scene; present are {self.present}")
+        return self.classes.index(obj)
+
+    def colour_of(self, obj: int) -> int:
+        """Return the index of the colour of object ``obj`` (ValueError if it is not in the scene)."""
+        return self.colours[self.cell_of(obj)]
+
+
+def place(rng: np.random.Generator, objects: Sequence[int], habitual_colour: float = 0.0) -> Scene:
+    """Put objects into random cells.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of randomness.
+    objects : sequence of int
+        Different class indices, at most four.
+    habitual_colour : float
+        Probability that an object has its habitual colour; otherwise its colour is uniform.
+
+    Returns
+    -------
+    Scene
+        The scene.
+    """
+    classes, colours = [EMPTY] * CELLS, [EMPTY] * CELLS
+    for cell, obj in zip(rng.permutation(CELLS)[: len(objects)].tolist(), objects, strict=True):
+        classes[cell] = int(obj)
+        habit = rng.random() < habitual_colour
+        colours[cell] = _HABITUAL[int(obj)] if habit else int(rng.integers(len(COLOURS)))
+    return Scene(tuple(classes), tuple(colours))
+
+
+def independent_scene(rng: np.random.Generator, smallest: int = 1) -> Scene:
+    """Draw ``smallest`` to four objects and their colours uniformly: what all images show.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of randomness.
+    smallest : int
+        Fewest objects, 1 to 4.
+
+    Returns
+    -------
+    Scene
+        The scene; no object tells anything about another beyond not being drawn twice.
+    """
+    count = int(rng.integers(smallest, CELLS + 1))
+    return place(rng, rng.permutation(len(CLASSES))[:count].tolist())
+
+
+def themed_scene(rng: np.random.Generator, together: float = 0.94, habitual_colour: float = 0.85) -> Scene:
+    """Draw one or two popular pairs: what the text-only training documents speak of.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of randomness.
+    together : float
+        Probability that both members of a chosen pair are there.
+    habitual_colour : float
+        Probability that an object has its habitual colour.
+
+    Returns
+    -------
+    Scene
+        A scene with strong co-occurrence, popularity and colour priors.
+    """
+    count = 1 if rng.random() < 0.45 else 2
+    objects: list[int] = []
+    for pair in rng.choice(len(PAIRS), count, replace=False, p=PAIR_POPULARITY).tolist():
+        first = 2 * pair + int(rng.integers(2))
+        objects += [first, partner(first)] if rng.random() < together else [first]
+    return place(rng, objects, habitual_colour)
+
+
+def as_arrays(scenes: Sequence[Scene]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return classes and colours of scenes as two integer arrays of shape [B, 4]."""
+    classes = np.asarray([s.classes for s in scenes], np.int64).reshape(-1, CELLS)
+    colours = np.asarray([s.colours for s in scenes], np.int64).reshape(-1, CELLS)
+    return classes, colours

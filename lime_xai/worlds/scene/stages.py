@@ -1,0 +1,196 @@
+"""The three training stages: vision tower, decoder on text alone, and light alignment of the two."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import LlavaForConditionalGeneration
+
+from lime_xai.worlds.scene.corpus import conversation
+from lime_xai.worlds.scene.documents import IGNORED, IMAGE_SLOTS, Document, document, pack, tag_words
+from lime_xai.worlds.scene.images import render, token_cells
+from lime_xai.worlds.scene.network import VISION_WIDTH, answer_logits, patch_features
+from lime_xai.worlds.scene.objects import CLASSES, COLOURS
+from lime_xai.worlds.scene.plan import Plan
+from lime_xai.worlds.scene.scenes import EMPTY, as_arrays, independent_scene, themed_scene
+from lime_xai.worlds.scene.text import NO, VOCABULARY, YES
+
+TRAINING_NOISE = (0.0, 0.35)
+TRAINING_OPACITY = (0.35, 1.0)
+
+
+class Stage(ABC):
+    """One stage: which parameters it trains, at which rates, and the loss of a step.
+
+    Parameters
+    ----------
+    model : LlavaForConditionalGeneration
+        Trained in place.
+    plan : Plan
+        Settings.
+    """
+
+    name: ClassVar[str]
+    weight_decay: ClassVar[float]
+    warm_up: ClassVar[float] = 0.04
+    """Share of the steps in which the rate rises."""
+    final: ClassVar[float] = 0.05
+    """Last learning rate as a fraction of the highest."""
+
+    def __init__(self, model: LlavaForConditionalGeneration, plan: Plan) -> None:
+        self.model, self.plan = model, plan
+
+    @property
+    @abstractmethod
+    def steps(self) -> int:
+        """Number of optimiser steps."""
+
+    @abstractmethod
+    def parameters(self) -> Sequence[tuple[float, Sequence[nn.Parameter]]]:
+        """Return groups of trained parameters with their highest learning rate."""
+
+    @abstractmethod
+    def loss(self, rng: np.random.Generator) -> tuple[Tensor, Mapping[str, float]]:
+        """Draw a batch from ``rng``; return the scalar loss and the numbers worth showing."""
+
+    def auxiliary(self) -> nn.Module:
+        """Return modules that only training needs, to be saved in checkpoints."""
+        return nn.Module()
+
+
+class VisionStage(Stage):
+    """Every patch names the class and the colour of its cell, on independent scenes."""
+
+    name = "vision"
+    weight_decay = 0.05
+
+    def __init__(self, model: LlavaForConditionalGeneration, plan: Plan) -> None:
+        super().__init__(model, plan)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self._head = nn.Linear(VISION_WIDTH, len(CLASSES) + 1 + len(COLOURS))
+        self._cells = token_cells()
+
+    @property
+    def steps(self) -> int:
+        """Number of optimiser steps."""
+        return self.plan.vision_steps
+
+    def parameters(self) -> Sequence[tuple[float, Sequence[nn.Parameter]]]:
+        """Return groups of trained parameters with their highest learning rate."""
+        tower = list(self.model.model.vision_tower.parameters())
+        return [(self.plan.vision_rate, [*tower, *self._head.parameters()])]
+
+    def auxiliary(self) -> nn.Module:
+        """Return the patch classifier."""
+        return self._head
+
+    def loss(self, rng: np.random.Generator) -> tuple[Tensor, Mapping[str, float]]:
+        """Draw a batch; return its loss and the numbers worth showing."""
+        scenes = [independent_scene(rng) for _ in range(self.plan.vision_batch)]
+        pixels = torch.from_numpy(render(rng, scenes, noise=TRAINING_NOISE, opacity=TRAINING_OPACITY))
+        classes, colours = as_arrays(scenes)
+        empty = len(CLASSES)
+        wanted = torch.from_numpy(np.where(classes == EMPTY, empty, classes)[:, self._cells]).flatten()
+        shades = torch.from_numpy(np.where(colours == EMPTY, IGNORED, colours)[:, self._cells]).flatten()
+        scores = self._head(patch_features(self.model, pixels)).flatten(0, 1)
+        class_loss = functional.cross_entropy(scores[:, : empty + 1], wanted)
+        colour_loss = functional.cross_entropy(scores[:, empty + 1 :], shades, ignore_index=IGNORED)
+        seen = wanted != empty
+        right = (scores[seen, : empty + 1].argmax(-1) == wanted[seen]).float().mean()
+        return class_loss + 0.5 * colour_loss, {"objects right": right.item()}
+
+
+def text_documents(rng: np.random.Generator, plan: Plan, count: int) -> list[Document]:
+    """Draw text-only documents: themed conversations, and conversations about independent tag words."""
+    documents = []
+    for _ in range(count):
+        if rng.random() < plan.tagged:
+            scene = independent_scene(rng)
+            turns = conversation(rng, scene, plan.text_habits, int(rng.integers(1, 4)))
+            context = tag_words(rng, scene, dropped=0.1)
+        else:
+            turns = conversation(rng, themed_scene(rng), plan.text_habits, int(rng.integers(1, 5)))
+            context = ()
+        documents.append(document(turns, context, train_questions=True))
+    return documents
+
+
+def _token_loss(
+    model: LlavaForConditionalGeneration, documents: Sequence[Document], features: Tensor | None = None
+) -> tuple[Tensor, float]:
+    """Return the mean cross-entropy of labelled tokens and the accuracy of yes/no answers among them."""
+    tokens, labels = pack(documents)
+    targets = functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
+    wanted = targets != IGNORED
+    logits, targets = answer_logits(model, tokens, wanted, features), targets[wanted]
+    closed = (targets == VOCABULARY[YES]) | (targets == VOCABULARY[NO])
+    accuracy = (logits[closed].argmax(-1) == targets[closed]).float().mean().item()
+    return functional.cross_entropy(logits, targets), accuracy
+
+
+class TextStage(Stage):
+    """The decoder learns the language, and its priors, without any image."""
+
+    name = "text"
+    weight_decay = 0.03
+
+    @property
+    def steps(self) -> int:
+        """Number of optimiser steps."""
+        return self.plan.text_steps
+
+    def parameters(self) -> Sequence[tuple[float, Sequence[nn.Parameter]]]:
+        """Return groups of trained parameters with their highest learning rate."""
+        decoder = list(self.model.model.language_model.parameters())
+        return [(self.plan.text_rate, [*decoder, *self.model.lm_head.parameters()])]
+
+    def loss(self, rng: np.random.Generator) -> tuple[Tensor, Mapping[str, float]]:
+        """Draw a batch; return its loss and the numbers worth showing."""
+        loss, accuracy = _token_loss(self.model, text_documents(rng, self.plan, self.plan.text_batch))
+        return loss, {"loss": loss.item(), "yes/no right": accuracy}
+
+
+class AlignmentStage(Stage):
+    """Projector and decoder learn to use the frozen tower; a share of pure text keeps the priors alive."""
+
+    name = "alignment"
+    weight_decay = 0.01
+
+    @property
+    def steps(self) -> int:
+        """Number of optimiser steps."""
+        return self.plan.alignment_steps
+
+    def parameters(self) -> Sequence[tuple[float, Sequence[nn.Parameter]]]:
+        """Return groups of trained parameters with their highest learning rate."""
+        decoder = list(self.model.model.language_model.parameters())
+        return [
+            (self.plan.projector_rate, list(self.model.model.multi_modal_projector.parameters())),
+            (self.plan.decoder_rate, [*decoder, *self.model.lm_head.parameters()]),
+        ]
+
+    def loss(self, rng: np.random.Generator) -> tuple[Tensor, Mapping[str, float]]:
+        """Draw a batch; return its loss and the numbers worth showing."""
+        plan = self.plan
+        text = round(plan.text_share * plan.alignment_batch)
+        scenes = [independent_scene(rng) for _ in range(plan.alignment_batch - text)]
+        pixels = torch.from_numpy(render(rng, scenes, noise=TRAINING_NOISE, opacity=TRAINING_OPACITY))
+        with torch.no_grad():
+            features = patch_features(self.model, pixels)
+        documents = [
+            document(conversation(rng, s, plan.alignment_habits, int(rng.integers(1, 4))), IMAGE_SLOTS) for s in scenes
+        ]
+        loss, accuracy = _token_loss(self.model, documents, features)
+        shown = {"loss": loss.item(), "yes/no right": accuracy}
+        if text:
+            text_loss, _ = _token_loss(self.model, text_documents(rng, plan, text))
+            loss = loss + text_loss * text / len(scenes)
+        return loss, shown
+
+
+STAGES: tuple[type[Stage], ...] = (VisionStage, TextStage, AlignmentStage)

@@ -1,0 +1,140 @@
+"""Everything textual: vocabulary, tokenizer, processor with chat template, questions and prompts."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, Final
+
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+from transformers import CLIPImageProcessor, LlavaProcessor, PreTrainedTokenizerFast
+
+from lime_xai.worlds.scene.objects import CLASSES, COLOURS, IMAGE_SIZE, PATCH_SIZE, article
+
+PAD, BOS, EOS, UNKNOWN, IMAGE = "<pad>", "<s>", "</s>", "<unk>", "<image>"
+USER, ASSISTANT = "user:", "assistant:"
+YES, NO = "yes", "no"
+SPECIAL: Final = (PAD, BOS, EOS, UNKNOWN, IMAGE)
+_WORDS: Final = (
+    "user: assistant: yes no is there a an in the image ? . , what colour describe how many objects are "
+    "one two three four and it shows i see you can can't not nothing picture of photo please do does contain "
+    "has have this that with color only"
+)
+VOCABULARY: Final[Mapping[str, int]] = {
+    word: index for index, word in enumerate((*SPECIAL, *_WORDS.split(), *CLASSES, *COLOURS))
+}
+"""Word to token id; 72 entries."""
+
+CAPTION_REQUEST: Final = "describe the image ."
+MAX_LENGTH: Final = 256
+"""Most tokens of a prompt with its answer."""
+
+CHAT_TEMPLATE: Final = (
+    "<s>{% for m in messages %}"
+    "{% if m['role'] == 'user' %}user: "
+    "{% if m['content'] is string %}{{ m['content'] }} {% else %}"
+    "{% for c in m['content'] %}{% if c['type'] == 'image' %}<image> {% endif %}{% endfor %}"
+    "{% for c in m['content'] %}{% if c['type'] == 'text' %}{{ c['text'] }} {% endif %}{% endfor %}"
+    "{% endif %}{% else %}assistant: "
+    "{% if m['content'] is string %}{{ m['content'] }}{% else %}"
+    "{% for c in m['content'] %}{% if c['type'] == 'text' %}{{ c['text'] }}{% endif %}{% endfor %}{% endif %}"
+    " </s>{% endif %}{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
+)
+
+Message = dict[str, Any]
+
+
+@cache
+def encode(text: str) -> tuple[int, ...]:
+    """Return the token ids of lower-case words separated by spaces (KeyError for an unknown word)."""
+    return tuple(VOCABULARY[word] for word in text.split())
+
+
+def exists_question(obj: int) -> str:
+    """Return the yes/no question about an object."""
+    return f"is there {article(CLASSES[obj])} in the image ?"
+
+
+def colour_question(obj: int) -> str:
+    """Return the question about the colour of an object."""
+    return f"what colour is the {CLASSES[obj]} ?"
+
+
+def caption_text(objects: Sequence[int]) -> str:
+    """Return the caption that names objects in this order."""
+    return "there is " + " , ".join(article(CLASSES[o]) for o in objects) + " ."
+
+
+def messages(question: str, earlier: Sequence[tuple[str, str]] = ()) -> list[Message]:
+    """Return chat messages about one image.
+
+    Parameters
+    ----------
+    question : str
+        What is asked now.
+    earlier : sequence of (str, str)
+        Question and answer of each earlier turn.
+
+    Returns
+    -------
+    list of dict
+        For ``processor.apply_chat_template``; the image comes with the first user message.
+    """
+    chat: list[Message] = []
+    for asked, answer in (*earlier, (question, None)):
+        content: list[Message] = [{"type": "text", "text": asked}]
+        chat.append({"role": "user", "content": content if chat else [{"type": "image"}, *content]})
+        if answer is not None:
+            chat.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
+    return chat
+
+
+def prompt(question: str, earlier: Sequence[tuple[str, str]] = ()) -> str:
+    """Return what the chat template makes of ``messages(question, earlier)``, up to the answer."""
+    text, mark = BOS, f"{IMAGE} "
+    for asked, answer in earlier:
+        text += f"{USER} {mark}{asked} {ASSISTANT} {answer} {EOS}"
+        mark = ""
+    return f"{text}{USER} {mark}{question} {ASSISTANT}"
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """Return the word-level tokenizer (lower case, padding on the left; the chat template writes ``<s>``)."""
+    words = Tokenizer(models.WordLevel(dict(VOCABULARY), unk_token=UNKNOWN))
+    words.normalizer = normalizers.Lowercase()
+    words.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex(r"[.,?]"), "isolated")]
+    )
+    kind: Any = PreTrainedTokenizerFast
+    tokenizer: PreTrainedTokenizerFast = kind(
+        tokenizer_object=words,
+        bos_token=BOS,
+        eos_token=EOS,
+        unk_token=UNKNOWN,
+        pad_token=PAD,
+        additional_special_tokens=[IMAGE],
+        padding_side="left",
+        model_max_length=MAX_LENGTH,
+    )
+    return tokenizer
+
+
+def build_processor() -> LlavaProcessor:
+    """Return the LLaVA processor: images to 72x72 in [-1, 1], one ``<image>`` mark to 36 image tokens."""
+    side = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
+    pictures = CLIPImageProcessor(
+        size=side,
+        crop_size=side,
+        image_mean=[0.5] * 3,
+        image_std=[0.5] * 3,
+        do_center_crop=False,
+        resample=2,
+    )
+    kind: Any = LlavaProcessor
+    processor: LlavaProcessor = kind(
+        image_processor=pictures,
+        tokenizer=build_tokenizer(),
+        patch_size=PATCH_SIZE,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=CHAT_TEMPLATE,
+    )
+    return processor

@@ -1,0 +1,93 @@
+"""Metrics against hand-computed examples and a naive re-implementation."""
+
+import math
+
+import numpy as np
+import pytest
+
+from lime_xai.worlds import scene
+from lime_xai.worlds.scene.scenes import EMPTY, Scene
+
+CUP_AND_SUN = Scene((0, 4, EMPTY, EMPTY), (0, 0, EMPTY, EMPTY))
+
+
+def test_captions_by_hand():
+    captions = [
+        "there is a cup , a phone , a cup . </s>",  # phone is wrong, the cup's partner; cup twice; no sun
+        "there is an anchor , a sun , a cup",  # anchor is wrong, but named before the sun; unfinished
+    ]
+    found = scene.caption_metrics(captions, [CUP_AND_SUN, CUP_AND_SUN])
+    precision, recall = 3 / 5, 3 / 4
+    assert found.chair_i == pytest.approx(2 / 5)
+    assert found.chair_s == 1.0
+    assert found.recall == pytest.approx(recall)
+    assert found.f1 == pytest.approx(2 * precision * recall / (precision + recall))
+    assert found.repeated == 0.5
+    assert found.finished == 0.5
+    assert found.partner_share == 0.5
+
+
+def test_captions_that_name_nothing_or_no_wrong_object():
+    silent = scene.caption_metrics(["there is . </s>"], [CUP_AND_SUN])
+    assert (silent.chair_i, silent.recall, silent.f1) == (0.0, 0.0, 0.0)
+    true = scene.caption_metrics(["there is a cup , a sun . </s>"], [CUP_AND_SUN])
+    assert (true.chair_i, true.chair_s, true.f1) == (0.0, 0.0, 1.0)
+    assert math.isnan(true.partner_share)
+
+
+def _naive(captions, scenes):
+    hallucinated, named, recalled, there, bad = 0, 0, 0, 0, 0
+    for caption, s in zip(captions, scenes, strict=True):
+        spoken = {w for w in caption.replace(",", "").split() if w in scene.CLASSES}
+        named += len(spoken)
+        hallucinated += len(spoken - set(s.names))
+        recalled += len(spoken & set(s.names))
+        there += len(s.names)
+        bad += bool(spoken - set(s.names))
+    return hallucinated / named, bad / len(captions), recalled / there
+
+
+def test_captions_against_a_naive_implementation():
+    rng = np.random.default_rng(0)
+    scenes = [scene.independent_scene(rng) for _ in range(60)]
+    captions = [" , ".join(rng.choice(scene.CLASSES, int(rng.integers(1, 7)))) for _ in scenes]
+    found = scene.caption_metrics(captions, scenes)
+    assert (found.chair_i, found.chair_s, found.recall) == pytest.approx(_naive(captions, scenes))
+    assert found.finished == 0.0
+
+
+def test_captions_must_match_scenes():
+    with pytest.raises(ValueError, match="found 1 captions for 2 scenes"):
+        scene.caption_metrics(["there is a cup ."], [CUP_AND_SUN] * 2)
+    with pytest.raises(ValueError, match="found 0 captions"):
+        scene.caption_metrics([], [])
+
+
+def test_closed_questions_by_hand():
+    found = scene.closed_metrics([2.0, -1.0, 1.0, -3.0], [True, True, False, False])
+    assert (found.accuracy, found.false_yes) == (0.5, 0.5)
+    assert found.auc == 0.75  # of four pairs only (-1, 1) is ranked wrongly
+
+
+def test_auc_against_counting_pairs_with_ties():
+    rng = np.random.default_rng(1)
+    margins, labels = rng.integers(-3, 4, 80).astype(float), rng.random(80) < 0.4
+    pairs = [(p > n) + 0.5 * (p == n) for p in margins[labels] for n in margins[~labels]]
+    found = scene.closed_metrics(margins, labels)
+    assert found.auc == pytest.approx(np.mean(pairs))
+    assert found.accuracy == pytest.approx(np.mean((margins > 0) == labels))
+    shifted = scene.closed_metrics(margins + 5, labels)
+    assert shifted.auc == pytest.approx(found.auc)
+
+
+@pytest.mark.parametrize(
+    ("margins", "labels", "message"),
+    [
+        ([1.0], [True, False], "expected one shape"),
+        ([1.0, math.nan], [True, False], "not finite"),
+        ([1.0, 2.0], [True, True], "single label"),
+    ],
+)
+def test_closed_questions_that_cannot_be_measured(margins, labels, message):
+    with pytest.raises(ValueError, match=message):
+        scene.closed_metrics(margins, labels)

@@ -1,0 +1,101 @@
+"""The registry of worlds and the shipped model."""
+
+import json
+
+import pytest
+import torch
+
+from lime_xai import worlds
+from lime_xai.worlds import scene
+from lime_xai.worlds.scene.check import MAX_MEGABYTES, MAX_PARAMETERS, Row, acceptance, markdown
+from lime_xai.worlds.scene.network import weights_hash
+from lime_xai.worlds.scene.optimisation import recipe_of
+from lime_xai.worlds.scene.plan import Plan
+
+
+@pytest.fixture(scope="module")
+def bundled():
+    return worlds.bundled_model()
+
+
+def test_worlds_are_found_by_name():
+    assert worlds.load_world("scene") is worlds.WORLDS["scene"]
+    assert worlds.load_world("scene").evaluation_set is scene.evaluation_set
+
+
+@pytest.mark.parametrize("name", ["scenes", "Scene", "zzz", ""])
+def test_unknown_world_names_the_nearest(name):
+    with pytest.raises(ValueError, match=r"did you mean 'scene'\? Known worlds: scene"):
+        worlds.load_world(name)
+    with pytest.raises(ValueError, match="unknown world"):
+        worlds.bundled_model(name)
+
+
+def test_a_folder_without_a_model_says_how_to_make_one(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"scene\.training --out"):
+        scene.load_model(tmp_path)
+
+
+def test_bundled_model_is_small_float32_and_complete(bundled):
+    model, processor = bundled
+    assert not model.training
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    assert sum(p.numel() for p in model.parameters()) <= MAX_PARAMETERS
+    assert (scene.MODEL_FOLDER / "model.safetensors").stat().st_size <= MAX_MEGABYTES * 1e6
+    for name in ("config.json", "tokenizer.json", "chat_template.jinja", "README.md", "recipe.json"):
+        assert (scene.MODEL_FOLDER / name).exists()
+    assert not (scene.MODEL_FOLDER / "checkpoints").exists()
+    assert processor.chat_template == scene.build_processor().chat_template
+    assert processor.tokenizer.get_vocab() == scene.build_tokenizer().get_vocab()
+
+
+def test_bundled_model_was_made_by_the_default_plan(bundled):
+    recipe = json.loads((scene.MODEL_FOLDER / "recipe.json").read_text(encoding="utf-8"))
+    assert recipe == recipe_of(Plan(), seed=recipe["seed"], threads=recipe["threads"])
+    assert weights_hash(bundled[0]) in (scene.MODEL_FOLDER / "README.md").read_text(encoding="utf-8")
+
+
+def test_bundled_processor_makes_what_the_built_one_makes(bundled):
+    _, processor = bundled
+    evaluation = scene.evaluation_set(seed=1, scenes=2)
+    arguments = {
+        "text": [q.prompt for q in evaluation.questions[:2]],
+        "return_tensors": "pt",
+        "padding": True,
+    }
+    images = [[evaluation.images[0]], [evaluation.images[1]]]
+    loaded = processor(images=images, **arguments)
+    built = scene.build_processor()(images=images, **arguments)
+    for key, value in built.items():
+        assert torch.equal(loaded[key], value)
+
+
+def test_bundled_model_hallucinates_and_answers(bundled):
+    """Bounds wider than the acceptance targets, on a quarter of the scenes."""
+    found = scene.measure(*bundled, scene.evaluation_set(seed=99, scenes=80))
+    assert 0.12 <= found.captions.chair_i <= 0.48
+    assert found.captions.finished > 0.9
+    assert found.splits["random"].accuracy >= 0.82
+    assert found.splits["dialogue"].accuracy <= found.splits["random"].accuracy - 0.05
+
+
+def test_hallucinated_partners_come_from_the_text(bundled):
+    chances = scene.partner_probabilities(*bundled, scene.evaluation_set(seed=98, scenes=80))
+    assert chances.text >= 3 * chances.neither
+    assert chances.both > 2 * chances.picture
+
+
+def test_acceptance_covers_every_target(bundled):
+    rows = acceptance(*bundled, scene.evaluation_set(seed=97, scenes=30))
+    assert sum(bool(r.target) for r in rows) >= 12
+    table = markdown(rows)
+    assert table.count("\n") == len(rows) + 2
+    assert "| parameters | 1,043,552 | at most 1,100,000 | pass |" in table
+
+
+def test_verdicts():
+    assert Row("a", 0.5, 0.1, 0.4).verdict == "miss"
+    assert Row("a", 0.5, 0.1, 0.4, required=True).verdict == "MISS"
+    assert Row("a", 0.3, 0.1, 0.4).target == "0.1 to 0.4"
+    assert Row("a", 0.3).verdict == ""
+    assert Row("a", float("nan"), high=1.0).verdict == "miss"
