@@ -33,7 +33,8 @@ def check_cache(cache: Any) -> None:
     """
     if not isinstance(cache, Cache):
         raise ValueError(f"Steering needs a transformers Cache; found {type(cache).__name__}. Pass use_cache=True.")
-    kinds = {type(layer).__name__ for layer in cache.layers} | {type(cache).__name__}
+    layers = getattr(cache, "layers", [])
+    kinds = {type(layer).__name__ for layer in layers} | {type(cache).__name__}
     bad = sorted(kind for kind in kinds if kind.startswith(("Static", "Quantized", "EncoderDecoder", "Quanto", "HQQ")))
     if getattr(cache, "offloading", False):
         bad.append("offloaded")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from .cache import check_cache
 from .modalities import has_modality_inputs, modality_masks, placeholder_ids
 from .replay import decoder_of
+from .step import Policy
 
 
 def check_model(model: PreTrainedModel) -> None:
@@ -152,6 +154,8 @@ def check_generation(model: PreTrainedModel, kwargs: Mapping[str, Any]) -> None:
     implementation = setting("cache_implementation")
     if implementation in _REFUSED_CACHES:
         raise ValueError(f"cache_implementation={implementation!r} cannot be forked; leave it unset (dynamic).")
+    if kwargs.get("past_key_values") is not None:
+        check_cache(kwargs["past_key_values"])
     if setting("use_cache") is False:
         raise ValueError("use_cache=False leaves no keys and values to steer; drop it.")
 
@@ -170,3 +174,18 @@ def check_finite(logits: Tensor) -> None:
         raise FloatingPointError(
             f"The model's logits are NaN or infinite in rows {rows}; check the inputs, or use bfloat16 or float32."
         )
+
+
+def check_policies(model: PreTrainedModel, policies: Sequence[Policy]) -> None:
+    """Let policies that can refuse a model do so, such as edits of layers it does not have.
+
+    Raises
+    ------
+    ValueError
+        From the policy's ``check(layers)``, called with the number of decoder layers.
+    """
+    layers = int(model.config.get_text_config().num_hidden_layers)
+    for policy in policies:
+        check = getattr(policy, "check", None)
+        if check is not None:
+            check(layers)

@@ -96,7 +96,7 @@ def steer(
     from .steering import steer as steer_model
 
     _threads(threads)
-    chosen = policy_from_dict(json.loads(policy)) if policy.lstrip().startswith("{") else as_policies(policy)[0]
+    chosen = policy_from_dict(_policy_json(policy)) if policy.lstrip().startswith("{") else as_policies(policy)[0]
     network, processor = load_model(model, device)
     inputs, _ = make_inputs(processor, prompt, image or (), audio or ())
     inputs = inputs.to(network.device)
@@ -112,6 +112,14 @@ def steer(
         )
     if trace:
         console.print(output.trace.table(tokenizer=processor.tokenizer))
+
+
+def _policy_json(text: str) -> dict[str, Any]:
+    try:
+        data: dict[str, Any] = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"--policy is no valid JSON ({error}); give a name or what policy_to_dict writes.") from error
+    return data
 
 
 @app.command()

@@ -85,6 +85,23 @@ class EditSettings:
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate is {self.learning_rate}; expected a positive number.")
 
+    def check(self, layers: int) -> None:
+        """Refuse a decoder that lacks some of the layers to edit.
+
+        Parameters
+        ----------
+        layers : int
+            Number of decoder layers.
+
+        Raises
+        ------
+        ValueError
+            Naming the layers that are out of range.
+        """
+        bad = [layer for layer in self.layers or () if not -layers <= layer < layers]
+        if bad:
+            raise ValueError(f"layers {bad} are out of range; the decoder has {layers} layers (0 to {layers - 1}).")
+
 
 @dataclass(frozen=True)
 class EditResult:
@@ -205,9 +222,7 @@ class KVEditor:
         return DELTAS[self.settings.deltas](shapes, masks, self.settings.edit)
 
     def _layers(self, count: int) -> Sequence[int]:
+        self.settings.check(count)
         if self.settings.layers is None:
             return range(count)
-        bad = [layer for layer in self.settings.layers if not -count <= layer < count]
-        if bad:
-            raise ValueError(f"layers {bad} are out of range; the decoder has {count} layers (0 to {count - 1}).")
         return [layer % count for layer in self.settings.layers]

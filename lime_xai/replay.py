@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from transformers import Cache, PreTrainedConfig, PreTrainedModel
 
+from lime_rules.structure import is_attention
+
 from .cache import detach_inference
 from .calls import DecoderCall
 from .modalities import marker_ids, placeholder_ids
@@ -55,7 +57,7 @@ def decoder_of(model: PreTrainedModel) -> PreTrainedModel:
     if not isinstance(decoder, PreTrainedModel) or decoder is model:
         raise ValueError(f"{type(model).__name__} has no text decoder of its own (get_decoder()).")
     check = getattr(type(decoder), "_can_set_attn_implementation", None)
-    if check is not None and not check():
+    if (check is not None and not check()) or not any(is_attention(module) for module in decoder.modules()):
         raise ValueError(
             f"The attention of {type(decoder).__name__} cannot be switched: it does not use transformers' "
             "AttentionInterface."

@@ -129,6 +129,12 @@ class Session:
         check_cache(cache)
         ids = self._ids(args, kwargs)
         seen = cache_length(cache)
+        wanted = kwargs.get("logits_to_keep")
+        if isinstance(wanted, int) and wanted > 1:
+            raise ValueError(
+                f"The model is asked for the logits of {wanted} positions at once; assisted decoding and prompt lookup "
+                "cannot be steered, which decides one token at a time."
+            )
         if seen == 0:
             self._begin(cache, ids, kwargs)
             self._before = None
@@ -246,7 +252,8 @@ class Session:
         for policy, state in zip(self.policies, progress.states, strict=True):
             step.state = state
             step.logits = policy.step(step)
-            entry = state.pop("trace", entry)
+            found: StepTrace | None = state.pop("trace", None)
+            entry = entry if found is None else found.over(entry)
         before, after = step.plain.argmax(-1), step.logits.argmax(-1)
         entry = StepTrace(progress.index, before, after) if entry is None else replace(entry, token_after=after)
         self.trace.steps.append(entry)

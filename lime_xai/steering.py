@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.generation.configuration_utils import GenerationMode
 
-from .checks import check_generation, check_inputs, check_model, check_perceptual
+from .checks import check_generation, check_inputs, check_model, check_perceptual, check_policies
 from .modalities import modality_masks
 from .policies import PolicyLike, as_policies
 from .replay import frozen_parameters
@@ -85,6 +85,7 @@ def steering(
     check_model(model)
     if model in _ACTIVE:
         raise ValueError("This model is being steered already; pass several policies as one list.")
+    check_policies(model, policies)
     session = Session(model, policies, perceptual)
     _ACTIVE.add(model)
     try:
@@ -138,8 +139,9 @@ def steer(
     """
     policies = as_policies(policy)
     check_model(model)
+    check_policies(model, policies)
     ids = check_inputs(model, inputs)
-    check_generation(model, generate_kwargs)
+    check_generation(model, {**inputs, **generate_kwargs})
     check_perceptual(model, modality_masks(model.config, ids, perceptual), ids.shape[0])
     with steering(model, list(policies), perceptual=perceptual) as trace:
         generate: Any = model.generate

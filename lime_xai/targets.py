@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -70,25 +71,29 @@ def resolve_target(target: TargetLike, rows: int, vocabulary: int, device: Any, 
         return Target(None)
     if isinstance(target, bool):
         raise ValueError("target is a bool; expected a token id, a margin, a phrase or an answer.")
-    if isinstance(target, int):
-        ids = torch.full((rows, 1), target, device=device)
+    if isinstance(target, Integral):
+        ids = torch.full((rows, 1), int(target), device=device)
         return Target(_in_range(ids, vocabulary))
     if isinstance(target, tuple):
         if len(target) != 2:
             raise ValueError(
                 f"target is a tuple of {len(target)}; a margin has two token ids. Use a list for a phrase."
             )
-        first, second = (torch.full((rows, 1), token, device=device) for token in target)
+        first, second = (torch.full((rows, 1), _whole(token), device=device) for token in target)
         return Target(_in_range(first, vocabulary), _in_range(second, vocabulary))
     if isinstance(target, str):
         target = _encode(target, processor)
     if isinstance(target, Tensor):
+        if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
+            raise ValueError(f"target is a tensor of {target.dtype}; token ids are whole numbers.")
         if target.dim() == 1 and target.shape[0] == rows:
             return Target(_in_range(target.to(device)[:, None], vocabulary))
         if target.dim() != 2 or target.shape[0] != rows or target.shape[1] == 0:
             raise ValueError(f"target has shape {tuple(target.shape)}; expected [{rows}] or [{rows}, answer length].")
-        return Target(_in_range(target.to(device), vocabulary), answer=True)
-    ids = torch.tensor(list(target), device=device)
+        return Target(_in_range(target.to(device), vocabulary, padded=True), answer=True)
+    if not isinstance(target, Iterable):
+        raise ValueError(f"target is {target!r}, a {type(target).__name__}; token ids are whole numbers.")
+    ids = torch.tensor([_whole(token) for token in target], dtype=torch.long, device=device)
     if ids.numel() == 0:
         raise ValueError("target is an empty phrase; give at least one token.")
     return Target(_in_range(ids.expand(rows, -1), vocabulary), answer=True)
@@ -102,8 +107,15 @@ def _encode(phrase: str, processor: Any) -> list[int]:
     return ids
 
 
-def _in_range(ids: Tensor, vocabulary: int) -> Tensor:
-    bad = ids[((ids < 0) & (ids != IGNORED)) | (ids >= vocabulary)]
+def _whole(token: object) -> int:
+    if isinstance(token, bool) or not isinstance(token, Integral):
+        raise ValueError(f"target has {token!r}, a {type(token).__name__}; token ids are whole numbers.")
+    return int(token)
+
+
+def _in_range(ids: Tensor, vocabulary: int, padded: bool = False) -> Tensor:
+    """Return the ids if they are in range; only answers may be padded with ``IGNORED``."""
+    bad = ids[((ids < 0) & ~((ids == IGNORED) & padded)) | (ids >= vocabulary)]
     if bad.numel():
         raise ValueError(
             f"Target ids {sorted(set(bad.tolist()))} are out of range; the vocabulary has {vocabulary} tokens."

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 from torch import Tensor
 
@@ -32,6 +33,17 @@ class StepTrace:
     divergences: Tensor | None = None
     share_before: Tensor | None = None
     share_after: Tensor | None = None
+
+    def over(self, earlier: StepTrace | None) -> StepTrace:
+        """Return this entry, with what it does not know taken from an earlier policy's."""
+        if earlier is None:
+            return self
+        unknown = {
+            name: getattr(earlier, name)
+            for name in ("losses", "divergences", "share_before", "share_after")
+            if getattr(self, name) is None
+        }
+        return replace(self, **unknown)
 
 
 @dataclass
@@ -72,7 +84,7 @@ class SteeringTrace:
             table.add_column(column, justify="right")
         for step in self.steps:
             before, after = int(step.token_before[row]), int(step.token_after[row])
-            words = [tokenizer.decode([t]) if tokenizer else str(t) for t in (before, after)]
+            words = [escape(tokenizer.decode([t])) if tokenizer else str(t) for t in (before, after)]
             cells = [str(step.index), *words]
             if step.losses is not None and step.divergences is not None:
                 cells.append(f"{step.losses[0, row]:.3f} -> {step.losses[-1, row]:.3f}")

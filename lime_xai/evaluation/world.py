@@ -163,7 +163,7 @@ def measure_one(
             splits[name] = asdict(scene.closed_metrics(margins, [q.label for q in questions]))
     share = _share(trace) if policy is not None else _observed_share(model, processor, evaluation)
     row = {
-        "settings": None if policy is None else policy_to_dict(policy),
+        "settings": json.loads(_settings(policy)),
         **_named(scene.caption_metrics(captions, evaluation.scenes)),
         "no_repeat": _named(scene.caption_metrics(banned, evaluation.scenes)),
         "splits": splits,
@@ -171,6 +171,11 @@ def measure_one(
         "cost": seconds / (plain_seconds or seconds),
     }
     return row, seconds
+
+
+def _settings(policy: Policy | None) -> str:
+    """Return a policy as JSON text, comparable with what a report holds."""
+    return json.dumps(None if policy is None else policy_to_dict(policy))
 
 
 def _named(metrics: Any) -> dict[str, float | None]:
@@ -218,7 +223,8 @@ def measure_policies(
     model_name : str
         For the report.
     done : mapping, optional
-        Rows of an interrupted run with the same seed, scenes, noise and model, which are kept.
+        Rows of an interrupted run with the same seed, scenes, noise and model, which are kept where their
+        settings are the same or their policy is not asked for.
     progress : callable, optional
         Called with the report so far after every policy.
 
@@ -228,11 +234,12 @@ def measure_policies(
     """
     noise = world.default_noise if noise is None else noise
     evaluation = world.evaluation_set(seed, scenes=scenes, noise=noise)
-    rows: dict[str, dict[str, Any]] = {}
+    named = {"vanilla": None, **policies}
+    rows = {name: row for name, row in (done or {}).items() if name not in named}
     plain: float | None = None
-    for name, policy in {"vanilla": None, **policies}.items():
+    for name, policy in named.items():
         kept = (done or {}).get(name)
-        if kept is not None and name != "vanilla":
+        if kept is not None and name != "vanilla" and kept["settings"] == json.loads(_settings(policy)):
             rows[name] = kept
         else:
             rows[name], seconds = measure_one(model, processor, evaluation, policy, plain)

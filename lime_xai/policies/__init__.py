@@ -61,7 +61,7 @@ def as_policies(policy: PolicyLike) -> tuple[Policy, ...]:
         return (POLICIES[policy](),)
     if isinstance(policy, Sequence):
         return tuple(one for item in policy for one in as_policies(item))
-    if not callable(getattr(policy, "step", None)):
+    if isinstance(policy, type) or not callable(getattr(policy, "step", None)):
         raise TypeError(f"{policy!r} is no policy; give a name ({', '.join(POLICIES)}) or an object with step().")
     return (policy,)
 
@@ -84,11 +84,9 @@ def policy_from_dict(data: dict[str, Any]) -> Policy:
     if name not in _CLASSES:
         raise unknown_name("policy", name, _CLASSES)
     cls = _CLASSES[name]
-    known = {item.name for item in fields(cls)}
-    for key in values:
-        if key not in known:
-            raise unknown_name(f"field of {name}", key, known)
+    _check_fields(cls, values)
     if isinstance(values.get("objective"), dict):
+        _check_fields(RelevanceObjective, values["objective"])
         values["objective"] = RelevanceObjective(**values["objective"])
     if isinstance(values.get("layers"), list):
         values["layers"] = tuple(values["layers"])
@@ -96,6 +94,13 @@ def policy_from_dict(data: dict[str, Any]) -> Policy:
         values["shifts"] = {int(token): shift for token, shift in values["shifts"].items()}
     policy: Policy = cls(**values)
     return policy
+
+
+def _check_fields(cls: type[Any], values: dict[str, Any]) -> None:
+    known = {item.name for item in fields(cls)}
+    for key in values:
+        if key not in known:
+            raise unknown_name(f"field of {cls.__name__}", key, known)
 
 
 __all__ = [

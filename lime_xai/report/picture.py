@@ -75,8 +75,8 @@ def draw_perceived(axes: Axes, attribution: Attribution, row: int, grid: tuple[i
     shown = axes.imshow(tiles, cmap=COLOURS, vmin=-limit, vmax=limit)
     axes.set_xticks([])
     axes.set_yticks([])
-    names = " and ".join(dict.fromkeys(s.modality for s in seen)) or "nothing perceived"
-    axes.set_title(f"relevance of the {names}: {part.sum():+.2f}", fontsize=10)
+    names = " and ".join(dict.fromkeys(s.modality for s in seen))
+    axes.set_title(f"relevance of the {names}: {part.sum():+.2f}" if seen else "nothing perceived", fontsize=10)
     axes.figure.colorbar(shown, ax=axes, shrink=0.8)
 
 

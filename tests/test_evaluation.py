@@ -1,0 +1,268 @@
+"""Measuring policies on the scene world, with an untrained model."""
+
+import io
+import json
+import math
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from lime_xai import Contrast, Edit, LogitShift, Observe, Plausible, UniformGain, policy_from_dict, policy_to_dict
+from lime_xai.evaluation import WorldReport, command, measure_policies, tune_policies, world_policies
+from lime_xai.evaluation.world import measure_one, select_policies, shipped_tuning
+from lime_xai.worlds import WORLDS, load_world, scene
+from lime_xai.worlds.scene import measuring
+from lime_xai.worlds.scene.network import build_model
+from lime_xai.worlds.scene.text import build_processor
+
+CAPTIONS = {"chair_i", "chair_s", "recall", "f1", "repeated", "finished"}
+CLOSED = {"accuracy", "auc", "false_yes"}
+TUNED = {"paper": 0.02, "paper_cache": 0.03, "uniform_gain": 0.7, "yes_shift": -1.5}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _short_captions():
+    """An untrained model never ends a caption."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measuring, "CAPTION_TOKENS", 7)
+        yield
+
+
+@pytest.fixture(scope="module")
+def untrained():
+    return build_model(seed=1).eval(), build_processor()
+
+
+@pytest.fixture(scope="module")
+def folder(untrained, tmp_path_factory):
+    """The untrained model as a folder, for the command."""
+    path = tmp_path_factory.mktemp("untrained")
+    for part in untrained:
+        part.save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def world():
+    return load_world("scene")
+
+
+@pytest.fixture(scope="module")
+def report(world, untrained):
+    seen = []
+    policies = {"uniform_gain": UniformGain(), "edit": Edit(steps=1)}
+    found = measure_policies(world, *untrained, policies, seed=3, scenes=4, model_name="tiny", progress=seen.append)
+    return found, seen
+
+
+def strict_json(text):
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def command_line(folder, names, **kwargs):
+    console = Console(file=io.StringIO(), width=100)
+    settings = {"name": "scene", "seed": 3, "scenes": 2, "folder": folder} | kwargs
+    command.run_world(console, names=names, **settings)
+    return console.file.getvalue()
+
+
+def test_the_report_has_the_promised_keys(report):
+    data = strict_json(report[0].to_json())
+    assert data.keys() == {"world", "model", "seed", "scenes", "noise", "policies"}
+    assert [data[key] for key in ("world", "model", "seed", "scenes")] == ["scene", "tiny", 3, 4]
+    assert data["noise"] == scene.DEFAULT_NOISE
+    assert list(data["policies"]) == ["vanilla", "uniform_gain", "edit"]
+    for row in data["policies"].values():
+        assert row.keys() >= CAPTIONS | {"no_repeat", "splits", "image_share", "cost", "settings"}
+        assert row["no_repeat"].keys() >= CAPTIONS
+        assert list(row["splits"]) == ["random", "popular", "adversarial", "dialogue"]
+        for split in row["splits"].values():
+            assert split.keys() >= CLOSED
+        assert row["no_repeat"]["repeated"] == 0
+
+
+def test_shares_lie_between_zero_and_one_where_relevance_was_taken(report):
+    rows = report[0].policies
+    assert 0 < rows["vanilla"]["image_share"] < 1
+    assert 0 < rows["edit"]["image_share"] < 1
+
+
+def test_settings_name_what_was_measured(report):
+    rows = strict_json(report[0].to_json())["policies"]
+    assert rows["vanilla"]["settings"] is None
+    assert policy_from_dict(rows["edit"]["settings"]) == Edit(steps=1)
+    assert policy_from_dict(rows["uniform_gain"]["settings"]) == UniformGain()
+
+
+def test_the_plain_row_is_the_worlds_own_measurement(report, world, untrained):
+    wanted = world.measure(*untrained, world.evaluation_set(3, scenes=4))
+    row = report[0].policies["vanilla"]
+    assert {name: row[name] for name in CAPTIONS} == {name: getattr(wanted.captions, name) for name in CAPTIONS}
+    assert {n: row["no_repeat"][n] for n in CAPTIONS} == {n: getattr(wanted.no_repeat, n) for n in CAPTIONS}
+    for name, split in row["splits"].items():
+        assert {key: split[key] for key in CLOSED} == {key: getattr(wanted.splits[name], key) for key in CLOSED}
+
+
+def test_cost_is_a_ratio_to_the_plain_model(report):
+    rows = report[0].policies
+    assert rows["vanilla"]["cost"] == 1.0
+    assert rows["edit"]["cost"] > 1.0
+
+
+def test_progress_grows_by_one_policy_at_a_time(report):
+    assert [list(step.policies) for step in report[1]] == [
+        ["vanilla"],
+        ["vanilla", "uniform_gain"],
+        ["vanilla", "uniform_gain", "edit"],
+    ]
+    assert report[1][-1].to_json() == report[0].to_json()
+
+
+def test_tables_show_every_policy(report):
+    console = Console(file=io.StringIO(), width=100)
+    console.print(report[0].tables())
+    text = console.file.getvalue()
+    for name, row in report[0].policies.items():
+        (first, *_) = [line for line in text.splitlines() if line.strip().startswith(name)]
+        assert f"{row['chair_i']:.3f}" in first
+        assert f"{row['no_repeat']['f1']:.3f}" in first
+    assert "seed 3, 4 scenes" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_shift_of_yes_moves_answers_and_not_their_ranking(untrained, world):
+    model, processor = untrained
+    evaluation = world.evaluation_set(3, scenes=4)
+    yes = processor.tokenizer.convert_tokens_to_ids("yes")
+    plain, _ = measure_one(model, processor, evaluation, None, None)
+    moved, _ = measure_one(model, processor, evaluation, LogitShift({yes: 50.0}), 1.0)
+    for name in scene.SPLITS:
+        assert moved["splits"][name]["auc"] == pytest.approx(plain["splits"][name]["auc"])
+        assert moved["splits"][name]["false_yes"] == 1.0
+
+
+@pytest.mark.parametrize(
+    "policy", [Plausible(0.9), Contrast(plausibility=0.9), Edit(steps=1, plausibility=0.9)], ids=repr
+)
+def test_a_plausibility_mask_does_not_reach_closed_questions(policy, untrained, world):
+    evaluation = world.evaluation_set(3, scenes=2)
+    masked, _ = measure_one(*untrained, evaluation, policy, 1.0)
+    free, _ = measure_one(*untrained, evaluation, replace(policy, plausibility=0.0), 1.0)
+    assert masked["splits"] == free["splits"]
+    assert all(math.isfinite(split["accuracy"]) for split in masked["splits"].values())
+
+
+def test_rows_that_are_done_are_kept(world, untrained):
+    kept = {"settings": policy_to_dict(Observe()), "mark": "kept"}
+    found = measure_policies(
+        world, *untrained, {"observe": Observe(), "contrast": Contrast()}, seed=3, scenes=2, done={"observe": kept}
+    )
+    assert found.policies["observe"] == kept
+    assert found.policies["contrast"]["cost"] > 0
+    assert list(found.policies) == ["vanilla", "observe", "contrast"]
+
+
+def test_the_command_writes_resumes_and_refuses_other_sets(folder, tmp_path):
+    out = tmp_path / "report.json"
+    text = command_line(folder, ["vanilla", "uniform_gain"], out=out)
+    assert "uniform_gain" in text
+    first = strict_json(out.read_text())
+    assert first["model"] == folder.name
+    first["policies"]["uniform_gain"]["mark"] = "kept"
+    out.write_text(json.dumps(first))
+    command_line(folder, ["vanilla", "uniform_gain", "plausible"], out=out)
+    second = strict_json(out.read_text())
+    assert second["policies"]["uniform_gain"] == first["policies"]["uniform_gain"]
+    assert list(second["policies"]) == ["vanilla", "uniform_gain", "plausible"]
+    before = out.read_text()
+    for other in ({"seed": 4}, {"scenes": 3}, {"noise": 0.1}):
+        with pytest.raises(ValueError, match=r"report\.json holds a report of .* give another file name") as error:
+            command_line(folder, ["vanilla"], out=out, **other)
+        (key,) = other
+        assert f"'{key}'" in str(error.value)
+    assert out.read_text() == before
+
+
+def test_a_row_made_with_other_settings_is_measured_again(folder, tmp_path):
+    out, tuned = tmp_path / "report.json", tmp_path / "tuned.json"
+    for gain in (0.5, 2.0):
+        tuned.write_text(json.dumps(TUNED | {"uniform_gain": gain}))
+        command_line(folder, ["uniform_gain"], out=out, tuned=tuned)
+        assert strict_json(out.read_text())["policies"]["uniform_gain"]["settings"]["gain"] == gain
+
+
+def test_rows_of_other_policies_in_the_file_are_not_lost(folder, tmp_path):
+    out = tmp_path / "report.json"
+    command_line(folder, ["uniform_gain"], out=out)
+    command_line(folder, ["plausible"], out=out)
+    assert {"vanilla", "uniform_gain", "plausible"} <= set(strict_json(out.read_text())["policies"])
+
+
+def test_unknown_names_are_refused_before_anything_is_measured(folder, monkeypatch, untrained):
+    monkeypatch.setattr(command, "measure_policies", lambda *args, **kwargs: pytest.fail("measured"))
+    with pytest.raises(ValueError, match=r"Unknown policy 'unifrom_gain'. Did you mean 'uniform_gain'"):
+        command_line(folder, ["vanilla", "unifrom_gain"])
+    with pytest.raises(ValueError, match=r"(?i)unknown world 'scenes'.*did you mean 'scene'"):
+        command_line(folder, ["vanilla"], name="scenes")
+    with pytest.raises(ValueError, match=r"Unknown policy 'plausibel'. Did you mean 'plausible'"):
+        select_policies(["plausibel"], world_policies(untrained[1], TUNED))
+
+
+def test_a_folder_without_a_model_is_named(tmp_path):
+    with pytest.raises(OSError, match=r"holds no model\.safetensors"):
+        command_line(tmp_path, ["vanilla"])
+
+
+def test_settings_of_rivals_come_from_the_tuning(untrained):
+    _, processor = untrained
+    found = world_policies(processor, TUNED)
+    assert found["vanilla"] is None
+    assert found["paper"] == Edit.paper(learning_rate=0.02)
+    assert found["paper_cache"] == Edit.paper("cache", 0.03)
+    assert found["uniform_gain"] == UniformGain(0.7)
+    assert found["yes_shift"] == LogitShift({processor.tokenizer.convert_tokens_to_ids("yes"): -1.5})
+    shipped = shipped_tuning()
+    assert shipped.keys() >= TUNED.keys() | {"seed"}
+    assert world_policies(processor)["uniform_gain"] == UniformGain(shipped["uniform_gain"])
+    assert list(select_policies(["contrast", "vanilla"], found)) == ["contrast", "vanilla"]
+
+
+def test_tuning_chooses_the_best_of_its_trials(world, untrained, monkeypatch):
+    from lime_xai.evaluation import tuning
+
+    scores = {0.001: 0.1, 0.003: 0.4, 0.01: 0.3, 0.03: 0.2}
+
+    def captions(model, processor, evaluation, policy, ban):
+        assert ban
+        score = scores[policy.learning_rate] if isinstance(policy, Edit) else policy.gain
+        return score, 0.0, None
+
+    class Metrics:
+        chair_i = 0.0
+
+        def __init__(self, f1):
+            self.f1 = f1
+
+    monkeypatch.setattr(tuning, "timed_captions", captions)
+    monkeypatch.setattr(tuning.scene, "caption_metrics", lambda score, scenes: Metrics(score))
+    said = []
+    found = tune_policies(world, *untrained, seed=9, scenes=2, say=said.append)
+    assert (found["paper"], found["paper_cache"], found["uniform_gain"]) == (0.003, 0.003, 1.6)
+    assert (found["seed"], found["scenes"]) == (9, 2)
+    assert -6 <= found["yes_shift"] <= 6
+    assert len(said) == 4 + 4 + 3
+    json.dumps(found)
+
+
+def test_worlds_are_listed_under_their_names():
+    assert all(world.name == name and world.description for name, world in WORLDS.items())
+    assert isinstance(load_world("scene").evaluation_set(1, scenes=1), scene.EvaluationSet)
+
+
+def test_reports_go_through_json():
+    report = WorldReport("scene", "m", 1, 2, 0.5, {"vanilla": {"chair_i": 0.5}})
+    assert WorldReport(**strict_json(report.to_json())) == report
