@@ -31,7 +31,7 @@ from lime_xai.step import Policy
 from lime_xai.worlds import World, scene
 
 OBSERVED = 50
-"""Scenes on which the image share of a policy without relevance of its own is measured."""
+"""Scenes on which the plain model's image share is measured, by a policy that only observes."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ class WorldReport:
         What made the evaluation set.
     policies : dict of str to dict
         Per policy: ``settings``, ``chair_i, chair_s, recall, f1, repeated, finished``, the same under
-        ``no_repeat``, ``splits`` with ``accuracy, auc, false_yes``, ``image_share``, ``cost``.
+        ``no_repeat``, ``splits`` with ``accuracy, auc, false_yes``, ``image_share`` (None where a policy computes no
+        relevance), ``cost``.
     """
 
     world: str
