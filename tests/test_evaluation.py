@@ -72,7 +72,8 @@ def command_line(folder, names, **kwargs):
 
 def test_the_report_has_the_promised_keys(report):
     data = strict_json(report[0].to_json())
-    assert data.keys() == {"world", "model", "seed", "scenes", "noise", "policies"}
+    assert data.keys() == {"world", "model", "weights", "seed", "scenes", "noise", "policies"}
+    assert len(data["weights"]) == 64
     assert [data[key] for key in ("world", "model", "seed", "scenes")] == ["scene", "tiny", 3, 4]
     assert data["noise"] == scene.DEFAULT_NOISE
     assert list(data["policies"]) == ["vanilla", "uniform_gain", "edit"]
@@ -185,6 +186,9 @@ def test_the_command_writes_resumes_and_refuses_other_sets(folder, tmp_path):
         (key,) = other
         assert f"'{key}'" in str(error.value)
     assert out.read_text() == before
+    out.write_text(json.dumps(second | {"weights": "0f"}))
+    with pytest.raises(ValueError, match="'weights': '0f'"):
+        command_line(folder, ["vanilla"], out=out)
 
 
 def test_a_row_made_with_other_settings_is_measured_again(folder, tmp_path):
@@ -264,5 +268,5 @@ def test_worlds_are_listed_under_their_names():
 
 
 def test_reports_go_through_json():
-    report = WorldReport("scene", "m", 1, 2, 0.5, {"vanilla": {"chair_i": 0.5}})
+    report = WorldReport("scene", "m", "0f", 1, 2, 0.5, {"vanilla": {"chair_i": 0.5}})
     assert WorldReport(**strict_json(report.to_json())) == report

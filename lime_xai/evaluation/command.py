@@ -12,6 +12,7 @@ from rich.progress import Progress
 
 from lime_xai.evaluation.tuning import tune_policies
 from lime_xai.worlds import load_world
+from lime_xai.worlds.scene.network import weights_hash
 
 from .world import WorldReport, measure_policies, select_policies, world_policies
 
@@ -63,7 +64,8 @@ def run_world(
     policies = select_policies(names, world_policies(processor, settings))
     noise = world.default_noise if noise is None else noise
     label = folder.name if folder else "bundled"
-    identity = {"world": name, "model": label, "seed": seed, "scenes": scenes, "noise": noise}
+    identity: dict[str, Any] = {"world": name, "model": label, "weights": weights_hash(model)}
+    identity |= {"seed": seed, "scenes": scenes, "noise": noise}
     done = _finished(out, identity) if out is not None and out.exists() else {}
     with Progress(console=console) as progress:
         task = progress.add_task("policies", total=len({"vanilla", *policies}))

@@ -29,6 +29,7 @@ from lime_xai.policies import (
 from lime_xai.steering import steering
 from lime_xai.step import Policy
 from lime_xai.worlds import World, scene
+from lime_xai.worlds.scene.network import weights_hash
 
 OBSERVED = 50
 """Scenes on which the plain model's image share is measured, by a policy that only observes."""
@@ -40,8 +41,8 @@ class WorldReport:
 
     Attributes
     ----------
-    world, model : str
-        Name of the world; folder or name of the model.
+    world, model, weights : str
+        Name of the world; folder or name of the model; SHA-256 of its weights.
     seed, scenes, noise : int, int, float
         What made the evaluation set.
     policies : dict of str to dict
@@ -52,6 +53,7 @@ class WorldReport:
 
     world: str
     model: str
+    weights: str
     seed: int
     scenes: int
     noise: float
@@ -236,6 +238,7 @@ def measure_policies(
     noise = world.default_noise if noise is None else noise
     evaluation = world.evaluation_set(seed, scenes=scenes, noise=noise)
     named = {"vanilla": None, **policies}
+    weights = weights_hash(model)
     rows = {name: row for name, row in (done or {}).items() if name not in named}
     plain: float | None = None
     for name, policy in named.items():
@@ -246,8 +249,8 @@ def measure_policies(
             rows[name], seconds = measure_one(model, processor, evaluation, policy, plain)
             plain = plain or seconds
         if progress is not None:
-            progress(WorldReport(world.name, model_name, seed, scenes, noise, dict(rows)))
-    return WorldReport(world.name, model_name, seed, scenes, noise, rows)
+            progress(WorldReport(world.name, model_name, weights, seed, scenes, noise, dict(rows)))
+    return WorldReport(world.name, model_name, weights, seed, scenes, noise, rows)
 
 
 def select_policies(names: Sequence[str], known: Mapping[str, Policy | None]) -> dict[str, Policy | None]:
