@@ -1,11 +1,11 @@
 """Embedded worlds: generators, evaluation sets and tiny bundled models on which policies can be measured."""
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
+from lime_xai.names import unknown_name
 from lime_xai.worlds import scene
 
 __all__ = ["WORLDS", "World", "bundled_model", "load_world"]
@@ -74,8 +74,7 @@ def load_world(name: str) -> World:
     """
     if name in WORLDS:
         return WORLDS[name]
-    near = difflib.get_close_matches(name, WORLDS, n=1, cutoff=0.0)
-    raise ValueError(f"unknown world {name!r}; did you mean {near[0]!r}? Known worlds: {', '.join(WORLDS)}")
+    raise unknown_name("world", name, WORLDS)
 
 
 def bundled_model(world: str = "scene") -> tuple[Any, Any]:

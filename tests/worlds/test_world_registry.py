@@ -25,9 +25,9 @@ def test_worlds_are_found_by_name():
 
 @pytest.mark.parametrize("name", ["scenes", "Scene", "zzz", ""])
 def test_unknown_world_names_the_nearest(name):
-    with pytest.raises(ValueError, match=r"did you mean 'scene'\? Known worlds: scene"):
+    with pytest.raises(ValueError, match=r"Did you mean 'scene'\? Known: scene"):
         worlds.load_world(name)
-    with pytest.raises(ValueError, match="unknown world"):
+    with pytest.raises(ValueError, match="Unknown world"):
         worlds.bundled_model(name)
 
 
