@@ -95,7 +95,8 @@ def attribute(
     --------
     .. code-block:: python
 
-        attribution = lime_xai.attribute(model, inputs, target=processor.tokenizer.convert_tokens_to_ids("yes"))
+        yes = processor.tokenizer.convert_tokens_to_ids("yes")
+        attribution = lime_xai.attribute(model, inputs, target=yes)
         attribution.relevance.shape, attribution.shares["image"]
     """
     composite = _composite(method)

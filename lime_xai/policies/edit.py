@@ -16,15 +16,14 @@ from lime_xai.trace import StepTrace
 class Edit(EditSettings):
     """The method: lower the relevance objective by editing the cache, then pick the token.
 
-    The default optimises one gain per layer, head and modality on the
-    cached values, for two steps; ``Edit.paper()`` is the paper's form.
+    The default optimises one gain per layer, head and modality on the cached values, for two steps; ``Edit.paper()`` is the paper's form.
 
     Parameters
     ----------
     plausibility : float
         Tokens whose probability without the edit is below this fraction of the largest are excluded; 0: none.
-    **settings
-        The fields of ``EditSettings``.
+    objective, method, scope, deltas, edit, positions, layers, steps, learning_rate, second_order, include_bos
+        As in ``EditSettings``.
 
     Raises
     ------

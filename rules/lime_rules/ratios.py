@@ -78,6 +78,7 @@ NORM_RATIOS: dict[str, NormRatio] = {
     "layer_norm": NormRatio(centred=True, offset=0.0),
     "layer_norm_weightless": NormRatio(centred=True, offset=None),
 }
+"""The normalisations that are known, by name; modules are matched to them by what they compute."""
 
 
 def norm_epsilon(module: nn.Module, dtype: torch.dtype) -> float:
