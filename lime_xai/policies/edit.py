@@ -16,7 +16,8 @@ from lime_xai.trace import StepTrace
 class Edit(EditSettings):
     """The method: lower the relevance objective by editing the cache, then pick the token.
 
-    The default optimises one gain per layer, head and modality on the cached values, for two steps; ``Edit.paper()`` is the paper's form.
+    The default optimises one gain per layer, head and modality on the cached values, for two steps;
+    ``Edit.paper()`` is the paper's form.
 
     Parameters
     ----------
