@@ -186,7 +186,7 @@ class KVEditor:
                 optimizer.step()
             last = self.evaluate(step, deltas, differentiate=False).detached()
         first = before or last
-        masks = step.perceptual, self.counted(step)
+        masks = step.perceptual.to(last.logits.device), self.counted(step).to(last.logits.device)
         return EditResult(
             logits=last.logits.to(step.plain.dtype),
             losses=torch.stack([*losses, last.loss]),

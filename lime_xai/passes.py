@@ -56,8 +56,10 @@ def _finished(
     composite: TransformerComposite,
     differentiate: bool,
 ) -> Pass:
-    reference = step.plain.to(logits.dtype)
-    loss = objective(relevance, step.perceptual, counted, logits, reference)
+    # Layers may lie on several devices: everything meets where the logits are.
+    reference, relevance = step.plain.to(logits), relevance.to(logits.device)
+    masks = step.perceptual.to(logits.device), counted.to(logits.device)
+    loss = objective(relevance, *masks, logits, reference)
     result = Pass(logits, relevance, loss, objective.divergence(logits, reference))
     if not differentiate:
         return result
@@ -108,14 +110,19 @@ def cache_pass(
             keys, values = (detach_inference(tensor) for tensor in held)
             edited[layer] = _leaves(deltas(layer, keys, values, length - 1 - keys.shape[2]))
         embeddings = step.call.embeddings.detach().requires_grad_()
-        logits = replayer.run(step.call, embeddings, with_slots(step.past, edited))[:, -1]
+        logits = _precise(replayer.run(step.call, embeddings, with_slots(step.past, edited))[:, -1])
         value = objective.target_value(logits, step.plain.to(logits.dtype))
         flat = [tensor for pair in edited.values() for tensor in pair]
         gradients = torch.autograd.grad(value.sum(), [*flat, embeddings], create_graph=differentiate)
         relevance = _slot_relevance(flat, gradients[:-1], length, step.plain.device)
-        own = (embeddings * gradients[-1]).sum((1, 2)).to(relevance.dtype)
+        own = (embeddings * gradients[-1]).sum((1, 2), dtype=relevance.dtype).to(relevance.device)
         relevance = torch.cat([relevance[:, :-1], relevance[:, -1:] + own[:, None]], 1)
         return _finished(logits, relevance, step, counted, objective, deltas, composite, differentiate)
+
+
+def _precise(logits: Tensor) -> Tensor:
+    """Return logits in at least float32: probabilities and KL of half precision are too coarse to optimise."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def _leaves(pair: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -154,7 +161,7 @@ def sequence_pass(
     replayer = step.replayer
     with composite.context(replayer.decoder):
         leaves = [CallLeaves.of(call) for call in merged(step.history)]
-        logits = forward_sequence(replayer, leaves, deltas)[:, -1]
+        logits = _precise(forward_sequence(replayer, leaves, deltas)[:, -1])
         value = objective.target_value(logits, step.plain.to(logits.dtype))
         relevance = relevance_of(value, leaves, create_graph=differentiate)
         return _finished(logits, relevance, step, counted, objective, deltas, composite, differentiate)

@@ -307,3 +307,13 @@ def test_steering_needs_no_more_than_one_partial_application():
     loop = partial(lime_xai.steered_generate, policy="edit")
     plain = lime_xai.steer(model, inputs, "edit", max_new_tokens=3, do_sample=False).sequences
     assert torch.equal(model.generate(**inputs, max_new_tokens=3, do_sample=False, custom_generate=loop), plain)
+
+
+@pytest.mark.parametrize("policy", ["edit", "paper"])
+def test_half_precision_models_are_edited_with_precise_losses(policy):
+    model, inputs, _ = FAMILIES["llava"].build()
+    model.bfloat16()
+    inputs = {k: v.bfloat16() if v.is_floating_point() else v for k, v in inputs.items()}
+    step = lime_xai.steer(model, inputs, ACTIVE[policy], max_new_tokens=1).trace.steps[0]
+    assert step.losses.dtype == step.divergences.dtype == step.share_before.dtype == torch.float32
+    assert bool((step.divergences[1:] > 0).all()), "bfloat16 would round these to zero or below"
