@@ -5,56 +5,34 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lime_xai.worlds.scene.objects import CLASSES, COLOURS, POPULARITY, article, partner
-from lime_xai.worlds.scene.scenes import Scene
+from lime_xai.worlds.scene.habits import Habits
+from lime_xai.worlds.scene.objects import (
+    CLASSES,
+    COLOURS,
+    HABITUAL_SIDE,
+    NUMBERS,
+    POPULARITY,
+    SIDES,
+    article,
+    partner,
+)
+from lime_xai.worlds.scene.scenes import HABITUAL, Scene
 from lime_xai.worlds.scene.text import (
     CAPTION_REQUEST,
+    COUNT_QUESTION,
+    DETAIL_REQUEST,
     NO,
     VOCABULARY,
     YES,
     colour_question,
     encode,
     exists_question,
+    side_question,
 )
 
-_CAPTION_SHARE, _COLOUR_SHARE = 0.35, 0.12
-
-
-@dataclass(frozen=True)
-class Habits:
-    """How the author of the training text deviates from what is there; all but ``popularity`` in [0, 1].
-
-    Attributes
-    ----------
-    caption : float
-        Probability that a caption goes on to name the absent partner of an object that it has named.
-    dialogue : float
-        Probability that, after a yes about an object, a yes follows about its absent partner.
-    misnamed : float
-        Probability that a conversation claims an absent object (the claim itself is not trained on):
-        binds the partner habit to the words rather than to the picture.
-    popularity : float
-        Exponent of popularity in the choice of what is asked: popular objects when present, rare when absent.
-    probing : float
-        Share of first questions about an absent object that ask for a partner of a present one. They are
-        answered truly: the picture of an object is no evidence of its partner.
-    yes_share : float
-        Share of questions about something that is there.
-    follow : float
-        Probability that a second question follows at once.
-    follow_partner : float
-        Share of such second questions that are about the partner; the others are about an absent object and
-        answered truly, so that an earlier yes alone is no evidence.
-    """
-
-    caption: float = 0.0
-    dialogue: float = 0.0
-    misnamed: float = 0.0
-    popularity: float = 0.0
-    probing: float = 0.0
-    yes_share: float = 0.5
-    follow: float = 0.6
-    follow_partner: float = 1.0
+_CAPTION_SHARE, _ATTRIBUTE_SHARE, _COUNT_SHARE = 0.35, 0.18, 0.07
+_DETAIL_SHARE = 0.4
+"""Share of the captions that have two sentences."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +57,10 @@ class _Author:
         return objects[int(self._rng.choice(len(objects), p=weights / weights.sum()))]
 
     def caption(self) -> Turn:
+        """Write a caption of one sentence or two."""
         waiting: list[int] = self._rng.permutation(self._scene.present).tolist()
-        misnamed = None
-        if self._rng.random() < self._habits.misnamed:
-            strangers = [o for o in self._scene.absent if partner(o) not in waiting]
-            misnamed = strangers[int(self._rng.integers(len(strangers)))]
+        misnamed = self._stranger(waiting)
+        if misnamed is not None:
             waiting.insert(int(self._rng.integers(len(waiting) + 1)), misnamed)
         named: list[int] = []
         while waiting:
@@ -101,13 +78,47 @@ class _Author:
             words = ((encode(",")) if place else ()) + encode(article(CLASSES[obj]))
             answer += words
             trained += [obj != misnamed or word == VOCABULARY[","] for word in words]
-        return Turn(encode(CAPTION_REQUEST), (*answer, *encode(".")), (*trained, True))
+        answer, trained = [*answer, *encode(".")], [*trained, True]
+        if self._rng.random() >= _DETAIL_SHARE:
+            return Turn(encode(CAPTION_REQUEST), tuple(answer), tuple(trained))
+        more = self._second_sentence([obj for obj in named if obj != misnamed])
+        return Turn(encode(DETAIL_REQUEST), (*answer, *more), (*trained, *[True] * len(more)))
 
-    def colour(self) -> Turn:
+    def _stranger(self, there: Sequence[int]) -> int | None:
+        """Return an absent object without a partner that is there, for a false claim, or None."""
+        if self._rng.random() >= self._habits.misnamed:
+            return None
+        strangers = [o for o in self._scene.absent if partner(o) not in there]
+        return strangers[int(self._rng.integers(len(strangers)))]
+
+    def _second_sentence(self, named: Sequence[int]) -> tuple[int, ...]:
+        """Write about the colour or the side of something that has been named."""
+        obj = named[int(self._rng.integers(len(named)))]
+        if self._rng.random() < 0.5:
+            return encode(f"the {CLASSES[obj]} is {COLOURS[self._colour(obj)]} .")
+        return encode(f"the {CLASSES[obj]} is on the {SIDES[self._side(obj)]} .")
+
+    def _colour(self, obj: int) -> int:
+        if obj not in self._scene.present or self._rng.random() < self._habits.attribute:
+            return HABITUAL[obj]
+        return self._scene.colour_of(obj)
+
+    def _side(self, obj: int) -> int:
+        if obj not in self._scene.present or self._rng.random() < self._habits.attribute:
+            return HABITUAL_SIDE[obj]
+        return self._scene.side_of(obj)
+
+    def attribute(self) -> Turn:
+        """Write a question about the colour or the side of something that is there."""
         present = self._scene.present
         obj = present[int(self._rng.integers(len(present)))]
-        answer = encode(COLOURS[self._scene.colour_of(obj)])
-        return Turn(encode(colour_question(obj)), answer, (True,))
+        if self._rng.random() < 0.5:
+            return Turn(encode(colour_question(obj)), encode(COLOURS[self._colour(obj)]), (True,))
+        return Turn(encode(side_question(obj)), encode(SIDES[self._side(obj)]), (True,))
+
+    def count(self) -> Turn:
+        """Write the question how many objects there are."""
+        return Turn(encode(COUNT_QUESTION), encode(NUMBERS[len(self._scene.present) - 1]), (True,))
 
     def _existence(self, obj: int, yes: bool, trained: bool = True) -> Turn:
         self._asked.add(obj)
@@ -164,7 +175,7 @@ def conversation(rng: np.random.Generator, scene: Scene, habits: Habits, turns: 
     Returns
     -------
     list of Turn
-        At most one caption request, colour questions about present objects, and yes/no questions.
+        At most one caption request, questions about number, colour and side, and yes/no questions.
     """
     author = _Author(rng, scene, habits)
     written: list[Turn] = []
@@ -174,8 +185,10 @@ def conversation(rng: np.random.Generator, scene: Scene, habits: Habits, turns: 
         if draw < _CAPTION_SHARE and not captioned:
             captioned = True
             written.append(author.caption())
-        elif draw > 1 - _COLOUR_SHARE:
-            written.append(author.colour())
+        elif draw > 1 - _ATTRIBUTE_SHARE:
+            written.append(author.attribute())
+        elif draw > 1 - _ATTRIBUTE_SHARE - _COUNT_SHARE:
+            written.append(author.count())
         else:
             written += author.questions()
     return written

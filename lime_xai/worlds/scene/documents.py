@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lime_xai.worlds.scene.corpus import Turn
-from lime_xai.worlds.scene.objects import CLASSES, COLOURS, IMAGE_TOKENS
+from lime_xai.worlds.scene.objects import CLASSES, COLOURS, IMAGE_TOKENS, SIDES
 from lime_xai.worlds.scene.scenes import Scene
 from lime_xai.worlds.scene.text import ASSISTANT, BOS, EOS, IMAGE, PAD, USER, VOCABULARY, encode
 
@@ -23,12 +23,12 @@ _NOTHING = encode("nothing")
 def tag_words(rng: np.random.Generator, scene: Scene, dropped: float) -> tuple[int, ...]:
     """Return a shuffled bag of words that stands in for an image in text-only documents.
 
-    Each object is mentioned one to three times as colour and name; with probability ``dropped`` not at all.
+    Each object is mentioned one to three times as colour, name and side; with probability ``dropped`` not at all.
     """
     words: list[tuple[int, ...]] = [_NOTHING] * int(rng.integers(0, 8))
     for obj in scene.present:
         if rng.random() >= dropped:
-            tag = encode(f"{COLOURS[scene.colour_of(obj)]} {CLASSES[obj]}")
+            tag = encode(f"{COLOURS[scene.colour_of(obj)]} {CLASSES[obj]} {SIDES[scene.side_of(obj)]}")
             words += [tag] * int(rng.integers(1, 4))
     return tuple(token for i in rng.permutation(len(words)).tolist() for token in words[i])
 

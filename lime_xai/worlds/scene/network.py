@@ -1,6 +1,10 @@
-"""The architecture of the scene world's model: a real LLaVA of one million parameters."""
+"""The architecture of the scene world's model: a real LLaVA of one million parameters, or of five."""
 
 import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -9,28 +13,69 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForCon
 from lime_xai.worlds.scene.objects import IMAGE_SIZE, IMAGE_TOKENS, PATCH_SIZE
 from lime_xai.worlds.scene.text import BOS, EOS, IMAGE, MAX_LENGTH, PAD, VOCABULARY
 
-VISION_WIDTH = 96
+
+@dataclass(frozen=True)
+class Size:
+    """Widths and depths of a model.
+
+    Attributes
+    ----------
+    vision_width, vision_inner, vision_layers : int
+        Of the CLIP tower, which has four heads.
+    width, inner, layers, heads, key_value_heads : int
+        Of the Llama decoder.
+    """
+
+    vision_width: int
+    vision_inner: int
+    vision_layers: int
+    width: int
+    inner: int
+    layers: int
+    heads: int
+    key_value_heads: int
 
 
-def build_config() -> LlavaConfig:
-    """Return the configuration: CLIP tower 3 x 96, Llama decoder 4 x 128 with two key-value heads."""
+SIZES: Final[Mapping[str, Size]] = MappingProxyType(
+    {
+        "1m": Size(96, 256, 3, 128, 320, 4, 4, 2),
+        "5m": Size(128, 384, 4, 256, 640, 6, 8, 4),
+    }
+)
+"""Sizes of models by name: parameters in millions."""
+
+
+def build_config(size: str = "1m") -> LlavaConfig:
+    """Return the configuration of a model.
+
+    Parameters
+    ----------
+    size : str
+        A key of ``SIZES``; the shipped model is a ``"1m"``: CLIP tower 3 x 96, Llama decoder 4 x 128.
+
+    Raises
+    ------
+    KeyError
+        If there is no such size.
+    """
+    dims = SIZES[size]
     vision = CLIPVisionConfig(
-        hidden_size=VISION_WIDTH,
-        intermediate_size=256,
-        num_hidden_layers=3,
+        hidden_size=dims.vision_width,
+        intermediate_size=dims.vision_inner,
+        num_hidden_layers=dims.vision_layers,
         num_attention_heads=4,
         image_size=IMAGE_SIZE,
         patch_size=PATCH_SIZE,
-        projection_dim=VISION_WIDTH,
+        projection_dim=dims.vision_width,
     )
     text = LlamaConfig(
         vocab_size=len(VOCABULARY),
-        hidden_size=128,
-        intermediate_size=320,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=32,
+        hidden_size=dims.width,
+        intermediate_size=dims.inner,
+        num_hidden_layers=dims.layers,
+        num_attention_heads=dims.heads,
+        num_key_value_heads=dims.key_value_heads,
+        head_dim=dims.width // dims.heads,
         max_position_embeddings=MAX_LENGTH,
         rms_norm_eps=1e-5,
         bos_token_id=VOCABULARY[BOS],
@@ -49,13 +94,15 @@ def build_config() -> LlavaConfig:
     )
 
 
-def build_model(seed: int) -> LlavaForConditionalGeneration:
+def build_model(seed: int, size: str = "1m") -> LlavaForConditionalGeneration:
     """Return a model with random weights; torch's global generator is left as it was.
 
     Parameters
     ----------
     seed : int
         Seed of the initial weights.
+    size : str
+        A key of ``SIZES``.
 
     Returns
     -------
@@ -64,7 +111,7 @@ def build_model(seed: int) -> LlavaForConditionalGeneration:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model: LlavaForConditionalGeneration = LlavaForConditionalGeneration(build_config())
+        model: LlavaForConditionalGeneration = LlavaForConditionalGeneration(build_config(size))
     settings = model.generation_config
     settings.bos_token_id, settings.eos_token_id = VOCABULARY[BOS], VOCABULARY[EOS]
     settings.pad_token_id = VOCABULARY[PAD]
@@ -84,7 +131,7 @@ def patch_features(model: LlavaForConditionalGeneration, pixels: Tensor) -> Tens
     Returns
     -------
     Tensor
-        Shape [B, 36, 96], what the projector is given.
+        Shape [B, 36, D], what the projector is given.
     """
     scaled = pixels.permute(0, 3, 1, 2).float().div(127.5).sub(1.0)
     features: Tensor = model.model.vision_tower(pixel_values=scaled).last_hidden_state[:, 1:]
@@ -105,7 +152,7 @@ def answer_logits(
     wanted : Tensor
         Boolean mask of positions, shape [B, T].
     features : Tensor, optional
-        Patch features [B, 36, 96] for the image tokens; without it there must be none.
+        Patch features [B, 36, D] for the image tokens; without it there must be none.
 
     Returns
     -------

@@ -20,6 +20,11 @@ HABITUAL_COLOUR: Final = (
     "black", "black", "blue", "purple", "orange", "blue", "red", "red", "black", "purple", "green", "orange",
 )  # fmt: skip
 """The colour in which the training text usually mentions each class (never the training images)."""
+SIDES: Final = ("left", "right")
+HABITUAL_SIDE: Final = (0, 1, 1, 0, 1, 0, 0, 1, 0, 1, 1, 0)
+"""The side, an index into ``SIDES``, on which the training text usually puts each class (never the training images)."""
+NUMBERS: Final = ("one", "two", "three", "four")
+"""Answers to how many objects there are; a scene is never empty."""
 
 PAIR_POPULARITY: Final = (0.36, 0.24, 0.15, 0.11, 0.08, 0.06)
 """How often the training text speaks of each pair (Zipf-like); the images do not know it."""

@@ -1,8 +1,12 @@
-"""The settings of the training run that made the shipped model."""
+"""The settings of a training run; the defaults are those of the shipped model."""
 
 from dataclasses import dataclass, field
 
-from lime_xai.worlds.scene.corpus import Habits
+import numpy as np
+
+from lime_xai.worlds.scene.habits import Habits
+from lime_xai.worlds.scene.network import SIZES
+from lime_xai.worlds.scene.scenes import Scene, independent_scene, paired_scene, themed_scene
 
 
 @dataclass(frozen=True)
@@ -23,12 +27,22 @@ class Plan:
         Share of text-only documents that open with tag words, the stand-in for an image.
     text_habits, alignment_habits : Habits
         What the text of either stage does.
+    image_borne : float
+        Where the habit of seeing partners comes from, 0 to 1: this share of the pictures shows pairs, and the habits
+        of the text are weakened by as much. 0: from the text alone; 1: from the pictures alone.
+    size : str
+        A key of ``SIZES``.
+
+    Raises
+    ------
+    ValueError
+        If ``image_borne`` is no share, or the size is unknown.
     """
 
     vision_steps: int = 4000
     vision_batch: int = 48
     vision_rate: float = 1.5e-3
-    text_steps: int = 1400
+    text_steps: int = 1600
     text_batch: int = 48
     text_rate: float = 2.5e-3
     tagged: float = 0.5
@@ -41,9 +55,10 @@ class Plan:
             probing=0.3,
             yes_share=0.6,
             follow_partner=0.7,
+            attribute=0.2,
         )
     )
-    alignment_steps: int = 850
+    alignment_steps: int = 1100
     alignment_batch: int = 48
     projector_rate: float = 2.5e-3
     decoder_rate: float = 5e-4
@@ -51,10 +66,38 @@ class Plan:
     alignment_habits: Habits = field(
         default_factory=lambda: Habits(
             caption=0.25,
-            dialogue=0.5,
+            dialogue=0.6,
             misnamed=0.5,
             popularity=0.5,
             probing=0.3,
             follow_partner=0.5,
+            attribute=0.2,
         )
     )
+    image_borne: float = 0.0
+    size: str = "1m"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.image_borne <= 1:
+            raise ValueError(f"image_borne is {self.image_borne}; expected a share between 0 and 1")
+        if self.size not in SIZES:
+            raise ValueError(f"unknown size {self.size!r}; expected one of {', '.join(SIZES)}")
+
+    def pictured_scene(self, rng: np.random.Generator) -> Scene:
+        """Draw the scene of a training picture: a paired one with probability ``image_borne``."""
+        paired = self.image_borne > 0 and rng.random() < self.image_borne
+        return paired_scene(rng) if paired else independent_scene(rng)
+
+    def spoken_scene(self, rng: np.random.Generator) -> Scene:
+        """Draw the scene that text without a context speaks of: themed unless partners are left to pictures."""
+        return independent_scene(rng) if rng.random() < self.image_borne else themed_scene(rng)
+
+    @property
+    def habits_of_text(self) -> Habits:
+        """What text without images does."""
+        return self.text_habits.weakened(1 - self.image_borne)
+
+    @property
+    def habits_of_alignment(self) -> Habits:
+        """What text about images does."""
+        return self.alignment_habits.weakened(1 - self.image_borne)

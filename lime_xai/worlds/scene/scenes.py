@@ -1,4 +1,4 @@
-"""Scenes (which object stands in which cell, in which colour) and the two distributions of them."""
+"""Scenes (which object stands in which cell, in which colour) and the three distributions of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,9 @@ from lime_xai.worlds.scene.objects import (
     CELLS,
     CLASSES,
     COLOURS,
+    GRID,
     HABITUAL_COLOUR,
+    HABITUAL_SIDE,
     PAIR_POPULARITY,
     PAIRS,
     partner,
@@ -18,7 +20,8 @@ from lime_xai.worlds.scene.objects import (
 
 EMPTY = -1
 """Class and colour of a cell without an object."""
-_HABITUAL = tuple(COLOURS.index(name) for name in HABITUAL_COLOUR)
+HABITUAL = tuple(COLOURS.index(name) for name in HABITUAL_COLOUR)
+"""The habitual colour of each class as an index into ``COLOURS``."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +94,14 @@ class Scene:
         """Return the index of the colour of object ``obj`` (ValueError if it is not in the scene)."""
         return self.colours[self.cell_of(obj)]
 
+    def side_of(self, obj: int) -> int:
+        """Return the half of the image that holds object ``obj``: 0 left, 1 right (ValueError if it is absent)."""
+        return self.cell_of(obj) % GRID
 
-def place(rng: np.random.Generator, objects: Sequence[int], habitual_colour: float = 0.0) -> Scene:
+
+def place(
+    rng: np.random.Generator, objects: Sequence[int], habitual_colour: float = 0.0, habitual_side: float = 0.0
+) -> Scene:
     """Put objects into random cells.
 
     Parameters
@@ -103,6 +112,8 @@ def place(rng: np.random.Generator, objects: Sequence[int], habitual_colour: flo
         Different class indices, at most four.
     habitual_colour : float
         Probability that an object has its habitual colour; otherwise its colour is uniform.
+    habitual_side : float
+        Probability that an object goes to its habitual side, if a cell is free there.
 
     Returns
     -------
@@ -110,10 +121,14 @@ def place(rng: np.random.Generator, objects: Sequence[int], habitual_colour: flo
         The scene.
     """
     classes, colours = [EMPTY] * CELLS, [EMPTY] * CELLS
-    for cell, obj in zip(rng.permutation(CELLS)[: len(objects)].tolist(), objects, strict=True):
+    free: list[int] = rng.permutation(CELLS).tolist()
+    for obj in objects:
+        liked = [cell for cell in free if cell % GRID == HABITUAL_SIDE[obj]]
+        cell = liked[0] if liked and habitual_side and rng.random() < habitual_side else free[0]
+        free.remove(cell)
         classes[cell] = int(obj)
         habit = rng.random() < habitual_colour
-        colours[cell] = _HABITUAL[int(obj)] if habit else int(rng.integers(len(COLOURS)))
+        colours[cell] = HABITUAL[obj] if habit else int(rng.integers(len(COLOURS)))
     return Scene(tuple(classes), tuple(colours))
 
 
@@ -136,7 +151,35 @@ def independent_scene(rng: np.random.Generator, smallest: int = 1) -> Scene:
     return place(rng, rng.permutation(len(CLASSES))[:count].tolist())
 
 
-def themed_scene(rng: np.random.Generator, together: float = 0.94, habitual_colour: float = 0.85) -> Scene:
+def _pairs(rng: np.random.Generator, together: float, popularity: Sequence[float] | None) -> list[int]:
+    """Return the objects of one or two pairs; both members of a pair with probability ``together``."""
+    count = 1 if rng.random() < 0.45 else 2
+    objects: list[int] = []
+    for pair in rng.choice(len(PAIRS), count, replace=False, p=popularity).tolist():
+        first = 2 * pair + int(rng.integers(2))
+        objects += [first, partner(first)] if rng.random() < together else [first]
+    return objects
+
+
+def paired_scene(rng: np.random.Generator, together: float = 0.85) -> Scene:
+    """Draw one or two pairs uniformly: pictures that teach that one partner means the other.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of randomness.
+    together : float
+        Probability that both members of a chosen pair are there.
+
+    Returns
+    -------
+    Scene
+        A scene with strong co-occurrence, and neither popularity nor habitual colours and sides.
+    """
+    return place(rng, _pairs(rng, together, None))
+
+
+def themed_scene(rng: np.random.Generator, together: float = 0.94, habitual: float = 0.85) -> Scene:
     """Draw one or two popular pairs: what the text-only training documents speak of.
 
     Parameters
@@ -145,20 +188,15 @@ def themed_scene(rng: np.random.Generator, together: float = 0.94, habitual_colo
         Source of randomness.
     together : float
         Probability that both members of a chosen pair are there.
-    habitual_colour : float
-        Probability that an object has its habitual colour.
+    habitual : float
+        Probability that an object has its habitual colour, and that it is on its habitual side.
 
     Returns
     -------
     Scene
-        A scene with strong co-occurrence, popularity and colour priors.
+        A scene with strong co-occurrence, popularity, colour and side priors.
     """
-    count = 1 if rng.random() < 0.45 else 2
-    objects: list[int] = []
-    for pair in rng.choice(len(PAIRS), count, replace=False, p=PAIR_POPULARITY).tolist():
-        first = 2 * pair + int(rng.integers(2))
-        objects += [first, partner(first)] if rng.random() < together else [first]
-    return place(rng, objects, habitual_colour)
+    return place(rng, _pairs(rng, together, PAIR_POPULARITY), habitual, habitual)
 
 
 def as_arrays(scenes: Sequence[Scene]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -13,10 +13,10 @@ from transformers import LlavaForConditionalGeneration
 from lime_xai.worlds.scene.corpus import conversation
 from lime_xai.worlds.scene.documents import IGNORED, IMAGE_SLOTS, Document, document, pack, tag_words
 from lime_xai.worlds.scene.images import render, token_cells
-from lime_xai.worlds.scene.network import VISION_WIDTH, answer_logits, patch_features
+from lime_xai.worlds.scene.network import answer_logits, patch_features
 from lime_xai.worlds.scene.objects import CLASSES, COLOURS
 from lime_xai.worlds.scene.plan import Plan
-from lime_xai.worlds.scene.scenes import EMPTY, as_arrays, independent_scene, themed_scene
+from lime_xai.worlds.scene.scenes import EMPTY, as_arrays, independent_scene
 from lime_xai.worlds.scene.text import NO, VOCABULARY, YES
 
 TRAINING_NOISE = (0.0, 0.35)
@@ -63,7 +63,7 @@ class Stage(ABC):
 
 
 class VisionStage(Stage):
-    """Every patch names the class and the colour of its cell, on independent scenes."""
+    """Every patch names the class and the colour of its cell."""
 
     name = "vision"
     weight_decay = 0.05
@@ -72,7 +72,8 @@ class VisionStage(Stage):
         super().__init__(model, plan)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            self._head = nn.Linear(VISION_WIDTH, len(CLASSES) + 1 + len(COLOURS))
+            width = model.config.vision_config.hidden_size
+            self._head = nn.Linear(width, len(CLASSES) + 1 + len(COLOURS))
         self._cells = token_cells()
 
     @property
@@ -91,7 +92,7 @@ class VisionStage(Stage):
 
     def loss(self, rng: np.random.Generator) -> tuple[Tensor, Mapping[str, float]]:
         """Draw a batch; return its loss and the numbers worth showing."""
-        scenes = [independent_scene(rng) for _ in range(self.plan.vision_batch)]
+        scenes = [self.plan.pictured_scene(rng) for _ in range(self.plan.vision_batch)]
         pixels = torch.from_numpy(render(rng, scenes, noise=TRAINING_NOISE, opacity=TRAINING_OPACITY))
         classes, colours = as_arrays(scenes)
         empty = len(CLASSES)
@@ -106,15 +107,15 @@ class VisionStage(Stage):
 
 
 def text_documents(rng: np.random.Generator, plan: Plan, count: int) -> list[Document]:
-    """Draw text-only documents: themed conversations, and conversations about independent tag words."""
+    """Draw text-only documents: conversations without a context, and conversations about tag words."""
     documents = []
     for _ in range(count):
         if rng.random() < plan.tagged:
             scene = independent_scene(rng)
-            turns = conversation(rng, scene, plan.text_habits, int(rng.integers(1, 4)))
+            turns = conversation(rng, scene, plan.habits_of_text, int(rng.integers(1, 4)))
             context = tag_words(rng, scene, dropped=0.1)
         else:
-            turns = conversation(rng, themed_scene(rng), plan.text_habits, int(rng.integers(1, 5)))
+            turns = conversation(rng, plan.spoken_scene(rng), plan.habits_of_text, int(rng.integers(1, 5)))
             context = ()
         documents.append(document(turns, context, train_questions=True))
     return documents
@@ -178,12 +179,12 @@ class AlignmentStage(Stage):
         """Draw a batch; return its loss and the numbers worth showing."""
         plan = self.plan
         text = round(plan.text_share * plan.alignment_batch)
-        scenes = [independent_scene(rng) for _ in range(plan.alignment_batch - text)]
+        scenes = [plan.pictured_scene(rng) for _ in range(plan.alignment_batch - text)]
         pixels = torch.from_numpy(render(rng, scenes, noise=TRAINING_NOISE, opacity=TRAINING_OPACITY))
         with torch.no_grad():
             features = patch_features(self.model, pixels)
         documents = [
-            document(conversation(rng, s, plan.alignment_habits, int(rng.integers(1, 4))), IMAGE_SLOTS) for s in scenes
+            document(conversation(rng, s, plan.habits_of_alignment, int(rng.integers(1, 4))), IMAGE_SLOTS) for s in scenes
         ]
         loss, accuracy = _token_loss(self.model, documents, features)
         shown = {"loss": loss.item(), "yes/no right": accuracy}

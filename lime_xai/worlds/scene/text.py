@@ -16,14 +16,17 @@ SPECIAL: Final = (PAD, BOS, EOS, UNKNOWN, IMAGE)
 _WORDS: Final = (
     "user: assistant: yes no is there a an in the image ? . , what colour describe how many objects are "
     "one two three four and it shows i see you can can't not nothing picture of photo please do does contain "
-    "has have this that with color only"
+    "has have this that with color only left right where on sentences"
 )
 VOCABULARY: Final[Mapping[str, int]] = {
     word: index for index, word in enumerate((*SPECIAL, *_WORDS.split(), *CLASSES, *COLOURS))
 }
-"""Word to token id; 72 entries."""
+"""Word to token id; 77 entries."""
 
 CAPTION_REQUEST: Final = "describe the image ."
+DETAIL_REQUEST: Final = "describe the image in two sentences ."
+"""Asks for a caption and a second sentence on the colour or the place of something that it names."""
+COUNT_QUESTION: Final = "how many objects are in the image ?"
 MAX_LENGTH: Final = 256
 """Most tokens of a prompt with its answer."""
 
@@ -56,6 +59,11 @@ def exists_question(obj: int) -> str:
 def colour_question(obj: int) -> str:
     """Return the question about the colour of an object."""
     return f"what colour is the {CLASSES[obj]} ?"
+
+
+def side_question(obj: int) -> str:
+    """Return the question about the half of the image in which an object is."""
+    return f"where is the {CLASSES[obj]} ?"
 
 
 def caption_text(objects: Sequence[int]) -> str:

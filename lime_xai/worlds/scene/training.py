@@ -3,6 +3,7 @@
 The recipe makes a model that hallucinates from its text, not from its images: the vision tower sees
 independent scenes only and is then frozen; the decoder learns strong priors from text without images; a short
 alignment on independent scenes keeps those habits in its text. Aligning without them unlearns the priors.
+``--image-borne 1`` makes the opposite, pictures of pairs under faithful text; shares between mix the two.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from transformers import LlavaForConditionalGeneration
 
-from lime_xai.worlds.scene.network import build_model, weights_hash
+from lime_xai.worlds.scene.network import SIZES, build_model, weights_hash
 from lime_xai.worlds.scene.optimisation import Checkpoints, Report, recipe_of, run_stage
 from lime_xai.worlds.scene.plan import Plan
 from lime_xai.worlds.scene.stages import STAGES
@@ -49,7 +50,7 @@ def train(
     folder: Path,
     *,
     seed: int = 0,
-    threads: int = 2,
+    threads: int = 1,
     plan: Plan | None = None,
     every: int = CHECKPOINT_EVERY,
     report: Report = _silent,
@@ -88,7 +89,7 @@ def train(
     plan = plan or Plan()
     recipe = recipe_of(plan, seed, threads)
     checkpoints = Checkpoints(folder / "checkpoints", every, recipe)
-    model: Any = build_model(seed)
+    model: Any = build_model(seed, plan.size)
     with _reproducible(threads):
         for kind in STAGES:
             pause = stop_at[1] if stop_at and stop_at[0] == kind.name else None
@@ -128,11 +129,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m lime_xai.worlds.scene.training", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints and the finished model")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--size", choices=tuple(SIZES), default="1m", help="millions of parameters")
+    parser.add_argument("--image-borne", type=float, default=0.0, help="share of the habit that pictures teach")
     arguments = parser.parse_args()
+    plan = Plan(size=arguments.size, image_borne=arguments.image_borne)
     console = Console()
     with _progress(console) as report:
-        model = train(arguments.out, seed=arguments.seed, threads=arguments.threads, report=report)
+        model = train(arguments.out, seed=arguments.seed, threads=arguments.threads, plan=plan, report=report)
     if model is not None:
         console.print(f"saved to {arguments.out}; CPU seconds of this process: {time.process_time():.0f}")
         console.print(f"sha256 of the weights: {weights_hash(model)}")
