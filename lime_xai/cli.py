@@ -13,6 +13,10 @@ from rich.console import Console
 app = typer.Typer(
     help="Relevance and steering of multimodal language models.", no_args_is_help=True, add_completion=False
 )
+world_app = typer.Typer(
+    help="Measure policies on an embedded world, beside the model without any.", invoke_without_command=True
+)
+app.add_typer(world_app, name="world")
 console = Console()
 
 Model = Annotated[str, typer.Argument(help="Path, hub id, or 'scene' for the bundled model.")]
@@ -134,14 +138,15 @@ def audit(model: Model) -> None:
     raise typer.Exit(1 if report.uncovered else 0)
 
 
-@app.command()
+@world_app.callback()
 def world(
+    context: typer.Context,
     name: Annotated[str, typer.Option("--world", help="Name of the embedded world.")] = "scene",
     seed: Annotated[int, typer.Option(help="Of the scenes; not one used for tuning.")] = 5,
     scenes: Annotated[int, typer.Option(min=2)] = 300,
     policies: Annotated[str, typer.Option(help="Names, separated by commas.")] = "vanilla,paper_cache,edit,contrast",
     noise: Annotated[float | None, typer.Option(help="Pixel noise; by default the world's.")] = None,
-    model: Annotated[Path | None, typer.Option(exists=True, help="Folder; by default the bundled model.")] = None,
+    model: Annotated[str, typer.Option(help="Name of a frozen model, or a folder.")] = "bundled",
     out: Annotated[Path | None, typer.Option("--json", help="Report; an interrupted run resumes from it.")] = None,
     tune: Annotated[Path | None, typer.Option(help="Instead choose settings on this seed and write them here.")] = None,
     tuned: Annotated[
@@ -150,10 +155,28 @@ def world(
     threads: Threads = 2,
 ) -> None:
     """Measure policies on an embedded world, beside the model without any."""
+    if context.invoked_subcommand is not None:
+        return
     from .evaluation.command import run_world
 
     _threads(threads)
     run_world(console, name, seed, scenes, policies.split(","), noise, model, out, tune, tuned)
+
+
+@world_app.command()
+def accept(
+    models: Annotated[list[str], typer.Argument(help="Names of frozen models, or folders.")],
+    seed: Annotated[int, typer.Option(help="Of the scenes; models and policies are never chosen on it.")] = 20_000,
+    scenes: Annotated[int, typer.Option(min=2)] = 300,
+    out: Annotated[Path | None, typer.Option("--json", help="Report; other models in it are kept.")] = None,
+    threads: Threads = 2,
+) -> None:
+    """Measure models of the scene world against their targets; status 1 if one is missed."""
+    from .evaluation.command import run_accept
+
+    _threads(threads)
+    if not run_accept(console, models, seed, scenes, out):
+        raise typer.Exit(1)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What ``lime-xai world`` does: progress, resuming, writing."""
+"""What ``lime-xai world`` and ``lime-xai world accept`` do: progress, resuming, writing."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ from rich.progress import Progress
 
 from lime_xai.evaluation.tuning import tune_policies
 from lime_xai.worlds import load_world
+from lime_xai.worlds.scene.evaluation import evaluation_set
+from lime_xai.worlds.scene.models import BUNDLED, load_frozen, recipe
 from lime_xai.worlds.scene.network import weights_hash
+from lime_xai.worlds.scene.targets import kind_of
 
+from .acceptance import acceptance, acceptance_table, as_json
 from .world import WorldReport, measure_policies, select_policies, world_policies
 
 
@@ -24,7 +28,7 @@ def run_world(
     scenes: int,
     names: Sequence[str],
     noise: float | None = None,
-    folder: Path | None = None,
+    model_name: str = BUNDLED,
     out: Path | None = None,
     tune: Path | None = None,
     tuned: Path | None = None,
@@ -39,8 +43,8 @@ def run_world(
         World and evaluation set.
     names : sequence of str
         Policies.
-    folder : Path, optional
-        Of a model; by default the bundled one.
+    model_name : str
+        A frozen model's name or a folder.
     out : Path, optional
         JSON report, written after every policy; rows it already has are kept if it is of the same set.
     tune : Path, optional
@@ -54,7 +58,7 @@ def run_world(
         For unknown names, or a report of another evaluation set in ``out``.
     """
     world = load_world(name)
-    model, processor = world.load_model(folder) if folder else world.load_model()
+    model, processor = load_frozen(model_name)
     if tune is not None:
         chosen = tune_policies(world, model, processor, seed=seed, scenes=scenes, say=console.print)
         tune.write_text(json.dumps(chosen, indent=1) + "\n", encoding="utf-8")
@@ -63,7 +67,7 @@ def run_world(
     settings = json.loads(tuned.read_text(encoding="utf-8")) if tuned else None
     policies = select_policies(names, world_policies(processor, settings))
     noise = world.default_noise if noise is None else noise
-    label = folder.name if folder else "bundled"
+    label = Path(model_name).name
     identity: dict[str, Any] = {"world": name, "model": label, "weights": weights_hash(model)}
     identity |= {"seed": seed, "scenes": scenes, "noise": noise}
     done = _finished(out, identity) if out is not None and out.exists() else {}
@@ -104,3 +108,48 @@ def _finished(out: Path, identity: dict[str, Any]) -> dict[str, dict[str, Any]]:
         raise ValueError(f"{out} holds a report of {other}, asked for was {identity}; give another file name.")
     rows: dict[str, dict[str, Any]] = found["policies"]
     return rows
+
+
+def run_accept(console: Console, names: Sequence[str], seed: int, scenes: int, out: Path | None = None) -> bool:
+    """Measure models of the scene world against their targets and print a table for each.
+
+    Parameters
+    ----------
+    console : rich.console.Console
+        Printed to.
+    names : sequence of str
+        Frozen models or folders.
+    seed, scenes : int
+        Of the evaluation set.
+    out : Path, optional
+        JSON report by model name; rows of other models in it are kept.
+
+    Returns
+    -------
+    bool
+        Whether every target of every model is met.
+    """
+    reports = json.loads(out.read_text(encoding="utf-8")) if out is not None and out.exists() else {}
+    passed = True
+    loaded = {name: (*load_frozen(name), recipe(name)) for name in names}
+    evaluation = evaluation_set(seed, scenes=scenes)
+    for name, (model, processor, made) in loaded.items():
+        kind = kind_of(made["image_borne"])
+        with console.status(f"measuring {name}"):
+            rows = acceptance(model, processor, evaluation, kind)
+        console.print(acceptance_table(f"{name}: {kind}-borne, seed {seed}, {scenes} scenes", rows))
+        parameters = sum(p.numel() for p in model.parameters())
+        console.print(f"{parameters:,} parameters; sha256 {weights_hash(model)}", soft_wrap=True)
+        passed = passed and all(row.verdict != "miss" for row in rows)
+        reports[Path(name).name] = {
+            "weights": weights_hash(model),
+            "parameters": parameters,
+            "kind": kind,
+            "seed": seed,
+            "scenes": scenes,
+            "noise": evaluation.noise,
+            "rows": as_json(rows),
+        }
+        if out is not None:
+            out.write_text(json.dumps(reports, indent=1) + "\n", encoding="utf-8")
+    return passed

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from typing import Any
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
+from numpy.typing import NDArray
 from rich.console import Group
-from rich.table import Table
 from transformers import PreTrainedModel
 
+from lime_xai.evaluation.bootstrap import estimate, interval, nested, resampling_weights
+from lime_xai.evaluation.tables import world_tables
 from lime_xai.names import unknown_name
 from lime_xai.policies import (
     Contrast,
@@ -46,9 +47,11 @@ class WorldReport:
     seed, scenes, noise : int, int, float
         What made the evaluation set.
     policies : dict of str to dict
-        Per policy: ``settings``, ``chair_i, chair_s, recall, f1, repeated, finished``, the same under
-        ``no_repeat``, ``splits`` with ``accuracy, auc, false_yes``, ``image_share`` (None where a policy computes no
-        relevance), ``cost``.
+        Per policy: ``settings``, the fields of ``CaptionMetrics``, the same under ``no_repeat`` and ``detailed``
+        (with those of ``detail_values``), ``splits`` with ``accuracy, auc, false_yes``, ``open`` with ``accuracy`` and
+        ``habitual``, ``grounding`` in nats, ``image_share`` (None where a policy computes no relevance), ``cost``;
+        ``intervals`` holds [low, high] and ``differences`` [value, low, high] against the plain model, both under the
+        dotted names of ``lime_xai.worlds.scene.statistics``, bootstrapped over scenes at 95 %, the latter in pairs.
     """
 
     world: str
@@ -64,28 +67,9 @@ class WorldReport:
         return json.dumps(asdict(self), indent=1)
 
     def tables(self) -> Group:
-        """Return rich tables that fit 80 columns: captions, then closed questions."""
-        captions = Table(title=f"captions: {self._heading()}", caption=_CAPTION, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        for column in ("policy", "CHAIR_i", "F1", "repeat", "finish", "CHAIR_i*", "F1*", "finish*", "cost"):
-            captions.add_column(column, justify="left" if column == "policy" else "right", no_wrap=column == "policy")
-        questions = Table(title="closed questions: accuracy / AUC", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        for column in ("policy", *scene.SPLITS, "image share"):
-            questions.add_column(column, justify="left" if column == "policy" else "right", no_wrap=column == "policy")
-        for name, row in self.policies.items():
-            ban = row["no_repeat"]
-            values = [row["chair_i"], row["f1"], row["repeated"], row["finished"]]
-            values += [ban["chair_i"], ban["f1"], ban["finished"]]
-            captions.add_row(name, *(f"{value:.3f}" for value in values), f"{row['cost']:.1f}")
-            splits = [f"{s['accuracy']:.3f}/{s['auc']:.3f}" for s in row["splits"].values()]
-            share = "" if row["image_share"] is None else f"{row['image_share']:.3f}"
-            questions.add_row(name, *splits, share)
-        return Group(captions, questions)
-
-    def _heading(self) -> str:
-        return f"{self.world} world, seed {self.seed}, {self.scenes} scenes, noise {self.noise}, {self.model} model"
-
-
-_CAPTION = "*: naming an object twice is forbidden; cost: time per token over the plain model's"
+        """Return rich tables that fit 80 columns: captions, differences, closed and open questions, grounding."""
+        heading = f"{self.world} world, seed {self.seed}, {self.scenes} scenes, noise {self.noise}, {self.model} model"
+        return world_tables(heading, self.policies)
 
 
 def world_policies(processor: Any, tuned: Mapping[str, Any] | None = None) -> dict[str, Policy | None]:
@@ -120,6 +104,14 @@ def shipped_tuning() -> dict[str, Any]:
     return result
 
 
+@dataclass(frozen=True)
+class Baseline:
+    """What policies are compared with: seconds per caption token, and every metric over all resamples, [1 + R]."""
+
+    seconds: float
+    values: dict[str, NDArray[np.float64]]
+
+
 @contextmanager
 def _under(model: PreTrainedModel, policy: Policy | None) -> Iterator[Any]:
     with nullcontext() if policy is None else steering(model, policy) as trace:
@@ -145,35 +137,49 @@ def measure_one(
     processor: Any,
     evaluation: Any,
     policy: Policy | None,
-    plain_seconds: float | None,
-) -> tuple[dict[str, Any], float]:
+    plain: Baseline | None,
+) -> tuple[dict[str, Any], Baseline]:
     """Measure one policy.
+
+    Parameters
+    ----------
+    model, processor, evaluation : object
+        What is steered, and on what.
+    policy : Policy or None
+        None is the plain model.
+    plain : Baseline or None
+        What the plain model did on the same set; None if this is the plain model.
 
     Returns
     -------
     dict
         The row of ``WorldReport.policies``.
-    float
-        Seconds per caption token.
+    Baseline
+        What this policy did.
     """
     captions, seconds, trace = timed_captions(model, processor, evaluation, policy, ban=False)
-    banned, _, _ = timed_captions(model, processor, evaluation, policy, ban=True)
-    splits = {}
-    with _under(model, _for_questions(policy)):
-        for name in scene.SPLITS:
-            questions = evaluation.split(name)
-            margins = scene.question_margins(model, processor, evaluation, questions)
-            splits[name] = asdict(scene.closed_metrics(margins, [q.label for q in questions]))
+    records = scene.collect(
+        model,
+        processor,
+        evaluation,
+        lambda: _under(model, policy),
+        lambda: _under(model, _for_questions(policy)),
+        captions,
+    )
+    found = scene.statistics(records, resampling_weights(records.count))
     share = _share(trace) if policy is not None else _observed_share(model, processor, evaluation)
+    differences = (
+        {} if plain is None else {name: _numbers(estimate(found[name] - plain.values[name])) for name in found}
+    )
     row = {
         "settings": json.loads(_settings(policy)),
-        **_named(scene.caption_metrics(captions, evaluation.scenes)),
-        "no_repeat": _named(scene.caption_metrics(banned, evaluation.scenes)),
-        "splits": splits,
+        **nested({name: _numbers(values[:1])[0] for name, values in found.items()}),
         "image_share": share,
-        "cost": seconds / (plain_seconds or seconds),
+        "cost": seconds / (plain.seconds if plain else seconds),
+        "intervals": {name: _numbers(interval(values[1:])) for name, values in found.items()},
+        "differences": differences,
     }
-    return row, seconds
+    return row, Baseline(seconds, found)
 
 
 def _settings(policy: Policy | None) -> str:
@@ -181,9 +187,9 @@ def _settings(policy: Policy | None) -> str:
     return json.dumps(None if policy is None else policy_to_dict(policy))
 
 
-def _named(metrics: Any) -> dict[str, float | None]:
-    """Return metrics as JSON values; JSON knows no NaN."""
-    return {name: None if value != value else value for name, value in asdict(metrics).items()}
+def _numbers(values: Iterable[float]) -> list[float | None]:
+    """Return numbers as JSON values of six digits; JSON knows no NaN."""
+    return [None if value != value else float(f"{value:.6g}") for value in values]
 
 
 def _share(trace: Any) -> float | None:
@@ -240,14 +246,14 @@ def measure_policies(
     named = {"vanilla": None, **policies}
     weights = weights_hash(model)
     rows = {name: row for name, row in (done or {}).items() if name not in named}
-    plain: float | None = None
+    plain: Baseline | None = None
     for name, policy in named.items():
         kept = (done or {}).get(name)
         if kept is not None and name != "vanilla" and kept["settings"] == json.loads(_settings(policy)):
             rows[name] = kept
         else:
-            rows[name], seconds = measure_one(model, processor, evaluation, policy, plain)
-            plain = plain or seconds
+            rows[name], done_by = measure_one(model, processor, evaluation, policy, plain)
+            plain = plain or done_by
         if progress is not None:
             progress(WorldReport(world.name, model_name, weights, seed, scenes, noise, dict(rows)))
     return WorldReport(world.name, model_name, weights, seed, scenes, noise, rows)

@@ -1,11 +1,9 @@
 """The scene world: pictograms in a 2x2 grid, and a tiny LLaVA that hallucinates because of its text."""
 
-from lime_xai.worlds.scene.causes import (
-    DialogueCauses,
-    PartnerProbabilities,
-    dialogue_causes,
-    partner_probabilities,
-)
+from lime_xai.worlds.scene.ban import NoRepeatObjects
+from lime_xai.worlds.scene.causes import CaptionCauses, DialogueCauses, caption_causes, dialogue_causes
+from lime_xai.worlds.scene.closed import ClosedMetrics, closed_metrics, closed_values
+from lime_xai.worlds.scene.details import detail_counts, detail_values, second_sentence
 from lime_xai.worlds.scene.evaluation import (
     DEFAULT_NOISE,
     SPLITS,
@@ -19,30 +17,37 @@ from lime_xai.worlds.scene.loading import MODEL_FOLDER, load_model
 from lime_xai.worlds.scene.measuring import (
     CAPTION_TOKENS,
     Measurement,
-    NoRepeatObjects,
     answer_margins,
+    first_logits,
     generate_captions,
+    groundings,
     measure,
     object_tokens,
+    open_answers,
     question_margins,
 )
 from lime_xai.worlds.scene.metrics import (
     CaptionMetrics,
-    ClosedMetrics,
+    caption_counts,
     caption_metrics,
-    closed_metrics,
+    caption_values,
     mentions,
 )
-from lime_xai.worlds.scene.objects import CLASSES, COLOURS, IMAGE_SIZE, IMAGE_TOKENS, class_index, partner
-from lime_xai.worlds.scene.scenes import Scene, independent_scene, place, themed_scene
+from lime_xai.worlds.scene.objects import CLASSES, COLOURS, IMAGE_SIZE, IMAGE_TOKENS, SIDES, class_index, partner
+from lime_xai.worlds.scene.probes import OpenQuestion, Probe
+from lime_xai.worlds.scene.records import Records, Rows, collect, statistics
+from lime_xai.worlds.scene.scenes import Scene, independent_scene, paired_scene, place, themed_scene
 from lime_xai.worlds.scene.text import (
     CAPTION_REQUEST,
+    COUNT_QUESTION,
+    DETAIL_REQUEST,
     build_processor,
     build_tokenizer,
     colour_question,
     exists_question,
     messages,
     prompt,
+    side_question,
 )
 
 __all__ = [
@@ -50,33 +55,49 @@ __all__ = [
     "CAPTION_TOKENS",
     "CLASSES",
     "COLOURS",
+    "COUNT_QUESTION",
     "DEFAULT_NOISE",
+    "DETAIL_REQUEST",
     "IMAGE_SIZE",
     "IMAGE_TOKENS",
     "MODEL_FOLDER",
+    "SIDES",
     "SPLITS",
+    "CaptionCauses",
     "CaptionMetrics",
     "ClosedMetrics",
     "DialogueCauses",
     "EvaluationSet",
     "Measurement",
     "NoRepeatObjects",
-    "PartnerProbabilities",
+    "OpenQuestion",
+    "Probe",
     "Question",
+    "Records",
+    "Rows",
     "Scene",
     "answer_margins",
     "build_processor",
     "build_tokenizer",
+    "caption_causes",
+    "caption_counts",
     "caption_metrics",
+    "caption_values",
     "cell_tokens",
     "class_index",
     "closed_metrics",
+    "closed_values",
+    "collect",
     "colour_question",
+    "detail_counts",
+    "detail_values",
     "dialogue_causes",
     "erase",
     "evaluation_set",
     "exists_question",
+    "first_logits",
     "generate_captions",
+    "groundings",
     "independent_scene",
     "load_model",
     "lone_objects",
@@ -84,12 +105,16 @@ __all__ = [
     "mentions",
     "messages",
     "object_tokens",
+    "open_answers",
+    "paired_scene",
     "partner",
-    "partner_probabilities",
     "place",
     "prompt",
     "question_margins",
     "render",
+    "second_sentence",
+    "side_question",
+    "statistics",
     "themed_scene",
     "token_cells",
 ]

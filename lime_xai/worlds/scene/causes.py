@@ -2,64 +2,67 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from PIL import Image
+from scipy.special import expit, softmax
 
 from lime_xai.worlds.scene.evaluation import EvaluationSet, lone_objects
 from lime_xai.worlds.scene.images import erase
-from lime_xai.worlds.scene.measuring import answer_margins, batches, question_margins
+from lime_xai.worlds.scene.measuring import answer_margins, first_logits
+from lime_xai.worlds.scene.metrics import ratio
 from lime_xai.worlds.scene.objects import CLASSES, article, partner
 from lime_xai.worlds.scene.scenes import Scene
 from lime_xai.worlds.scene.text import YES, exists_question, prompt
 
+CELLS: Final = ("text and picture", "text alone", "picture alone", "neither")
+"""What speaks for an absent object: the text has named its partner or not, the partner's pixels are there or erased."""
 _SEED = 3
+_GREY = (220, 220, 220)
 
 
 @dataclass(frozen=True)
-class PartnerProbabilities:
-    """Mean probability that a caption goes on with the absent partner of an object, by what speaks for it.
+class CaptionCauses:
+    """The next word of captions, two by two.
 
     Attributes
     ----------
-    both : float
-        The object is in the picture and has just been named.
-    picture : float
-        It is in the picture, but another object has been named.
-    text : float
-        It has been named, but its cell is erased.
-    neither : float
-        Its cell is erased and another object has been named.
+    scenes : numpy.ndarray
+        Scene of each probe, shape [N].
+    chances : numpy.ndarray
+        Probability that the absent partner of an object is named next, shape [N, 4], columns as in ``CELLS``.
     """
 
-    both: float
-    picture: float
-    text: float
-    neither: float
+    scenes: NDArray[np.int64]
+    chances: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class DialogueCauses:
-    """Share of the false yes of the dialogue split that persist under an intervention (NaN if there is none).
+    """Every question of the dialogue split about an absent object, two by two.
 
     Attributes
     ----------
-    erased : float
-        The object of the earlier turn is erased from the picture, the text is kept.
-    neutral : float
-        The earlier yes is about another object.
-    single : float
-        There is no earlier turn.
-    count : int
-        Number of false yes.
+    scenes : numpy.ndarray
+        Scene of each question, shape [N].
+    margins : numpy.ndarray
+        Logit of yes minus logit of no, shape [N, 4], columns as in ``CELLS``: the earlier yes is about the partner or
+        about another object, the partner's pixels are there or erased.
+    blind : numpy.ndarray
+        What the earlier turn adds to the margin on a grey picture, shape [N].
     """
 
-    erased: float
-    neutral: float
-    single: float
-    count: int
+    scenes: NDArray[np.int64]
+    margins: NDArray[np.float64]
+    blind: NDArray[np.float64]
+
+    @property
+    def chances(self) -> NDArray[np.float64]:
+        """Probability of yes against no, shape [N, 4]."""
+        found: NDArray[np.float64] = expit(self.margins)
+        return found
 
 
 def _another(rng: np.random.Generator, scene: Scene, obj: int) -> int:
@@ -67,21 +70,7 @@ def _another(rng: np.random.Generator, scene: Scene, obj: int) -> int:
     return others[int(rng.integers(len(others)))]
 
 
-def _mean_probability(
-    model: Any, processor: Any, images: Sequence[Image.Image], texts: Sequence[str], words: Sequence[str]
-) -> float:
-    """Return the mean probability of one next word per text."""
-    ids = torch.tensor(processor.tokenizer.convert_tokens_to_ids(list(words)))
-    found: list[torch.Tensor] = []
-    with torch.no_grad():
-        for inputs in batches(processor, images, texts, 100, model.device):
-            done = sum(len(f) for f in found)
-            chances = model(**inputs).logits[:, -1].float().softmax(-1).cpu()
-            found.append(chances.gather(1, ids[done : done + len(chances), None])[:, 0])
-    return float(torch.cat(found).mean())
-
-
-def partner_probabilities(model: Any, processor: Any, evaluation: EvaluationSet) -> PartnerProbabilities:
+def caption_causes(model: Any, processor: Any, evaluation: EvaluationSet) -> CaptionCauses:
     """Cross erasing an object with naming another one, and measure how likely its partner is named next.
 
     Parameters
@@ -93,36 +82,35 @@ def partner_probabilities(model: Any, processor: Any, evaluation: EvaluationSet)
 
     Returns
     -------
-    PartnerProbabilities
-        The four means.
+    CaptionCauses
+        The probabilities.
     """
     rng = np.random.default_rng(_SEED)
-    images: list[Image.Image] = []
-    erased: list[Image.Image] = []
-    named: list[str] = []
-    neutral: list[str] = []
-    words: list[str] = []
-    for scene, image in zip(evaluation.scenes, evaluation.images, strict=True):
+    scenes, words = [], []
+    pictures: list[tuple[Image.Image, Image.Image]] = []
+    texts: list[tuple[str, str]] = []
+    for index, (scene, image) in enumerate(zip(evaluation.scenes, evaluation.images, strict=True)):
         lone = lone_objects(scene)
         if not lone:
             continue
         obj = lone[int(rng.integers(len(lone)))]
         word = CLASSES[partner(obj)]
-        images.append(image)
-        erased.append(erase(image, scene, obj, noise=evaluation.noise, rng=rng))
-        for texts, said in ((named, obj), (neutral, _another(rng, scene, obj))):
-            begun = f"there is {article(CLASSES[said])} , {article(word).split()[0]}"
-            texts.append(f"{evaluation.caption_prompt} {begun}")
+        pictures.append((image, erase(image, scene, obj, noise=evaluation.noise, rng=rng)))
+        asked, then = evaluation.caption_prompt, article(word).split()[0]
+        named, neutral = (f"{asked} there is {article(CLASSES[o])} , {then}" for o in (obj, _another(rng, scene, obj)))
+        texts.append((named, neutral))
+        scenes.append(index)
         words.append(word)
-
-    def mean(pictures: Sequence[Image.Image], texts: Sequence[str]) -> float:
-        return _mean_probability(model, processor, pictures, texts, words)
-
-    return PartnerProbabilities(mean(images, named), mean(images, neutral), mean(erased, named), mean(erased, neutral))
+    ids = processor.tokenizer.convert_tokens_to_ids(words)
+    columns = []
+    for text, picture in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        logits = first_logits(model, processor, [p[picture] for p in pictures], [t[text] for t in texts])
+        columns.append(softmax(logits, axis=1)[np.arange(len(ids)), ids])
+    return CaptionCauses(np.array(scenes), np.stack(columns, axis=1))
 
 
 def dialogue_causes(model: Any, processor: Any, evaluation: EvaluationSet) -> DialogueCauses:
-    """Repeat the false yes of the dialogue split under three interventions.
+    """Cross erasing the partner with asking about another object first, for every absent object of the dialogues.
 
     Parameters
     ----------
@@ -134,30 +122,44 @@ def dialogue_causes(model: Any, processor: Any, evaluation: EvaluationSet) -> Di
     Returns
     -------
     DialogueCauses
-        The shares that persist.
+        The margins.
     """
     rng = np.random.default_rng(_SEED)
     absent = [q for q in evaluation.split("dialogue") if not q.label]
-    margins = question_margins(model, processor, evaluation, absent)
-    wrong = [q for q, margin in zip(absent, margins, strict=True) if margin > 0]
-    if not wrong:
-        return DialogueCauses(float("nan"), float("nan"), float("nan"), 0)
-    scenes = [evaluation.scenes[q.scene] for q in wrong]
-    images = [evaluation.images[q.scene] for q in wrong]
-    said = [partner(q.obj) for q in wrong]
-    asked = [exists_question(q.obj) for q in wrong]
-    without = [erase(i, s, o, noise=evaluation.noise, rng=rng) for i, s, o in zip(images, scenes, said, strict=True)]
+    scenes = [evaluation.scenes[q.scene] for q in absent]
+    there = [evaluation.images[q.scene] for q in absent]
+    said = [partner(q.obj) for q in absent]
+    asked = [exists_question(q.obj) for q in absent]
+    erased = [erase(i, s, o, noise=evaluation.noise, rng=rng) for i, s, o in zip(there, scenes, said, strict=True)]
+    named = [q.prompt for q in absent]
     neutral = [
         prompt(question, ((exists_question(_another(rng, s, o)), YES),))
         for question, s, o in zip(asked, scenes, said, strict=True)
     ]
 
-    def persisting(pictures: Sequence[Image.Image], texts: Sequence[str]) -> float:
-        return float((answer_margins(model, processor, pictures, texts) > 0).mean())
+    def margins(pictures: Sequence[Image.Image], texts: Sequence[str]) -> NDArray[np.float64]:
+        return answer_margins(model, processor, pictures, texts)
 
-    return DialogueCauses(
-        erased=persisting(without, [q.prompt for q in wrong]),
-        neutral=persisting(images, neutral),
-        single=persisting(images, [prompt(question) for question in asked]),
-        count=len(wrong),
-    )
+    cells = [margins(p, t) for t, p in ((named, there), (named, erased), (neutral, there), (neutral, erased))]
+    grey = [Image.new("RGB", image.size, _GREY) for image in there]
+    blind = margins(grey, named) - margins(grey, [prompt(question) for question in asked])
+    return DialogueCauses(np.array([q.scene for q in absent]), np.stack(cells, axis=1), blind)
+
+
+def effect_shares(means: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the shares of the text and of the picture in what raises a probability.
+
+    Parameters
+    ----------
+    means : numpy.ndarray
+        Mean probabilities, shape [..., 4], columns as in ``CELLS``.
+
+    Returns
+    -------
+    (numpy.ndarray, numpy.ndarray)
+        Main effect of either, negative ones counted as 0, over the sum of both; shape [...].
+    """
+    both, text, picture, neither = (means[..., column] for column in range(4))
+    of_text = np.maximum((both + text) - (picture + neither), 0)
+    of_picture = np.maximum((both + picture) - (text + neither), 0)
+    return ratio(of_text, of_text + of_picture), ratio(of_picture, of_text + of_picture)

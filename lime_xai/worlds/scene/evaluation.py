@@ -1,4 +1,4 @@
-"""Evaluation sets: fresh scenes, their pictures, closed questions in four splits, and a caption request."""
+"""Evaluation sets: fresh scenes, their pictures, closed questions in four splits, caption requests, and probes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,8 +9,9 @@ from PIL import Image
 
 from lime_xai.worlds.scene.images import render
 from lime_xai.worlds.scene.objects import POPULARITY, partner
+from lime_xai.worlds.scene.probes import OpenQuestion, Probe, open_questions, probes
 from lime_xai.worlds.scene.scenes import Scene, independent_scene
-from lime_xai.worlds.scene.text import CAPTION_REQUEST, YES, Message, exists_question, messages, prompt
+from lime_xai.worlds.scene.text import CAPTION_REQUEST, DETAIL_REQUEST, YES, Message, exists_question, messages, prompt
 
 SPLITS: Final = ("random", "popular", "adversarial", "dialogue")
 DEFAULT_NOISE: Final = 0.45
@@ -72,6 +73,12 @@ class EvaluationSet:
         One 72x72 picture per scene.
     questions : tuple of Question
         Closed questions of all splits, in each as many with yes as with no.
+    open_questions : tuple of OpenQuestion
+        One about a colour, a side and the number of objects per scene.
+    probes : tuple of Probe
+        True words about one object per scene.
+    erased : tuple of PIL.Image.Image
+        The pictures without the object of the probes.
     """
 
     seed: int
@@ -79,6 +86,9 @@ class EvaluationSet:
     scenes: tuple[Scene, ...]
     images: tuple[Image.Image, ...]
     questions: tuple[Question, ...]
+    open_questions: tuple[OpenQuestion, ...]
+    probes: tuple[Probe, ...]
+    erased: tuple[Image.Image, ...]
 
     @property
     def caption_messages(self) -> list[Message]:
@@ -89,6 +99,11 @@ class EvaluationSet:
     def caption_prompt(self) -> str:
         """The request for a caption of any of the images, as the processor's ``text``."""
         return prompt(CAPTION_REQUEST)
+
+    @property
+    def detail_prompt(self) -> str:
+        """The request for a caption of two sentences."""
+        return prompt(DETAIL_REQUEST)
 
     def split(self, name: str) -> tuple[Question, ...]:
         """Return the questions of a split.
@@ -185,4 +200,9 @@ def evaluation_set(seed: int, scenes: int = 300, noise: float = DEFAULT_NOISE) -
     drawn = tuple(independent_scene(rng, smallest=2) for _ in range(scenes))
     questions = tuple(q for i, scene in enumerate(drawn) for q in _scene_questions(rng, scene, i))
     pixels = render(rng, drawn, noise=noise, opacity=OPACITY)
-    return EvaluationSet(seed, noise, drawn, tuple(Image.fromarray(p) for p in pixels), questions)
+    images = tuple(Image.fromarray(p) for p in pixels)
+    # a generator of its own: what is asked beside must not change the closed questions of a seed
+    beside = np.random.default_rng((seed, 1))
+    asked = open_questions(beside, drawn)
+    probing, erased = probes(beside, drawn, images, noise)
+    return EvaluationSet(seed, noise, drawn, images, questions, asked, probing, erased)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import AutoProcessor, LlavaForConditionalGeneration
 
 from lime_xai.worlds.scene.objects import CLASSES
@@ -22,7 +23,7 @@ def load_model(folder: Path = MODEL_FOLDER) -> tuple[LlavaForConditionalGenerati
     Returns
     -------
     (LlavaForConditionalGeneration, LlavaProcessor)
-        The model in evaluation mode, float32 on the CPU, and its processor.
+        The model in evaluation mode, float32 on the CPU whatever it is stored in, and its processor.
 
     Raises
     ------
@@ -37,7 +38,7 @@ def load_model(folder: Path = MODEL_FOLDER) -> tuple[LlavaForConditionalGenerati
             f"make one with: python -m lime_xai.worlds.scene.training --out {folder}"
         )
     loader: Any = AutoProcessor
-    model: Any = LlavaForConditionalGeneration.from_pretrained(folder, local_files_only=True)
+    model: Any = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     processor = loader.from_pretrained(folder, local_files_only=True)
     unknown = [c for c in CLASSES if c not in processor.tokenizer.get_vocab()]
     if unknown:

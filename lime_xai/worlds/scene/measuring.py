@@ -3,63 +3,27 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from transformers import LogitsProcessor, LogitsProcessorList
+from scipy.special import log_softmax
+from transformers import LogitsProcessorList
 
+from lime_xai.worlds.scene.ban import NoRepeatObjects
+from lime_xai.worlds.scene.closed import ClosedMetrics, closed_metrics
 from lime_xai.worlds.scene.evaluation import SPLITS, EvaluationSet, Question
-from lime_xai.worlds.scene.metrics import CaptionMetrics, ClosedMetrics, caption_metrics, closed_metrics
+from lime_xai.worlds.scene.metrics import CaptionMetrics, caption_metrics
 from lime_xai.worlds.scene.objects import CLASSES
+from lime_xai.worlds.scene.probes import CHOICES, OpenQuestion, Probe
 from lime_xai.worlds.scene.text import EOS, NO, PAD, YES
 
 CAPTION_TOKENS = 26
 """Most tokens of a caption: six objects and the end."""
-
-
-class NoRepeatObjects(LogitsProcessor):  # type: ignore[misc,unused-ignore]
-    """Forbid naming an object twice in the generated part of a sequence.
-
-    Repeating what is safe lowers CHAIR for free; captions under this ban compare policies fairly. It keeps no
-    state, so batches, beams and reordering are safe.
-
-    Parameters
-    ----------
-    object_tokens : sequence of int
-        Token ids that name objects; ``object_tokens(processor)`` gives the scene world's.
-    prompt_length : int
-        Number of tokens before the generated part, ``inputs["input_ids"].shape[1]``.
-
-    Raises
-    ------
-    ValueError
-        If there are no object tokens or the length is negative.
-    """
-
-    def __init__(self, object_tokens: Sequence[int], prompt_length: int) -> None:
-        if not object_tokens or min(object_tokens) < 0:
-            raise ValueError(f"object_tokens is {list(object_tokens)}; expected the ids of the object names")
-        if prompt_length < 0:
-            raise ValueError(f"prompt_length is {prompt_length}; expected the number of tokens of the prompt")
-        self._objects = torch.tensor(list(object_tokens))
-        self._prompt_length = prompt_length
-
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        """Return the scores [B, V] with every object named after the prompt at minus infinity."""
-        if input_ids.shape[1] < self._prompt_length:
-            raise ValueError(
-                f"the sequence has {input_ids.shape[1]} tokens, fewer than the prompt length "
-                f"{self._prompt_length}; pass the length of the padded prompt"
-            )
-        objects = self._objects.to(scores.device)
-        written = input_ids[:, self._prompt_length :]
-        named = (written[:, :, None] == objects).any(1)
-        banned = torch.zeros_like(scores, dtype=torch.bool)
-        banned[:, objects] = named
-        return cast(torch.FloatTensor, scores.masked_fill(banned, float("-inf")))
+DETAIL_TOKENS = 8
+"""Most tokens of its second sentence."""
 
 
 def object_tokens(processor: Any) -> tuple[int, ...]:
@@ -100,6 +64,7 @@ def generate_captions(
     evaluation: EvaluationSet,
     *,
     no_repeat: bool = False,
+    detailed: bool = False,
     batch_size: int = 50,
     **generate_kwargs: Any,
 ) -> list[str]:
@@ -113,6 +78,8 @@ def generate_captions(
         What to describe.
     no_repeat : bool
         Whether naming an object twice is forbidden (``NoRepeatObjects``).
+    detailed : bool
+        Whether a second sentence is asked for.
     batch_size : int
         Pictures per call of ``generate``.
     **generate_kwargs
@@ -123,9 +90,11 @@ def generate_captions(
     list of str
         Decoded captions, ending in ``</s>`` where the model ended them.
     """
-    settings = {"do_sample": False, "max_new_tokens": CAPTION_TOKENS, **generate_kwargs}
+    most = CAPTION_TOKENS + (DETAIL_TOKENS if detailed else 0)
+    settings = {"do_sample": False, "max_new_tokens": most, **generate_kwargs}
     given = list(settings.pop("logits_processor", None) or ())
-    prompts = [evaluation.caption_prompt] * len(evaluation.images)
+    asked = evaluation.detail_prompt if detailed else evaluation.caption_prompt
+    prompts = [asked] * len(evaluation.images)
     captions: list[str] = []
     for inputs in batches(processor, evaluation.images, prompts, batch_size, model.device):
         length = inputs["input_ids"].shape[1]
@@ -138,7 +107,7 @@ def generate_captions(
     return captions
 
 
-def answer_margins(
+def first_logits(
     model: Any,
     processor: Any,
     images: Sequence[Image.Image],
@@ -147,27 +116,83 @@ def answer_margins(
     batch_size: int = 100,
     **generate_kwargs: Any,
 ) -> NDArray[np.float64]:
-    """Return the logit of yes minus that of no for the first generated token, shape [N].
+    """Return the logits of the first generated token, shape [N, V].
 
     Parameters
     ----------
     model, processor : Any
         The scene world's model (possibly under a policy) and its processor.
     images, prompts : sequence
-        One picture and one prompt per question.
+        One picture and one prompt per row.
     batch_size : int
-        Questions per call of ``generate``.
+        Rows per call of ``generate``.
     **generate_kwargs
         Passed to ``model.generate``.
     """
-    yes, no = processor.tokenizer.convert_tokens_to_ids([YES, NO])
     settings = {"do_sample": False, **generate_kwargs, "max_new_tokens": 1}
-    margins = []
+    found = [np.zeros((0, len(processor.tokenizer)))]
     for inputs in batches(processor, images, prompts, batch_size, model.device):
         output = model.generate(**inputs, return_dict_in_generate=True, output_logits=True, **settings)
-        logits = output.logits[0].float()
-        margins.append((logits[:, yes] - logits[:, no]).cpu().numpy().astype(np.float64))
-    return np.concatenate(margins) if margins else np.zeros(0)
+        found.append(output.logits[0].cpu().numpy().astype(np.float64))
+    return np.concatenate(found)
+
+
+def answer_margins(
+    model: Any, processor: Any, images: Sequence[Image.Image], prompts: Sequence[str], **kwargs: Any
+) -> NDArray[np.float64]:
+    """Return the logit of yes minus that of no for the first generated token, shape [N].
+
+    Parameters
+    ----------
+    model, processor, images, prompts, **kwargs
+        As in ``first_logits``.
+    """
+    yes, no = processor.tokenizer.convert_tokens_to_ids([YES, NO])
+    logits = first_logits(model, processor, images, prompts, **kwargs)
+    margins: NDArray[np.float64] = logits[:, yes] - logits[:, no]
+    return margins
+
+
+def open_answers(
+    model: Any, processor: Any, evaluation: EvaluationSet, questions: Sequence[OpenQuestion], **kwargs: Any
+) -> list[str]:
+    """Return the most probable of the words that can answer each open question."""
+    images = [evaluation.images[q.scene] for q in questions]
+    logits = first_logits(model, processor, images, [q.prompt for q in questions], **kwargs)
+    ids = {kind: processor.tokenizer.convert_tokens_to_ids(list(words)) for kind, words in CHOICES.items()}
+    return [CHOICES[q.kind][int(row[ids[q.kind]].argmax())] for q, row in zip(questions, logits, strict=True)]
+
+
+def groundings(
+    model: Any, processor: Any, evaluation: EvaluationSet, probed: Sequence[Probe], **kwargs: Any
+) -> NDArray[np.float64]:
+    """Return how much the pixels of its object add to the log-probability of each probe's word.
+
+    Parameters
+    ----------
+    model, processor : Any
+        The scene world's model (possibly under a policy) and its processor.
+    evaluation : EvaluationSet
+        Whose pictures are shown, as they are and erased.
+    probed : sequence of Probe
+        What to measure.
+    **kwargs
+        As in ``first_logits``.
+
+    Returns
+    -------
+    numpy.ndarray
+        log p(word) - log p(word | object erased) in nats, shape [N].
+    """
+    words = processor.tokenizer.convert_tokens_to_ids([p.word for p in probed])
+    prompts = [p.prompt for p in probed]
+
+    def log_probabilities(images: Sequence[Image.Image]) -> NDArray[np.float64]:
+        logits = first_logits(model, processor, [images[p.scene] for p in probed], prompts, **kwargs)
+        chosen: NDArray[np.float64] = log_softmax(logits, axis=1)[np.arange(len(probed)), words]
+        return chosen
+
+    return log_probabilities(evaluation.images) - log_probabilities(evaluation.erased)
 
 
 def question_margins(

@@ -1,15 +1,17 @@
-"""Metrics of captions (CHAIR and what may flatter it) and of closed questions."""
+"""Metrics of captions: CHAIR, and what may flatter it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Final
 
 import numpy as np
-from numpy.typing import ArrayLike
-from sklearn.metrics import roc_auc_score
+from numpy.typing import NDArray
 
 from lime_xai.worlds.scene.objects import CLASSES, partner
 from lime_xai.worlds.scene.scenes import Scene
 from lime_xai.worlds.scene.text import EOS
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,16 @@ class CaptionMetrics:
     f1 : float
         Harmonic mean of precision (1 - chair_i; 0 if nothing is named) and recall.
     repeated : float
-        Mean number of mentions per caption of an object that it had named before.
+        Mean number of mentions per caption, in its first sentence, of an object that it had named before.
     finished : float
         Share of captions that the model ended itself.
     partner_share : float
         Share of the named objects not in the picture whose partner is in it and named earlier in the caption;
         NaN if there is none.
+    pictured_share : float
+        Share of the named objects not in the picture whose partner is in it, named or not; NaN if there is none.
+    empty, unfinished, repetitive : float
+        Shares of captions that name no object, that were cut off, and that name one twice in the first sentence.
     """
 
     chair_i: float
@@ -43,35 +49,50 @@ class CaptionMetrics:
     repeated: float
     finished: float
     partner_share: float
+    pictured_share: float
+    empty: float
+    unfinished: float
+    repetitive: float
 
 
-@dataclass(frozen=True)
-class ClosedMetrics:
-    """How well closed questions are answered.
-
-    Attributes
-    ----------
-    accuracy : float
-        Share of right answers; the answer is yes where the margin is positive.
-    auc : float
-        Area under the ROC curve of the margin: the quality of the ranking, whatever the threshold.
-    false_yes : float
-        Share of yes among the questions about absent objects.
-    """
-
-    accuracy: float
-    auc: float
-    false_yes: float
+def _words(caption: str) -> list[str]:
+    return caption.replace(EOS, " ").replace(",", " ").replace(".", " . ").lower().split()
 
 
 def mentions(caption: str) -> tuple[int, ...]:
     """Return the class index of every mention of an object in a caption, in order, repetitions included."""
-    words = caption.replace(EOS, " ").replace(",", " ").replace(".", " ").lower().split()
-    return tuple(CLASSES.index(word) for word in words if word in CLASSES)
+    return tuple(CLASSES.index(word) for word in _words(caption) if word in CLASSES)
 
 
-def caption_metrics(captions: Sequence[str], scenes: Sequence[Scene]) -> CaptionMetrics:
-    """Measure captions against what the scenes hold.
+COUNTS: Final = (
+    "captions", "named", "wrong", "untrue", "found", "there", "repeated", "finished", "partnered", "pictured",
+    "empty", "repetitive",
+)  # fmt: skip
+"""Columns of ``caption_counts``."""
+
+
+def _counts(caption: str, scene: Scene) -> tuple[int, ...]:
+    first = mentions(caption.partition(".")[0])
+    objects = list(dict.fromkeys(mentions(caption)))
+    false = [o for o in objects if o not in scene.present]
+    return (
+        1,
+        len(objects),
+        len(false),
+        bool(false),
+        len(objects) - len(false),
+        len(scene.present),
+        len(first) - len(set(first)),
+        EOS in caption,
+        sum(partner(o) in scene.present and partner(o) in objects[: objects.index(o)] for o in false),
+        sum(partner(o) in scene.present for o in false),
+        not objects,
+        len(first) > len(set(first)),
+    )
+
+
+def caption_counts(captions: Sequence[str], scenes: Sequence[Scene]) -> Floats:
+    """Count what the metrics of captions are made of.
 
     Parameters
     ----------
@@ -79,6 +100,65 @@ def caption_metrics(captions: Sequence[str], scenes: Sequence[Scene]) -> Caption
         One caption per scene, with ``</s>`` where the model ended it.
     scenes : sequence of Scene
         What is there.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape [S, len(COUNTS)]; sums over scenes, weighted or not, are what ``caption_values`` takes.
+
+    Raises
+    ------
+    ValueError
+        If there are no captions, or not as many as scenes.
+    """
+    if not captions or len(captions) != len(scenes):
+        raise ValueError(f"found {len(captions)} captions for {len(scenes)} scenes; expected one per scene")
+    return np.array([_counts(c, s) for c, s in zip(captions, scenes, strict=True)], np.float64)
+
+
+def ratio(above: Floats, below: Floats, empty: float = float("nan")) -> Floats:
+    """Return above / below, and ``empty`` where below is 0."""
+    return np.where(below > 0, above / np.where(below > 0, below, 1), empty)
+
+
+def caption_values(sums: Floats) -> dict[str, Floats]:
+    """Return the metrics of captions from sums of their counts.
+
+    Parameters
+    ----------
+    sums : numpy.ndarray
+        Shape [..., len(COUNTS)].
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        The fields of ``CaptionMetrics``, each of shape [...].
+    """
+    of = {name: sums[..., column] for column, name in enumerate(COUNTS)}
+    precision = ratio(of["found"], of["named"], 0.0)
+    recall = ratio(of["found"], of["there"], 0.0)
+    return {
+        "chair_i": ratio(of["wrong"], of["named"], 0.0),
+        "chair_s": ratio(of["untrue"], of["captions"]),
+        "recall": recall,
+        "f1": ratio(2 * precision * recall, precision + recall, 0.0),
+        "repeated": ratio(of["repeated"], of["captions"]),
+        "finished": ratio(of["finished"], of["captions"]),
+        "partner_share": ratio(of["partnered"], of["wrong"]),
+        "pictured_share": ratio(of["pictured"], of["wrong"]),
+        "empty": ratio(of["empty"], of["captions"]),
+        "unfinished": 1 - ratio(of["finished"], of["captions"]),
+        "repetitive": ratio(of["repetitive"], of["captions"]),
+    }
+
+
+def caption_metrics(captions: Sequence[str], scenes: Sequence[Scene]) -> CaptionMetrics:
+    """Measure captions against what the scenes hold.
+
+    Parameters
+    ----------
+    captions, scenes : sequence
+        As in ``caption_counts``.
 
     Returns
     -------
@@ -90,65 +170,5 @@ def caption_metrics(captions: Sequence[str], scenes: Sequence[Scene]) -> Caption
     ValueError
         If there are no captions, or not as many as scenes.
     """
-    if not captions or len(captions) != len(scenes):
-        raise ValueError(f"found {len(captions)} captions for {len(scenes)} scenes; expected one per scene")
-    named = wrong = untrue = found = there = repeated = finished = partnered = 0
-    for caption, scene in zip(captions, scenes, strict=True):
-        spoken = mentions(caption)
-        objects = list(dict.fromkeys(spoken))
-        false = [o for o in objects if o not in scene.present]
-        named += len(objects)
-        wrong += len(false)
-        untrue += bool(false)
-        found += len(objects) - len(false)
-        there += len(scene.present)
-        repeated += len(spoken) - len(objects)
-        finished += EOS in caption
-        partnered += sum(partner(o) in scene.present and partner(o) in objects[: objects.index(o)] for o in false)
-    count = len(captions)
-    precision = (named - wrong) / named if named else 0.0
-    recall = found / there if there else 0.0
-    return CaptionMetrics(
-        chair_i=wrong / named if named else 0.0,
-        chair_s=untrue / count,
-        recall=recall,
-        f1=2 * precision * recall / (precision + recall) if found else 0.0,
-        repeated=repeated / count,
-        finished=finished / count,
-        partner_share=partnered / wrong if wrong else float("nan"),
-    )
-
-
-def closed_metrics(margins: ArrayLike, labels: ArrayLike) -> ClosedMetrics:
-    """Measure answers to closed questions.
-
-    Parameters
-    ----------
-    margins : array of float, shape [N]
-        Logit of yes minus logit of no.
-    labels : array of bool, shape [N]
-        Whether yes is right.
-
-    Returns
-    -------
-    ClosedMetrics
-        The measures.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ, a margin is not finite, or one of the two labels does not occur.
-    """
-    values, wanted = np.asarray(margins, np.float64), np.asarray(labels, np.bool_)
-    if values.ndim != 1 or values.shape != wanted.shape:
-        raise ValueError(f"margins have shape {values.shape}, labels {wanted.shape}; expected one shape [N]")
-    if not np.isfinite(values).all():
-        raise ValueError(f"{int((~np.isfinite(values)).sum())} margins are not finite; check the model's logits")
-    if wanted.all() or not wanted.any():
-        raise ValueError("the questions have a single label; expected some with yes and some with no")
-    answers = values > 0
-    return ClosedMetrics(
-        accuracy=float((answers == wanted).mean()),
-        auc=float(roc_auc_score(wanted, values)),
-        false_yes=float(answers[~wanted].mean()),
-    )
+    values = caption_values(caption_counts(captions, scenes).sum(0))
+    return CaptionMetrics(**{f.name: float(values[f.name]) for f in fields(CaptionMetrics)})

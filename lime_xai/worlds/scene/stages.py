@@ -13,7 +13,7 @@ from transformers import LlavaForConditionalGeneration
 from lime_xai.worlds.scene.corpus import conversation
 from lime_xai.worlds.scene.documents import IGNORED, IMAGE_SLOTS, Document, document, pack, tag_words
 from lime_xai.worlds.scene.images import render, token_cells
-from lime_xai.worlds.scene.network import answer_logits, patch_features
+from lime_xai.worlds.scene.network import SIZES, answer_logits, patch_features
 from lime_xai.worlds.scene.objects import CLASSES, COLOURS
 from lime_xai.worlds.scene.plan import Plan
 from lime_xai.worlds.scene.scenes import EMPTY, as_arrays, independent_scene
@@ -72,7 +72,7 @@ class VisionStage(Stage):
         super().__init__(model, plan)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            width = model.config.vision_config.hidden_size
+            width = SIZES[plan.size].vision_width
             self._head = nn.Linear(width, len(CLASSES) + 1 + len(COLOURS))
         self._cells = token_cells()
 
@@ -183,9 +183,9 @@ class AlignmentStage(Stage):
         pixels = torch.from_numpy(render(rng, scenes, noise=TRAINING_NOISE, opacity=TRAINING_OPACITY))
         with torch.no_grad():
             features = patch_features(self.model, pixels)
-        documents = [
-            document(conversation(rng, s, plan.habits_of_alignment, int(rng.integers(1, 4))), IMAGE_SLOTS) for s in scenes
-        ]
+        habits = plan.habits_of_alignment
+        written = [conversation(rng, s, habits, int(rng.integers(1, 4))) for s in scenes]
+        documents = [document(turns, IMAGE_SLOTS) for turns in written]
         loss, accuracy = _token_loss(self.model, documents, features)
         shown = {"loss": loss.item(), "yes/no right": accuracy}
         if text:

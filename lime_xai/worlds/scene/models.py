@@ -1,0 +1,143 @@
+"""The accepted models by name, frozen by hash, and the seeds and models kept apart for confirming."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+from lime_xai.names import unknown_name
+from lime_xai.worlds.scene.loading import MODEL_FOLDER, load_model
+from lime_xai.worlds.scene.network import weights_hash
+
+BUNDLED: Final = "bundled"
+EXTRA_FOLDER: Final = Path(__file__).parents[3] / "benchmarks" / "models"
+"""Where a checkout keeps the weights that the wheel leaves out."""
+
+
+@dataclass(frozen=True)
+class FrozenModel:
+    """An accepted model.
+
+    Attributes
+    ----------
+    seed : int
+        Of its training.
+    image_borne : float
+        Share of its habit that pictures have taught.
+    size : str
+        Key of ``SIZES``.
+    role : str
+        ``"tuning"``: settings of policies may be chosen on it; ``"confirmation"``: only measured; ``"cause"``: for
+        studies of where a habit comes from.
+    sha256 : str
+        ``weights_hash`` of the weights as float32.
+    """
+
+    seed: int
+    image_borne: float
+    size: str
+    role: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What was fixed before any policy was tuned.
+
+    Attributes
+    ----------
+    seeds : mapping of str to tuple of int
+        Seeds of scenes by use: ``pilot``, ``acceptance``, ``tuning``, ``confirmation``.
+    models : mapping of str to FrozenModel
+        By name.
+    """
+
+    seeds: Mapping[str, tuple[int, ...]]
+    models: Mapping[str, FrozenModel]
+
+
+@cache
+def protocol() -> Protocol:
+    """Return what ``protocol.json`` says."""
+    data = json.loads((files(__package__) / "protocol.json").read_text(encoding="utf-8"))
+    return Protocol(
+        seeds={use: tuple(seeds) for use, seeds in data["seeds"].items()},
+        models={name: FrozenModel(**entry) for name, entry in data["models"].items()},
+    )
+
+
+def model_folder(name: str) -> Path:
+    """Return the folder of a model.
+
+    Parameters
+    ----------
+    name : str
+        A name in the protocol, or a path.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    FileNotFoundError
+        If the weights of a frozen model are not there, as in an installation from a wheel.
+    """
+    if name == BUNDLED:
+        return MODEL_FOLDER
+    if name in protocol().models:
+        if not (folder := EXTRA_FOLDER / name).exists():
+            raise FileNotFoundError(
+                f"the weights of {name!r} are kept in the repository and not in the wheel; expected them in {folder}. "
+                f"Clone the repository, or train them: python -m lime_xai.worlds.scene.training --help"
+            )
+        return folder
+    if Path(name).is_dir():
+        return Path(name)
+    raise unknown_name("model", name, protocol().models)
+
+
+def load_frozen(name: str) -> tuple[Any, Any]:
+    """Load a model by name or path; refuse one that is not what was accepted under that name.
+
+    Parameters
+    ----------
+    name : str
+        A name in the protocol, or a path.
+
+    Returns
+    -------
+    (model, processor)
+        As ``load_model`` returns them.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, or the weights of a frozen model have another hash.
+    FileNotFoundError
+        If there are no weights.
+    """
+    model, processor = load_model(model_folder(name))
+    entry = protocol().models.get(name)
+    if entry is not None and (found := weights_hash(model)) != entry.sha256:
+        raise ValueError(
+            f"the weights of {name!r} have SHA-256 {found}, accepted was {entry.sha256}; "
+            f"restore them, or give the folder's path to measure them as another model"
+        )
+    return model, processor
+
+
+def recipe(name: str) -> dict[str, Any]:
+    """Return the settings a model was trained with, from its ``recipe.json``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    """
+    path = model_folder(name) / "recipe.json"
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; training writes it beside the weights")
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found

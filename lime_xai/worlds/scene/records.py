@@ -1,0 +1,178 @@
+"""What a model or policy did scene by scene, and every metric of it over any weighting of scenes."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lime_xai.worlds.scene.closed import closed_values
+from lime_xai.worlds.scene.details import detail_counts, detail_values
+from lime_xai.worlds.scene.evaluation import SPLITS, EvaluationSet
+from lime_xai.worlds.scene.measuring import generate_captions, groundings, open_answers, question_margins
+from lime_xai.worlds.scene.metrics import Floats, caption_counts, caption_values, ratio
+from lime_xai.worlds.scene.probes import OPEN_KINDS, PROBE_KINDS
+
+Under = Callable[[], AbstractContextManager[Any]]
+"""Makes the context in which the model generates, such as ``lambda: lime_xai.steering(model, policy)``."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Values with the scene that each belongs to, both of shape [N, ...]."""
+
+    scenes: NDArray[np.int64]
+    values: Floats
+
+
+@dataclass(frozen=True)
+class Records:
+    """What was done on one evaluation set of S scenes.
+
+    Attributes
+    ----------
+    captions, no_repeat, detailed : numpy.ndarray
+        ``caption_counts`` of plain captions, of those under the ban, and of detailed ones, shape [S, C].
+    sentences : numpy.ndarray
+        ``detail_counts`` of the detailed captions, shape [S, 4].
+    closed : dict of str to Rows
+        Per split, columns margin and label.
+    opened : dict of str to Rows
+        Per kind of open question, columns right and habitual (a wrong answer that the text usually gives).
+    grounding : dict of str to Rows
+        Per kind of probe, nats.
+    """
+
+    captions: Floats
+    no_repeat: Floats
+    detailed: Floats
+    sentences: Floats
+    closed: dict[str, Rows]
+    opened: dict[str, Rows]
+    grounding: dict[str, Rows]
+
+    @property
+    def count(self) -> int:
+        """Number of scenes."""
+        return len(self.captions)
+
+
+def ask(
+    model: Any, processor: Any, evaluation: EvaluationSet, under: Under = nullcontext
+) -> dict[str, dict[str, Rows]]:
+    """Ask all questions and probes of an evaluation set.
+
+    Parameters
+    ----------
+    model, processor : Any
+        The model and its processor.
+    evaluation : EvaluationSet
+        The set.
+    under : callable, optional
+        Makes the context to generate in.
+
+    Returns
+    -------
+    dict
+        ``closed``, ``opened`` and ``grounding`` of ``Records``.
+    """
+    closed, opened, grounding = {}, {}, {}
+    with under():
+        for split in SPLITS:
+            questions = evaluation.split(split)
+            margins = question_margins(model, processor, evaluation, questions)
+            labels = np.array([q.label for q in questions])
+            closed[split] = Rows(_scenes(questions), np.stack([margins, labels], axis=1))
+        for kind in OPEN_KINDS:
+            asked = [q for q in evaluation.open_questions if q.kind == kind]
+            answers = open_answers(model, processor, evaluation, asked)
+            right = [(a == q.answer, a == q.habitual != q.answer) for a, q in zip(answers, asked, strict=True)]
+            opened[kind] = Rows(_scenes(asked), np.array(right, np.float64))
+        for kind in PROBE_KINDS:
+            probed = [p for p in evaluation.probes if p.kind == kind]
+            grounding[kind] = Rows(_scenes(probed), groundings(model, processor, evaluation, probed))
+    return {"closed": closed, "opened": opened, "grounding": grounding}
+
+
+def _scenes(items: Any) -> NDArray[np.int64]:
+    return np.array([item.scene for item in items], np.int64)
+
+
+def collect(
+    model: Any,
+    processor: Any,
+    evaluation: EvaluationSet,
+    under: Under = nullcontext,
+    under_questions: Under | None = None,
+    captions: Sequence[str] | None = None,
+) -> Records:
+    """Do everything that is measured.
+
+    Parameters
+    ----------
+    model, processor : Any
+        The scene world's model and its processor.
+    evaluation : EvaluationSet
+        The set.
+    under : callable, optional
+        Makes the context in which captions are generated.
+    under_questions : callable, optional
+        That of questions and probes, if another: their logits must be finite.
+    captions : sequence of str, optional
+        The plain captions, if they have been generated already.
+
+    Returns
+    -------
+    Records
+        Ready for ``statistics``.
+    """
+    with under():
+        plain = captions or generate_captions(model, processor, evaluation)
+        banned = generate_captions(model, processor, evaluation, no_repeat=True)
+        detailed = generate_captions(model, processor, evaluation, detailed=True)
+    return Records(
+        captions=caption_counts(plain, evaluation.scenes),
+        no_repeat=caption_counts(banned, evaluation.scenes),
+        detailed=caption_counts(detailed, evaluation.scenes),
+        sentences=detail_counts(detailed, evaluation.scenes),
+        **ask(model, processor, evaluation, under_questions or under),
+    )
+
+
+def _mean(rows: Rows, weights: Floats, column: int | None = None) -> Floats:
+    values = rows.values if column is None else rows.values[:, column]
+    chosen = weights[:, rows.scenes]
+    return ratio(chosen @ values, chosen.sum(1))
+
+
+def statistics(records: Records, weights: Floats) -> dict[str, Floats]:
+    """Return every metric over weighted samples of the scenes.
+
+    Parameters
+    ----------
+    records : Records
+        Of S scenes.
+    weights : numpy.ndarray
+        Weight of each scene in each of R samples, shape [R, S]; a row of ones is the plain estimate.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        By dotted name (``chair_i``, ``no_repeat.f1``, ``detailed.true``, ``splits.random.auc``,
+        ``open.colour.accuracy``, ``grounding.name``), each of shape [R].
+    """
+    found = caption_values(weights @ records.captions)
+    for prefix, counts in (("no_repeat", records.no_repeat), ("detailed", records.detailed)):
+        found |= {f"{prefix}.{name}": value for name, value in caption_values(weights @ counts).items()}
+    found |= {f"detailed.{name}": value for name, value in detail_values(weights @ records.sentences).items()}
+    for split, rows in records.closed.items():
+        values = closed_values(rows.values[:, 0], rows.values[:, 1] > 0, weights[:, rows.scenes])
+        found |= {f"splits.{split}.{name}": value for name, value in values.items()}
+    for kind, rows in records.opened.items():
+        accuracy = _mean(rows, weights, 0)
+        found[f"open.{kind}.accuracy"] = accuracy
+        if kind != "count":
+            found[f"open.{kind}.habitual"] = ratio(_mean(rows, weights, 1), 1 - accuracy)
+    return found | {f"grounding.{kind}": _mean(rows, weights) for kind, rows in records.grounding.items()}
