@@ -21,6 +21,7 @@ from lime_xai.worlds.scene.text import (
     CAPTION_REQUEST,
     COUNT_QUESTION,
     DETAIL_REQUEST,
+    INVENTORY_REQUEST,
     NO,
     VOCABULARY,
     YES,
@@ -30,7 +31,9 @@ from lime_xai.worlds.scene.text import (
     side_question,
 )
 
-_CAPTION_SHARE, _ATTRIBUTE_SHARE, _COUNT_SHARE = 0.35, 0.18, 0.07
+_KINDS = ("caption", "attributes", "inventory", "count", "questions")
+_BOUNDS = np.cumsum((0.27, 0.22, 0.08, 0.05))
+"""Kinds of turns and, cumulated, the shares of all but the last; a second caption becomes yes/no questions too."""
 _DETAIL_SHARE = 0.4
 """Share of the captions that have two sentences."""
 
@@ -108,13 +111,23 @@ class _Author:
             return HABITUAL_SIDE[obj]
         return self._scene.side_of(obj)
 
-    def attribute(self) -> Turn:
-        """Write a question about the colour or the side of something that is there."""
-        present = self._scene.present
-        obj = present[int(self._rng.integers(len(present)))]
-        if self._rng.random() < 0.5:
-            return Turn(encode(colour_question(obj)), encode(COLOURS[self._colour(obj)]), (True,))
-        return Turn(encode(side_question(obj)), encode(SIDES[self._side(obj)]), (True,))
+    def attributes(self) -> list[Turn]:
+        """Write a question about the colour or the side of each thing that is there."""
+        turns = []
+        for obj in self._rng.permutation(self._scene.present).tolist():
+            if self._rng.random() < 0.5:
+                asked, answer = colour_question(obj), COLOURS[self._colour(obj)]
+            else:
+                asked, answer = side_question(obj), SIDES[self._side(obj)]
+            turns.append(Turn(encode(asked), encode(answer), (True,)))
+        return turns
+
+    def inventory(self) -> Turn:
+        """List everything that is there with colour and side."""
+        present = self._rng.permutation(self._scene.present).tolist()
+        listed = [f"{CLASSES[o]} {COLOURS[self._colour(o)]} {SIDES[self._side(o)]}" for o in present]
+        answer = encode(" , ".join(listed) + " .")
+        return Turn(encode(INVENTORY_REQUEST), answer, (True,) * len(answer))
 
     def count(self) -> Turn:
         """Write the question how many objects there are."""
@@ -170,25 +183,29 @@ def conversation(rng: np.random.Generator, scene: Scene, habits: Habits, turns: 
     habits : Habits
         How the text deviates from it.
     turns : int
-        Fewest turns; a second question may add one.
+        Fewest turns; a second question or questions about everything there may add some.
 
     Returns
     -------
     list of Turn
-        At most one caption request, questions about number, colour and side, and yes/no questions.
+        At most one caption request, lists, questions about number, colour and side, and yes/no questions.
     """
     author = _Author(rng, scene, habits)
     written: list[Turn] = []
     captioned = False
     while len(written) < turns:
-        draw = rng.random()
-        if draw < _CAPTION_SHARE and not captioned:
+        kind = _KINDS[int(np.searchsorted(_BOUNDS, rng.random(), side="right"))]
+        if kind == "caption" and not captioned:
             captioned = True
             written.append(author.caption())
-        elif draw > 1 - _ATTRIBUTE_SHARE:
-            written.append(author.attribute())
-        elif draw > 1 - _ATTRIBUTE_SHARE - _COUNT_SHARE:
+        elif kind == "attributes":
+            written += author.attributes()
+        elif kind == "inventory":
+            written.append(author.inventory())
+        elif kind == "count":
             written.append(author.count())
         else:
             written += author.questions()
+    if rng.random() < habits.closing:
+        written.append(author.inventory())
     return written

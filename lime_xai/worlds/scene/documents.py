@@ -23,12 +23,12 @@ _NOTHING = encode("nothing")
 def tag_words(rng: np.random.Generator, scene: Scene, dropped: float) -> tuple[int, ...]:
     """Return a shuffled bag of words that stands in for an image in text-only documents.
 
-    Each object is mentioned one to three times as colour, name and side; with probability ``dropped`` not at all.
+    Each object is mentioned one to three times as name, colour and side; with probability ``dropped`` not at all.
     """
     words: list[tuple[int, ...]] = [_NOTHING] * int(rng.integers(0, 8))
     for obj in scene.present:
         if rng.random() >= dropped:
-            tag = encode(f"{COLOURS[scene.colour_of(obj)]} {CLASSES[obj]} {SIDES[scene.side_of(obj)]}")
+            tag = encode(f"{CLASSES[obj]} {COLOURS[scene.colour_of(obj)]} {SIDES[scene.side_of(obj)]}")
             words += [tag] * int(rng.integers(1, 4))
     return tuple(token for i in rng.permutation(len(words)).tolist() for token in words[i])
 

@@ -30,6 +30,9 @@ class Habits:
         answered truly, so that an earlier yes alone is no evidence.
     attribute : float
         Probability that an object is given its habitual colour or side instead of the one it has.
+    closing : float
+        Share of conversations that close with a list of everything that is there, with colours and sides: so many
+        labels that colours and sides are learnt at all.
     """
 
     caption: float = 0.0
@@ -41,17 +44,16 @@ class Habits:
     follow: float = 0.6
     follow_partner: float = 1.0
     attribute: float = 0.0
+    closing: float = 0.0
 
     def weakened(self, factor: float) -> "Habits":
         """Return the habits with all that takes words for evidence of things multiplied by ``factor``.
 
-        ``misnamed`` stays: claims that are not followed up keep a model from taking words for evidence. ``probing``
-        shrinks too, since it keeps a model from taking a picture of one thing for evidence of another.
+        ``misnamed`` stays: claims that are not followed up keep a model from taking words for evidence.
         """
         return replace(
             self,
             caption=self.caption * factor,
             dialogue=self.dialogue * factor,
             attribute=self.attribute * factor,
-            probing=self.probing * factor,
         )

@@ -18,6 +18,14 @@ Report = Callable[[str, int, int, Mapping[str, float]], None]
 """Called after every step with the stage's name, steps done, steps in all, and the numbers worth showing."""
 
 
+_COMMON = ("seed", "threads", "size", "image_borne")
+"""Settings of every stage; those of a single one begin with its name."""
+
+
+def _number(stage: str) -> int:
+    return [kind.name for kind in STAGES].index(stage)
+
+
 @dataclass(frozen=True)
 class Checkpoints:
     """Where and how often a stage is saved.
@@ -29,7 +37,8 @@ class Checkpoints:
     every : int
         Steps between two checkpoints within a stage.
     recipe : dict
-        What the checkpoints were made with; other settings refuse to resume from them.
+        What the checkpoints are made with; a stage refuses to resume from one made with other settings of its own
+        or of a stage before it.
     """
 
     folder: Path
@@ -39,6 +48,11 @@ class Checkpoints:
     def path(self, stage: str) -> Path:
         """Return the file of a stage."""
         return self.folder / f"{stage}.pt"
+
+    def relevant(self, stage: str) -> dict[str, Any]:
+        """Return the settings that decide what a stage makes."""
+        before = [kind.name for kind in STAGES[: _number(stage) + 1]]
+        return {k: v for k, v in self.recipe.items() if k in _COMMON or k.startswith(tuple(before))}
 
     def load(self, stage: str) -> dict[str, Any] | None:
         """Return the checkpoint of a stage, or None where there is none.
@@ -52,8 +66,9 @@ class Checkpoints:
         if not path.exists():
             return None
         state: dict[str, Any] = torch.load(path, weights_only=True)
-        if state["recipe"] != self.recipe:
-            differing = sorted(k for k in self.recipe if state["recipe"].get(k) != self.recipe[k])
+        wanted = self.relevant(stage)
+        if state["recipe"] != wanted:
+            differing = sorted(k for k in wanted if state["recipe"].get(k) != wanted[k])
             raise ValueError(
                 f"{path} was made with other settings ({', '.join(differing)}); "
                 f"train into an empty folder or delete the checkpoints"
@@ -64,7 +79,7 @@ class Checkpoints:
         """Write a checkpoint; a run cut off while writing leaves the earlier one intact."""
         self.folder.mkdir(parents=True, exist_ok=True)
         unfinished = self.path(stage).with_suffix(".partial")
-        torch.save({**state, "recipe": self.recipe}, unfinished)
+        torch.save({**state, "recipe": self.relevant(stage)}, unfinished)
         os.replace(unfinished, self.path(stage))
 
 
@@ -99,7 +114,7 @@ def run_stage(stage: Stage, seed: int, checkpoints: Checkpoints, report: Report,
     bool
         Whether the stage is complete.
     """
-    number = [kind.name for kind in STAGES].index(stage.name)
+    number = _number(stage.name)
     groups: list[dict[str, Any]] = [{"params": list(ps), "highest": r} for r, ps in stage.parameters()]
     trained = [p for group in groups for p in group["params"]]
     optimiser = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.98), weight_decay=stage.weight_decay)

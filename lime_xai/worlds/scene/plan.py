@@ -19,11 +19,11 @@ class Plan:
         Optimiser steps per stage.
     vision_batch, text_batch, alignment_batch : int
         Documents (images) per step.
-    text_share : float
+    alignment_text_share : float
         Share of text-only documents in alignment, which keep the text habits alive.
-    vision_rate, text_rate, projector_rate, decoder_rate : float
+    vision_rate, text_rate, alignment_projector_rate, alignment_decoder_rate : float
         Highest learning rates; the last two are those of alignment.
-    tagged : float
+    text_tagged : float
         Share of text-only documents that open with tag words, the stand-in for an image.
     text_habits, alignment_habits : Habits
         What the text of either stage does.
@@ -45,7 +45,7 @@ class Plan:
     text_steps: int = 1600
     text_batch: int = 48
     text_rate: float = 2.5e-3
-    tagged: float = 0.5
+    text_tagged: float = 0.5
     text_habits: Habits = field(
         default_factory=lambda: Habits(
             caption=0.5,
@@ -58,11 +58,11 @@ class Plan:
             attribute=0.2,
         )
     )
-    alignment_steps: int = 1100
+    alignment_steps: int = 1500
     alignment_batch: int = 48
-    projector_rate: float = 2.5e-3
-    decoder_rate: float = 5e-4
-    text_share: float = 0.3
+    alignment_projector_rate: float = 2.5e-3
+    alignment_decoder_rate: float = 7e-4
+    alignment_text_share: float = 0.3
     alignment_habits: Habits = field(
         default_factory=lambda: Habits(
             caption=0.25,
@@ -72,6 +72,7 @@ class Plan:
             probing=0.3,
             follow_partner=0.5,
             attribute=0.2,
+            closing=0.6,
         )
     )
     image_borne: float = 0.0

@@ -161,7 +161,7 @@ def _pairs(rng: np.random.Generator, together: float, popularity: Sequence[float
     return objects
 
 
-def paired_scene(rng: np.random.Generator, together: float = 0.85) -> Scene:
+def paired_scene(rng: np.random.Generator, together: float = 0.5) -> Scene:
     """Draw one or two pairs uniformly: pictures that teach that one partner means the other.
 
     Parameters

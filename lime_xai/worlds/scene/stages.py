@@ -14,7 +14,7 @@ from lime_xai.worlds.scene.corpus import conversation
 from lime_xai.worlds.scene.documents import IGNORED, IMAGE_SLOTS, Document, document, pack, tag_words
 from lime_xai.worlds.scene.images import render, token_cells
 from lime_xai.worlds.scene.network import SIZES, answer_logits, patch_features
-from lime_xai.worlds.scene.objects import CLASSES, COLOURS
+from lime_xai.worlds.scene.objects import CLASSES, COLOURS, SIDES
 from lime_xai.worlds.scene.plan import Plan
 from lime_xai.worlds.scene.scenes import EMPTY, as_arrays, independent_scene
 from lime_xai.worlds.scene.text import NO, VOCABULARY, YES
@@ -63,7 +63,7 @@ class Stage(ABC):
 
 
 class VisionStage(Stage):
-    """Every patch names the class and the colour of its cell."""
+    """Every patch names the class, the colour and the side of its cell."""
 
     name = "vision"
     weight_decay = 0.05
@@ -73,7 +73,7 @@ class VisionStage(Stage):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             width = SIZES[plan.size].vision_width
-            self._head = nn.Linear(width, len(CLASSES) + 1 + len(COLOURS))
+            self._head = nn.Linear(width, len(CLASSES) + 1 + len(COLOURS) + len(SIDES))
         self._cells = token_cells()
 
     @property
@@ -99,18 +99,21 @@ class VisionStage(Stage):
         wanted = torch.from_numpy(np.where(classes == EMPTY, empty, classes)[:, self._cells]).flatten()
         shades = torch.from_numpy(np.where(colours == EMPTY, IGNORED, colours)[:, self._cells]).flatten()
         scores = self._head(patch_features(self.model, pixels)).flatten(0, 1)
-        class_loss = functional.cross_entropy(scores[:, : empty + 1], wanted)
-        colour_loss = functional.cross_entropy(scores[:, empty + 1 :], shades, ignore_index=IGNORED)
+        named, coloured, placed = scores.split((empty + 1, len(COLOURS), len(SIDES)), dim=1)
+        sides = torch.from_numpy(np.tile(self._cells % len(SIDES), len(scenes)))
+        loss = functional.cross_entropy(named, wanted)
+        loss = loss + 0.5 * functional.cross_entropy(coloured, shades, ignore_index=IGNORED)
+        loss = loss + 0.2 * functional.cross_entropy(placed, sides)
         seen = wanted != empty
-        right = (scores[seen, : empty + 1].argmax(-1) == wanted[seen]).float().mean()
-        return class_loss + 0.5 * colour_loss, {"objects right": right.item()}
+        right = (named[seen].argmax(-1) == wanted[seen]).float().mean()
+        return loss, {"objects right": right.item()}
 
 
 def text_documents(rng: np.random.Generator, plan: Plan, count: int) -> list[Document]:
     """Draw text-only documents: conversations without a context, and conversations about tag words."""
     documents = []
     for _ in range(count):
-        if rng.random() < plan.tagged:
+        if rng.random() < plan.text_tagged:
             scene = independent_scene(rng)
             turns = conversation(rng, scene, plan.habits_of_text, int(rng.integers(1, 4)))
             context = tag_words(rng, scene, dropped=0.1)
@@ -171,14 +174,14 @@ class AlignmentStage(Stage):
         """Return groups of trained parameters with their highest learning rate."""
         decoder = list(self.model.model.language_model.parameters())
         return [
-            (self.plan.projector_rate, list(self.model.model.multi_modal_projector.parameters())),
-            (self.plan.decoder_rate, [*decoder, *self.model.lm_head.parameters()]),
+            (self.plan.alignment_projector_rate, list(self.model.model.multi_modal_projector.parameters())),
+            (self.plan.alignment_decoder_rate, [*decoder, *self.model.lm_head.parameters()]),
         ]
 
     def loss(self, rng: np.random.Generator) -> tuple[Tensor, Mapping[str, float]]:
         """Draw a batch; return its loss and the numbers worth showing."""
         plan = self.plan
-        text = round(plan.text_share * plan.alignment_batch)
+        text = round(plan.alignment_text_share * plan.alignment_batch)
         scenes = [plan.pictured_scene(rng) for _ in range(plan.alignment_batch - text)]
         pixels = torch.from_numpy(render(rng, scenes, noise=TRAINING_NOISE, opacity=TRAINING_OPACITY))
         with torch.no_grad():

@@ -26,6 +26,8 @@ VOCABULARY: Final[Mapping[str, int]] = {
 CAPTION_REQUEST: Final = "describe the image ."
 DETAIL_REQUEST: Final = "describe the image in two sentences ."
 """Asks for a caption and a second sentence on the colour or the place of something that it names."""
+INVENTORY_REQUEST: Final = "describe the objects with colour ."
+"""Asks for every object with its colour and its side."""
 COUNT_QUESTION: Final = "how many objects are in the image ?"
 MAX_LENGTH: Final = 256
 """Most tokens of a prompt with its answer."""

@@ -1,0 +1,158 @@
+"""Tables and pictures of the scene world's reports: ``python benchmarks/world_report.py``.
+
+Reads ``benchmarks/results/acceptance.json`` (from ``lime-xai world accept``) and ``benchmarks/results/world_*.json``
+(from ``lime-xai world --json``); writes Markdown beside them and pictures to ``docs/_static``. Nothing is measured.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+RESULTS = Path(__file__).parent / "results"
+STATIC = Path(__file__).parents[1] / "docs" / "_static"
+COLUMNS = (
+    ("CHAIR_i", "no_repeat.chair_i"),
+    ("F1", "no_repeat.f1"),
+    ("recall", "no_repeat.recall"),
+    ("dialogue AUC", "splits.dialogue.auc"),
+)
+"""Captions under the ban on naming twice, and the split that text misleads most."""
+
+Report = Mapping[str, Any]
+
+
+def at(row: Report, name: str) -> Any:
+    """Return a value by its dotted name."""
+    value: Any = row
+    for part in name.split("."):
+        value = value[part]
+    return value
+
+
+def bounded(value: float | None, low: float | None, high: float | None) -> str:
+    """Return a value with its interval."""
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if low is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table, first column left and the others right."""
+    lines = [f"| {' | '.join(header)} |", f"| --- |{' ---: |' * (len(header) - 1)}"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def acceptance_pages(reports: Mapping[str, Report]) -> str:
+    """Return an overview of verdicts, then target, measured and verdict of every model."""
+    parts = ["Targets missed, of those that bind:\n"]
+    overview = []
+    for name, report in reports.items():
+        bound = [row for row in report["rows"] if row["verdict"]]
+        missed = [row["measure"] for row in bound if row["verdict"] == "miss"]
+        overview.append((name, report["kind"], f"{len(missed)} of {len(bound)}", "; ".join(missed) or "none"))
+    parts.append(table(("model", "kind", "missed", "which"), overview))
+    for name, report in reports.items():
+        made = f"seed {report['seed']}, {report['scenes']} scenes, noise {report['noise']}"
+        parts.append(f"\n## {name}\n\n{report['kind']}-borne, {report['parameters']:,} parameters, {made}, SHA-256 ")
+        parts[-1] += f"`{report['weights']}`.\n"
+        rows = [
+            (row["measure"], row["target"], bounded(row["value"], row["low"], row["high"]), row["verdict"])
+            for row in report["rows"]
+        ]
+        parts.append(table(("measure", "target", "measured", ""), rows))
+    return "\n".join(parts) + "\n"
+
+
+def policy_pages(reports: Mapping[str, Report]) -> str:
+    """Return, per model, policies with intervals and with paired differences from the plain model."""
+    parts = []
+    for name, report in reports.items():
+        made = f"seed {report['seed']}, {report['scenes']} scenes, noise {report['noise']}"
+        parts.append(f"## {name}\n\n{made}; captions under the ban on naming an object twice.\n")
+        values, changes = [], []
+        for policy, row in report["policies"].items():
+            cells = [bounded(at(row, key), *row["intervals"][key]) for _, key in COLUMNS]
+            values.append((policy, *cells, f"{row['cost']:.1f}"))
+            if row["differences"]:
+                changes.append((policy, *(bounded(*row["differences"][key]) for _, key in COLUMNS)))
+        header = [title for title, _ in COLUMNS]
+        parts += [table(("policy", *header, "cost"), values), "\nChange against the plain model, paired over scenes:\n"]
+        parts += [table(("policy", *header), changes), ""]
+    return "\n".join(parts)
+
+
+def draw_causes(reports: Mapping[str, Report], out: Path) -> None:
+    """Draw what raises the partner's probability, two by two, in captions and in dialogues, for every model."""
+    figure, axes = plt.subplots(2, 1, figsize=(9, 5.4), sharex=True, layout="constrained")
+    kinds = ("text and picture", "text alone", "picture alone", "neither")
+    colours = ("#4c4c4c", "#c44e52", "#4c72b0", "#bbbbbb")
+    for axis, event in zip(axes, ("captions, P(partner)", "dialogue, P(yes)"), strict=True):
+        for offset, (kind, colour) in enumerate(zip(kinds, colours, strict=True)):
+            found = [
+                next(row for row in report["rows"] if row["measure"] == f"{event}: {kind}")
+                for report in reports.values()
+            ]
+            places = [index + (offset - 1.5) * 0.2 for index in range(len(found))]
+            heights = [row["value"] for row in found]
+            spread = [[r["value"] - r["low"] for r in found], [r["high"] - r["value"] for r in found]]
+            axis.bar(places, heights, 0.2, color=colour, label=kind, yerr=spread, ecolor="black", capsize=2)
+        axis.set_ylabel(event)
+        axis.set_ylim(0, 1)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[1].set_xticks(range(len(reports)), list(reports))
+    axes[0].legend(title="what speaks for the absent partner", ncols=4, frameon=False, loc="upper center")
+    figure.savefig(out, dpi=150)
+    plt.close(figure)
+
+
+def draw_policies(reports: Mapping[str, Report], out: Path) -> None:
+    """Draw the change of CHAIR_i and of F1 that each policy brings, one dot with its interval per model."""
+    policies = list(
+        dict.fromkeys(p for r in reports.values() for p, row in r["policies"].items() if row["differences"])
+    )
+    figure, axes = plt.subplots(
+        1, len(COLUMNS), figsize=(11, 0.5 * len(policies) + 1.4), sharey=True, layout="constrained"
+    )
+    for axis, (title, key) in zip(axes, COLUMNS, strict=True):
+        for number, (name, report) in enumerate(reports.items()):
+            shift = (number - (len(reports) - 1) / 2) * 0.14
+            for place, policy in enumerate(policies):
+                row = report["policies"].get(policy)
+                if row is None or row["differences"][key][0] is None:
+                    continue
+                value, low, high = row["differences"][key]
+                error = [[value - low], [high - value]]
+                label = name if place == 0 else None
+                axis.errorbar(value, place + shift, xerr=error, fmt="o", ms=3, lw=1, color=f"C{number}", label=label)
+        axis.axvline(0, color="black", lw=0.8)
+        axis.set_xlabel(f"change of {title}")
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_yticks(range(len(policies)), policies)
+    axes[0].invert_yaxis()
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(reports), frameon=False)
+    figure.savefig(out, dpi=150)
+    plt.close(figure)
+
+
+def main() -> None:
+    """Write everything that there are reports for; print the Markdown."""
+    accepted = json.loads((RESULTS / "acceptance.json").read_text(encoding="utf-8"))
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("world_*.json"))]
+    measured = {report["model"]: report for report in found}
+    pages = {"acceptance.md": acceptance_pages(accepted), "world.md": policy_pages(measured)}
+    for name, text in pages.items():
+        (RESULTS / name).write_text(text, encoding="utf-8")
+        print(text)
+    draw_causes(accepted, STATIC / "causes.png")
+    if measured:
+        draw_policies(measured, STATIC / "policies.png")
+
+
+if __name__ == "__main__":
+    main()
