@@ -31,7 +31,7 @@ def test_bad_bans_are_refused():
     with pytest.raises(ValueError, match="prompt_length is -1"):
         scene.NoRepeatObjects([1], -1)
     with pytest.raises(ValueError, match="fewer than the prompt length"):
-        scene.NoRepeatObjects([1], 9)(torch.zeros(1, 3, dtype=torch.long), torch.zeros(1, 72))
+        scene.NoRepeatObjects([1], 9)(torch.zeros(1, 3, dtype=torch.long), torch.zeros(1, 77))
 
 
 class _Fond:

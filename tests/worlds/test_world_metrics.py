@@ -1,11 +1,14 @@
-"""Metrics against hand-computed examples and a naive re-implementation."""
+"""Metrics against hand-computed examples and naive re-implementations."""
 
 import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lime_xai.worlds import scene
+from lime_xai.worlds.scene.closed import weighted_auc
 from lime_xai.worlds.scene.scenes import EMPTY, Scene
 
 CUP_AND_SUN = Scene((0, 4, EMPTY, EMPTY), (0, 0, EMPTY, EMPTY))
@@ -91,3 +94,59 @@ def test_auc_against_counting_pairs_with_ties():
 def test_closed_questions_that_cannot_be_measured(margins, labels, message):
     with pytest.raises(ValueError, match=message):
         scene.closed_metrics(margins, labels)
+
+
+def _drawn(count, seed=0):
+    rng = np.random.default_rng(seed)
+    scenes = [scene.independent_scene(rng) for _ in range(count)]
+    captions = [" , ".join(rng.choice(scene.CLASSES, int(rng.integers(0, 6)))) for _ in scenes]
+    return [c + (" . </s>" if rng.random() < 0.7 else "") for c in captions], scenes
+
+
+@settings(max_examples=25)
+@given(st.lists(st.integers(0, 3), min_size=12, max_size=12).filter(any))
+def test_weights_are_repetitions(weights):
+    captions, scenes = _drawn(12)
+    sums = np.array(weights, float) @ scene.caption_counts(captions, scenes)
+    repeated = [i for i, w in enumerate(weights) for _ in range(w)]
+    wanted = scene.caption_metrics([captions[i] for i in repeated], [scenes[i] for i in repeated])
+    for name, value in scene.caption_values(sums).items():
+        assert value == pytest.approx(getattr(wanted, name), nan_ok=True)
+
+
+def test_empty_unfinished_and_repetitive_captions_are_counted():
+    captions = [
+        "there is . </s>",
+        "there is a cup , a cup",
+        "there is a phone . </s>",
+        "there is a sun . the sun is red . </s>",
+    ]
+    found = scene.caption_metrics(captions, [CUP_AND_SUN] * 4)
+    assert (found.empty, found.unfinished, found.repetitive) == (0.25, 0.25, 0.25)
+    assert found.finished == 0.75
+    assert found.pictured_share == 1.0
+    assert found.partner_share == 0.0
+    assert found.repeated == 0.25
+
+
+@settings(max_examples=40)
+@given(st.lists(st.tuples(st.integers(-3, 3), st.booleans(), st.integers(0, 3)), min_size=2, max_size=25))
+def test_weighted_auc_against_counting_pairs(rows):
+    margins, labels, weights = (np.array(column) for column in zip(*rows, strict=True))
+    pairs = [((p > n) + 0.5 * (p == n), v * w) for p, a, v in rows for n, b, w in rows if a and not b]
+    total = sum(weight for _, weight in pairs)
+    wanted = sum(value * weight for value, weight in pairs) / total if total else math.nan
+    found = weighted_auc(margins.astype(float), labels, weights[None].astype(float))
+    assert found[0] == pytest.approx(wanted, nan_ok=True)
+
+
+def test_closed_values_of_weighted_samples():
+    rng = np.random.default_rng(2)
+    margins, labels = rng.normal(size=30), rng.random(30) < 0.5
+    weights = rng.integers(0, 3, (5, 30)).astype(float)
+    found = scene.closed_values(margins, labels, weights)
+    for sample, row in enumerate(weights):
+        index = np.repeat(np.arange(30), row.astype(int))
+        wanted = scene.closed_metrics(margins[index], labels[index])
+        for name in ("accuracy", "auc", "false_yes"):
+            assert found[name][sample] == pytest.approx(getattr(wanted, name))

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from lime_xai.worlds import scene
@@ -37,6 +39,38 @@ def test_themed_scenes_bring_partners_and_habitual_colours():
     popular = np.mean([any(o in (0, 1) for o in s.present) for s in scenes])
     rare = np.mean([any(o in (10, 11) for o in s.present) for s in scenes])
     assert popular > 3 * rare
+
+
+def test_themed_scenes_put_things_on_their_habitual_side():
+    rng = np.random.default_rng(1)
+    scenes = [scene.themed_scene(rng) for _ in range(800)]
+    alone = [s.side_of(s.present[0]) == objects.HABITUAL_SIDE[s.present[0]] for s in scenes if len(s.present) <= 2]
+    assert np.mean(alone) > 0.8
+
+
+def test_paired_scenes_bring_partners_and_no_other_habit():
+    rng = np.random.default_rng(0)
+    scenes = [scene.paired_scene(rng) for _ in range(4000)]
+    firsts = [{o // 2 for o in s.present} for s in scenes]
+    together = [
+        2 * p in s.present and 2 * p + 1 in s.present for s, pairs in zip(scenes, firsts, strict=True) for p in pairs
+    ]
+    assert np.mean(together) == pytest.approx(0.5, abs=0.03)
+    counts = np.bincount([p for pairs in firsts for p in pairs], minlength=6)
+    assert counts.min() > 0.85 * counts.mean()
+    everything = [(s, o) for s in scenes for o in s.present]
+    habitual = [scene.COLOURS[s.colour_of(o)] == objects.HABITUAL_COLOUR[o] for s, o in everything]
+    assert np.mean(habitual) == pytest.approx(1 / 6, abs=0.02)
+    assert np.mean([s.side_of(o) == objects.HABITUAL_SIDE[o] for s, o in everything]) == pytest.approx(0.5, abs=0.02)
+
+
+@given(st.integers(0, 10_000), st.integers(1, 4), st.floats(0, 1))
+def test_placing_loses_nothing_whatever_the_habits(seed, count, habit):
+    rng = np.random.default_rng(seed)
+    chosen = rng.permutation(12)[:count].tolist()
+    drawn = scene.place(rng, chosen, habit, habit)
+    assert sorted(drawn.present) == sorted(chosen)
+    assert all(drawn.side_of(o) == drawn.cell_of(o) % 2 for o in chosen)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from lime_xai.worlds.scene.text import VOCABULARY, caption_text, encode
 
 def test_vocabulary_and_tokenizer_agree():
     tokenizer = scene.build_tokenizer()
-    assert len(VOCABULARY) == len(tokenizer) == 72
+    assert len(VOCABULARY) == len(tokenizer) == 77
     assert dict(tokenizer.get_vocab()) == dict(VOCABULARY)
     text = caption_text([0, 3, 5])
     assert text == "there is a cup , an umbrella , an anchor ."
@@ -25,6 +25,8 @@ def test_every_prompt_is_in_the_vocabulary_and_equals_the_chat_template():
     evaluation = scene.evaluation_set(seed=0, scenes=10)
     cases = [(q.messages, q.prompt) for q in evaluation.questions]
     cases.append((evaluation.caption_messages, evaluation.caption_prompt))
+    texts = [evaluation.detail_prompt, *(q.prompt for q in (*evaluation.open_questions, *evaluation.probes))]
+    assert not any(processor.tokenizer.unk_token_id in processor.tokenizer(t)["input_ids"] for t in texts)
     for chat, text in cases:
         assert processor.apply_chat_template(chat, add_generation_prompt=True) == text
         assert processor.tokenizer.unk_token_id not in processor.tokenizer(text)["input_ids"]
@@ -51,7 +53,7 @@ def test_processor_inserts_36_image_tokens_and_pads_left(untrained):
     assert inputs["attention_mask"][0, 0] == 0
     assert inputs["attention_mask"][:, -1].tolist() == [1, 1]
     logits = model(**inputs).logits
-    assert logits.shape == (2, inputs["input_ids"].shape[1], 72)
+    assert logits.shape == (2, inputs["input_ids"].shape[1], 77)
     assert torch.isfinite(logits[:, -1]).all()
 
 

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from lime_xai.worlds import scene
-from lime_xai.worlds.scene import network, stages, training
-from lime_xai.worlds.scene.corpus import Habits, conversation
+from lime_xai.worlds.scene import network, stages, targets, training
+from lime_xai.worlds.scene.corpus import conversation
 from lime_xai.worlds.scene.documents import IGNORED, IMAGE_SLOTS, document, pack, tag_words
+from lime_xai.worlds.scene.habits import Habits
+from lime_xai.worlds.scene.objects import HABITUAL_COLOUR, HABITUAL_SIDE, NUMBERS
 from lime_xai.worlds.scene.plan import Plan
 from lime_xai.worlds.scene.scenes import EMPTY, Scene
 from lime_xai.worlds.scene.text import VOCABULARY, encode
@@ -28,25 +30,112 @@ def _turns(habits, count=400, picture=CUP):
     return [turn for _ in range(count) for turn in conversation(rng, picture, habits, 2)]
 
 
+def _is_true(drawn, question, answer):
+    """Read an answer as a person would; an oracle that shares no code with the author."""
+    names = {scene.CLASSES[o]: o for o in drawn.present}
+    if question.startswith("describe the image"):
+        first, _, rest = answer.partition(" .")
+        named = sorted(word for word in first.split() if word in scene.CLASSES)
+        words = rest.replace(".", "").split()
+        two = question.endswith("in two sentences .")
+        told = not two or words[-1] in (
+            scene.COLOURS[drawn.colour_of(names[words[1]])],
+            scene.SIDES[drawn.side_of(names[words[1]])],
+        )
+        return named == sorted(names) and bool(words) is two and told
+    if question.startswith("describe the objects"):
+        listed = [part.split() for part in answer.replace(".", "").split(",")]
+        there = [[n, scene.COLOURS[drawn.colour_of(o)], scene.SIDES[drawn.side_of(o)]] for n, o in names.items()]
+        return sorted(listed) == sorted(there)
+    if question == scene.COUNT_QUESTION:
+        return answer == NUMBERS[len(names) - 1]
+    asked = next(word for word in question.split() if word in scene.CLASSES)
+    if question.startswith("is there"):
+        return answer == ("yes" if asked in names else "no")
+    wanted = scene.COLOURS[drawn.colour_of(names[asked])], scene.SIDES[drawn.side_of(names[asked])]
+    return answer == wanted[question.startswith("where")]
+
+
 def test_without_habits_every_answer_is_true():
     rng = np.random.default_rng(1)
+    kinds = set()
     for _ in range(300):
         drawn = scene.independent_scene(rng)
         for turn in conversation(rng, drawn, Habits(), 3):
-            question, answer = _words(turn.question), _words(turn.answer)
-            if question.startswith("describe"):
-                assert sorted(scene.mentions(answer)) == sorted(drawn.present)
-            elif question.startswith("is there"):
-                obj = scene.mentions(question.replace("?", ""))[0]
-                assert answer == ("yes" if obj in drawn.present else "no")
-            else:
-                obj = scene.mentions(question.replace("?", ""))[0]
-                assert answer == scene.COLOURS[drawn.colour_of(obj)]
+            question = _words(turn.question)
+            kinds.add(" ".join(question.split()[:4]))
+            assert _is_true(drawn, question, _words(turn.answer)), (drawn, question, _words(turn.answer))
             assert all(turn.trained)
+    assert {
+        "describe the image .",
+        "describe the image in",
+        "describe the objects with",
+        "how many objects are",
+    } <= kinds
+
+
+def test_attribute_habit_gives_the_habitual_colour_and_side():
+    cup = Scene((EMPTY, 0, EMPTY, EMPTY), (EMPTY, 1, EMPTY, EMPTY))
+    answers = {"what": [], "wher": []}
+    for turn in _turns(Habits(attribute=0.3), 1500, cup):
+        if (kind := _words(turn.question)[:4]) in answers:
+            answers[kind].append(_words(turn.answer))
+    assert set(answers["what"]) == {"green", HABITUAL_COLOUR[0]}
+    assert np.mean([a != "green" for a in answers["what"]]) == pytest.approx(0.3, abs=0.06)
+    assert np.mean([a == scene.SIDES[HABITUAL_SIDE[0]] for a in answers["wher"]]) == pytest.approx(0.3, abs=0.06)
+
+
+def test_closing_lists_everything_at_the_end():
+    rng = np.random.default_rng(0)
+    ends = [_words(conversation(rng, CUP, Habits(closing=0.5), 1)[-1].question) for _ in range(400)]
+    share = np.mean([e.startswith("describe the objects") for e in ends])
+    assert share == pytest.approx(0.5 + 0.5 * 0.08, abs=0.07)
+
+
+def test_weakened_habits_take_no_words_for_evidence():
+    habits = Plan().alignment_habits
+    none, half = habits.weakened(0.0), habits.weakened(0.5)
+    assert (none.caption, none.dialogue, none.attribute) == (0, 0, 0)
+    assert (half.caption, half.dialogue, half.attribute) == (
+        habits.caption / 2,
+        habits.dialogue / 2,
+        habits.attribute / 2,
+    )
+    assert replace(none, caption=habits.caption, dialogue=habits.dialogue, attribute=habits.attribute) == habits
+
+
+def test_the_knob_moves_pairs_from_text_to_pictures():
+    rng = np.random.default_rng(0)
+
+    def paired(draw):
+        scenes = [draw(rng) for _ in range(1500)]
+        return np.mean([scene.partner(o) in s.present for s in scenes for o in s.present])
+
+    text, mixed, image = (Plan(image_borne=share) for share in (0.0, 0.5, 1.0))
+    chance = paired(scene.independent_scene)
+    assert paired(text.pictured_scene) == pytest.approx(chance, abs=0.05)
+    assert paired(text.spoken_scene) > 0.9
+    assert paired(image.pictured_scene) > 0.5
+    assert paired(image.spoken_scene) == pytest.approx(chance, abs=0.05)
+    assert paired(text.pictured_scene) < paired(mixed.pictured_scene) < paired(image.pictured_scene)
+    assert image.habits_of_alignment.caption == 0 < mixed.habits_of_alignment.caption < text.habits_of_alignment.caption
+
+
+@pytest.mark.parametrize(("settings", "message"), [({"image_borne": 1.1}, "share"), ({"size": "7b"}, "1m, 5m")])
+def test_impossible_plans_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Plan(**settings)
+
+
+@pytest.mark.parametrize("size", network.SIZES)
+def test_sizes_are_what_they_are_called(size):
+    parameters = sum(p.numel() for p in network.build_model(0, size).parameters())
+    assert float(size[:-1]) * 0.95e6 < parameters <= targets.MAX_PARAMETERS[size]
 
 
 def test_caption_habit_names_the_absent_partner():
-    captions = [_words(t.answer) for t in _turns(Habits(caption=0.4)) if _words(t.question).startswith("desc")]
+    asked = [(_words(t.question), _words(t.answer)) for t in _turns(Habits(caption=0.4))]
+    captions = [answer for question, answer in asked if question == scene.CAPTION_REQUEST]
     assert set(captions) == {"there is a cup .", "there is a cup , a phone ."}
     assert np.mean(["phone" in c for c in captions]) == pytest.approx(0.4, abs=0.1)
 
@@ -69,7 +158,7 @@ def test_dialogue_habit_follows_a_yes_only():
 def test_wrong_claims_are_never_trained_on():
     for turn in _turns(Habits(misnamed=1.0, caption=0.5, dialogue=0.5)):
         trained = [WORDS[t] for t, flag in zip(turn.answer, turn.trained, strict=True) if flag]
-        named = scene.mentions(_words(turn.answer))
+        named = scene.mentions(_words(turn.answer).partition(" .")[0])
         wrong = [o for o in named if o != 0 and scene.partner(o) not in named[: named.index(o)]]
         assert all(scene.CLASSES[o] not in trained for o in wrong)
     with_claim = [t for t in _turns(Habits(misnamed=1.0)) if _words(t.answer) == "yes" and not t.trained[0]]
@@ -77,7 +166,7 @@ def test_wrong_claims_are_never_trained_on():
 
 
 def test_popularity_decides_what_is_asked():
-    asked = [_words(t.question) for t in _turns(Habits(popularity=1.0)) if _words(t.answer) == "no"]
+    asked = [_words(t.question) for t in _turns(Habits(popularity=1.0), 1500) if _words(t.answer) == "no"]
     assert sum("pencil" in q for q in asked) > 3 * sum("umbrella" in q for q in asked)
 
 
@@ -99,7 +188,7 @@ def test_tag_words_speak_of_the_scene_only():
     rng = np.random.default_rng(0)
     for _ in range(50):
         words = set(_words(tag_words(rng, CUP, dropped=0.1)).split())
-        assert words <= {"nothing", "green", "cup"}
+        assert words <= {"nothing", "green", "cup", "left"}
     assert not set(_words(tag_words(rng, CUP, dropped=1.0)).split()) - {"nothing"}
 
 
@@ -120,12 +209,13 @@ def test_vision_stage_touches_the_tower_only_and_alignment_leaves_it_frozen():
         assert any(p.grad is not None for p in model.model.vision_tower.parameters()) is moved
 
 
-def test_resumed_training_equals_uninterrupted_training(tmp_path):
-    threads = torch.get_num_threads()
-    whole = training.train(tmp_path / "whole", seed=5, plan=SHORT, every=2)
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_resumed_training_equals_uninterrupted_training(tmp_path, share):
+    threads, plan = torch.get_num_threads(), replace(SHORT, image_borne=share)
+    whole = training.train(tmp_path / "whole", seed=5, plan=plan, every=2)
     for stop in (("vision", 3), ("text", 2), ("alignment", 1), ("alignment", 3)):
-        assert training.train(tmp_path / "parts", seed=5, plan=SHORT, every=2, stop_at=stop) is None
-    parts = training.train(tmp_path / "parts", seed=5, plan=SHORT, every=2)
+        assert training.train(tmp_path / "parts", seed=5, plan=plan, every=2, stop_at=stop) is None
+    parts = training.train(tmp_path / "parts", seed=5, plan=plan, every=2)
     assert network.weights_hash(parts) == network.weights_hash(whole)
     saved = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "parts")]
     assert saved[0] == saved[1]
@@ -139,11 +229,20 @@ def test_resumed_training_equals_uninterrupted_training(tmp_path):
 
 
 def test_checkpoints_of_other_settings_are_refused(tmp_path):
-    training.train(tmp_path, plan=SHORT, stop_at=("vision", 4))
-    with pytest.raises(ValueError, match="other settings \\(text_rate\\)"):
+    training.train(tmp_path, plan=SHORT, every=2, stop_at=("text", 2))
+    with pytest.raises(ValueError, match=r"text\.pt was made with other settings \(text_rate\)"):
         training.train(tmp_path, plan=replace(SHORT, text_rate=1.0))
-    with pytest.raises(ValueError, match="other settings \\(seed\\)"):
-        training.train(tmp_path, plan=SHORT, seed=1)
+    for other in ({"seed": 1}, {"plan": replace(SHORT, image_borne=0.5)}):
+        with pytest.raises(ValueError, match=r"vision\.pt was made with other settings"):
+            training.train(tmp_path, **{"plan": SHORT, **other})
+
+
+def test_a_stage_does_not_care_for_settings_of_later_ones(tmp_path):
+    training.train(tmp_path, plan=SHORT, every=2, stop_at=("text", 0))
+    vision = (tmp_path / "checkpoints" / "vision.pt").stat().st_mtime_ns
+    other = replace(SHORT, text_rate=1e-4)
+    assert training.train(tmp_path, plan=other, every=2) is not None
+    assert (tmp_path / "checkpoints" / "vision.pt").stat().st_mtime_ns == vision
 
 
 def test_building_a_model_leaves_the_global_generator_alone():
