@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 from transformers import PreTrainedModel
 
@@ -184,7 +185,7 @@ def acceptance_table(title: str, rows: Sequence[AcceptanceRow]) -> Table:
     colours = {"pass": "green", "miss": "red", "": "dim"}
     for row in rows:
         verdict = f"[{colours[row.verdict]}]{row.verdict}[/]" if row.verdict else ""
-        table.add_row(row.measure, row.target, row.measured, verdict)
+        table.add_row(row.measure, row.target, escape(row.measured), verdict)
     return table
 
 
