@@ -1,7 +1,8 @@
 """Tables and pictures of the scene world's reports: ``python benchmarks/world_report.py``.
 
 Reads ``benchmarks/results/acceptance.json`` (from ``lime-xai world accept``) and ``benchmarks/results/world_*.json``
-(from ``lime-xai world --json``); writes Markdown beside them and pictures to ``docs/_static``. Nothing is measured.
+(from ``lime-xai world --json``); writes Markdown beside them, the table of README and
+pictures in ``docs/_static``. Nothing is measured.
 """
 
 import json
@@ -15,6 +16,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 RESULTS = Path(__file__).parent / "results"
+README = Path(__file__).parents[1] / "README.md"
 STATIC = Path(__file__).parents[1] / "docs" / "_static"
 COLUMNS = (
     ("CHAIR_i", "no_repeat.chair_i"),
@@ -23,6 +25,8 @@ COLUMNS = (
     ("dialogue AUC", "splits.dialogue.auc"),
 )
 """Captions under the ban on naming twice, and the split that text misleads most."""
+
+SPLITS = ("random", "dialogue")
 
 Report = Mapping[str, Any]
 
@@ -140,6 +144,39 @@ def draw_policies(reports: Mapping[str, Report], out: Path) -> None:
     plt.close(figure)
 
 
+def readme_table(report: Report) -> str:
+    """Return the table of README: one model, plain captions, captions under the ban, questions, grounding, cost."""
+    header = ("", "CHAIR_i / F1", "no-repeat CHAIR_i", "no-repeat F1", "its change", "finished")
+    header += ("random", "dialogue", "grounding of names", "cost")
+    rows = []
+    for policy, row in report["policies"].items():
+        change = bounded(*row["differences"]["no_repeat.f1"]) if row["differences"] else ""
+        pairs = [f"{row['splits'][split]['accuracy']:.3f} / {row['splits'][split]['auc']:.3f}" for split in SPLITS]
+        rows.append(
+            (
+                f"`{policy}`",
+                f"{row['chair_i']:.3f} / {row['f1']:.3f}",
+                bounded(row["no_repeat"]["chair_i"], *row["intervals"]["no_repeat.chair_i"]),
+                f"{row['no_repeat']['f1']:.3f}",
+                change,
+                f"{row['no_repeat']['finished']:.2f}",
+                *pairs,
+                f"{row['grounding']['name']:.2f}",
+                f"{row['cost']:.1f}",
+            )
+        )
+    return table(header, rows)
+
+
+def update_readme(report: Report) -> None:
+    """Put the table of the bundled model between README's marks."""
+    text = README.read_text(encoding="utf-8")
+    begin, end = "<!-- world-table -->\n", "<!-- /world-table -->"
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    README.write_text(f"{before}{begin}{readme_table(report)}\n{end}{after}", encoding="utf-8")
+
+
 def main() -> None:
     """Write everything that there are reports for; print the Markdown."""
     accepted = json.loads((RESULTS / "acceptance.json").read_text(encoding="utf-8"))
@@ -152,6 +189,8 @@ def main() -> None:
     draw_causes(accepted, STATIC / "causes.png")
     if measured:
         draw_policies(measured, STATIC / "policies.png")
+    if "bundled" in measured:
+        update_readme(measured["bundled"])
 
 
 if __name__ == "__main__":
