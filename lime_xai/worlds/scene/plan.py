@@ -58,7 +58,7 @@ class Plan:
             attribute=0.2,
         )
     )
-    alignment_steps: int = 1500
+    alignment_steps: int = 2800
     alignment_batch: int = 48
     alignment_projector_rate: float = 2.5e-3
     alignment_decoder_rate: float = 7e-4
