@@ -10,7 +10,8 @@ from rich.console import Console
 
 from lime_xai import Contrast, Edit, LogitShift, Observe, Plausible, UniformGain, policy_from_dict, policy_to_dict
 from lime_xai.evaluation import WorldReport, command, measure_policies, tune_policies, world_policies
-from lime_xai.evaluation.world import measure_one, select_policies, shipped_tuning
+from lime_xai.evaluation.registry import select_policies, shipped_tuning
+from lime_xai.evaluation.world import measure_one
 from lime_xai.worlds import WORLDS, load_world, scene
 from lime_xai.worlds.scene import measuring
 from lime_xai.worlds.scene.network import build_model

@@ -18,7 +18,8 @@ from lime_xai.worlds.scene.network import weights_hash
 from lime_xai.worlds.scene.targets import kind_of
 
 from .acceptance import acceptance, acceptance_table, as_json
-from .world import WorldReport, measure_policies, select_policies, world_policies
+from .registry import select_policies, world_policies
+from .world import WorldReport, measure_policies
 
 
 def run_world(

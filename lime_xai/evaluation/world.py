@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -17,16 +16,7 @@ from transformers import PreTrainedModel
 
 from lime_xai.evaluation.bootstrap import estimate, interval, nested, resampling_weights
 from lime_xai.evaluation.tables import world_tables
-from lime_xai.names import unknown_name
-from lime_xai.policies import (
-    Contrast,
-    Edit,
-    LogitShift,
-    Observe,
-    Plausible,
-    UniformGain,
-    policy_to_dict,
-)
+from lime_xai.policies import Contrast, Edit, Observe, Plausible, policy_to_dict
 from lime_xai.steering import steering
 from lime_xai.step import Policy
 from lime_xai.worlds import World, scene
@@ -70,38 +60,6 @@ class WorldReport:
         """Return rich tables that fit 80 columns: captions, differences, closed and open questions, grounding."""
         heading = f"{self.world} world, seed {self.seed}, {self.scenes} scenes, noise {self.noise}, {self.model} model"
         return world_tables(heading, self.policies)
-
-
-def world_policies(processor: Any, tuned: Mapping[str, Any] | None = None) -> dict[str, Policy | None]:
-    """Return the policies that ``lime-xai world`` knows, by name; ``vanilla`` is None.
-
-    Parameters
-    ----------
-    processor : object
-        Gives the token id of "yes".
-    tuned : mapping, optional
-        ``paper``, ``paper_cache`` (learning rates), ``uniform_gain`` and ``yes_shift``, as ``tune_policies``
-        returns them; by default those shipped with the world.
-    """
-    values = dict(tuned if tuned is not None else shipped_tuning())
-    yes = processor.tokenizer.convert_tokens_to_ids("yes")
-    return {
-        "vanilla": None,
-        "plausible": Plausible(),
-        "paper": Edit.paper(learning_rate=values["paper"]),
-        "paper_cache": Edit.paper(scope="cache", learning_rate=values["paper_cache"]),
-        "edit": Edit(),
-        "contrast": Contrast(),
-        "uniform_gain": UniformGain(values["uniform_gain"]),
-        "yes_shift": LogitShift({yes: values["yes_shift"]}),
-    }
-
-
-def shipped_tuning() -> dict[str, Any]:
-    """Return the settings chosen on the tuning seed named in the file."""
-    text = (files("lime_xai.evaluation") / "tuned_scene.json").read_text(encoding="utf-8")
-    result: dict[str, Any] = json.loads(text)
-    return result
 
 
 @dataclass(frozen=True)
@@ -257,17 +215,3 @@ def measure_policies(
         if progress is not None:
             progress(WorldReport(world.name, model_name, weights, seed, scenes, noise, dict(rows)))
     return WorldReport(world.name, model_name, weights, seed, scenes, noise, rows)
-
-
-def select_policies(names: Sequence[str], known: Mapping[str, Policy | None]) -> dict[str, Policy | None]:
-    """Return the named policies in order.
-
-    Raises
-    ------
-    ValueError
-        For an unknown name, with the nearest known one.
-    """
-    for name in names:
-        if name not in known:
-            raise unknown_name("policy", name, known)
-    return {name: known[name] for name in names}

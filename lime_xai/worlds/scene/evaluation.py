@@ -14,7 +14,7 @@ from lime_xai.worlds.scene.scenes import Scene, independent_scene
 from lime_xai.worlds.scene.text import CAPTION_REQUEST, DETAIL_REQUEST, YES, Message, exists_question, messages, prompt
 
 SPLITS: Final = ("random", "popular", "adversarial", "dialogue")
-DEFAULT_NOISE: Final = 0.45
+DEFAULT_NOISE: Final = 0.5
 """Pixel noise of evaluation pictures as a fraction of 255; training pictures have at most 0.35."""
 OPACITY: Final = (0.5, 1.0)
 _PER_SCENE = 2
