@@ -87,7 +87,7 @@ def test_caption_cells_are_the_models_probabilities(untrained, evaluation):
     )
     chances = model(**inputs).logits[0, -1].softmax(-1)
     word = scene.CLASSES[scene.partner(scene.mentions(text)[-1])]
-    assert real[0, 0] == pytest.approx(float(chances[VOCABULARY[word]]), abs=1e-5)
+    assert real[0, 0] == pytest.approx(chances[VOCABULARY[word]].item(), abs=1e-5)
 
 
 @pytest.mark.parametrize(
