@@ -14,6 +14,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.lines import Line2D
 
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parents[1] / "README.md"
@@ -124,7 +125,7 @@ def draw_policies(reports: Mapping[str, Report], out: Path) -> None:
         1, len(COLUMNS), figsize=(11, 0.5 * len(policies) + 1.4), sharey=True, layout="constrained"
     )
     for axis, (title, key) in zip(axes, COLUMNS, strict=True):
-        for number, (name, report) in enumerate(reports.items()):
+        for number, report in enumerate(reports.values()):
             shift = (number - (len(reports) - 1) / 2) * 0.14
             for place, policy in enumerate(policies):
                 row = report["policies"].get(policy)
@@ -132,14 +133,14 @@ def draw_policies(reports: Mapping[str, Report], out: Path) -> None:
                     continue
                 value, low, high = row["differences"][key]
                 error = [[value - low], [high - value]]
-                label = name if place == 0 else None
-                axis.errorbar(value, place + shift, xerr=error, fmt="o", ms=3, lw=1, color=f"C{number}", label=label)
+                axis.errorbar(value, place + shift, xerr=error, fmt="o", ms=3, lw=1, color=f"C{number}")
         axis.axvline(0, color="black", lw=0.8)
         axis.set_xlabel(f"change of {title}")
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_yticks(range(len(policies)), policies)
     axes[0].invert_yaxis()
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(reports), frameon=False)
+    shown = [Line2D([], [], marker="o", ms=3, lw=1, color=f"C{number}") for number in range(len(reports))]
+    figure.legend(shown, list(reports), loc="outside upper center", ncols=len(reports), frameon=False)
     figure.savefig(out, dpi=150)
     plt.close(figure)
 
