@@ -1,3 +1,4 @@
+import json
 import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -8,6 +9,9 @@ import pytest
 import torch
 
 from lime_rules import roles
+from lime_xai.worlds.scene import measuring
+from lime_xai.worlds.scene.network import build_model
+from lime_xai.worlds.scene.text import build_processor
 
 torch.set_num_threads(1)
 
@@ -15,6 +19,30 @@ torch.set_num_threads(1)
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def untrained():
+    """A scene-world model with random weights, and its processor."""
+    return build_model(seed=1).eval(), build_processor()
+
+
+@pytest.fixture(scope="session")
+def untrained_folder(untrained, tmp_path_factory):
+    """The untrained model as a folder, for commands."""
+    path = tmp_path_factory.mktemp("models") / "untrained"
+    for part in untrained:
+        part.save_pretrained(path)
+    (path / "recipe.json").write_text(json.dumps({"image_borne": 0.0}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def short_captions():
+    """An untrained model never ends a caption."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measuring, "CAPTION_TOKENS", 7)
+        yield
 
 
 def _forward_in_own_dtype(norm, kind):

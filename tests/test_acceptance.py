@@ -10,33 +10,12 @@ from rich.console import Console
 from lime_xai.evaluation import command
 from lime_xai.evaluation.acceptance import acceptance, acceptance_table, as_json
 from lime_xai.worlds import scene
-from lime_xai.worlds.scene import measuring
-from lime_xai.worlds.scene.network import build_model, weights_hash
+from lime_xai.worlds.scene.network import weights_hash
 from lime_xai.worlds.scene.targets import IMAGE, MIXED, TARGETS, TEXT, Target, kind_of
-from lime_xai.worlds.scene.text import build_processor
 
 RESAMPLES = 40
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _short_captions():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measuring, "CAPTION_TOKENS", 7)
-        yield
-
-
-@pytest.fixture(scope="module")
-def untrained():
-    return build_model(seed=1).eval(), build_processor()
-
-
-@pytest.fixture(scope="module")
-def folder(untrained, tmp_path_factory):
-    path = tmp_path_factory.mktemp("models") / "untrained"
-    for part in untrained:
-        part.save_pretrained(path)
-    (path / "recipe.json").write_text(json.dumps({"image_borne": 0.0}))
-    return path
+pytestmark = pytest.mark.usefixtures("short_captions")
 
 
 @pytest.fixture(scope="module", params=[TEXT, IMAGE, MIXED])
@@ -93,12 +72,14 @@ def test_targets_are_closed_intervals(target, text, inside, outside):
     assert not Target("a").binds(TEXT)
 
 
-def test_the_command_fails_for_an_untrained_model_and_keeps_other_rows(folder, untrained, tmp_path, monkeypatch):
+def test_the_command_fails_for_an_untrained_model_and_keeps_other_rows(
+    untrained_folder, untrained, tmp_path, monkeypatch
+):
     out = tmp_path / "report.json"
     out.write_text(json.dumps({"other": {"rows": []}}))
     monkeypatch.setattr(command, "acceptance", lambda *args: acceptance(*args, RESAMPLES))
     console = Console(file=io.StringIO(), width=120)
-    assert command.run_accept(console, [str(folder)], seed=3, scenes=4, out=out) is False
+    assert command.run_accept(console, [str(untrained_folder)], seed=3, scenes=4, out=out) is False
     report = json.loads(out.read_text())
     assert list(report) == ["other", "untrained"]
     found = report["untrained"]
@@ -107,7 +88,7 @@ def test_the_command_fails_for_an_untrained_model_and_keeps_other_rows(folder, u
     assert found["weights"] in console.file.getvalue()
 
 
-def test_all_models_are_found_before_any_is_measured(folder, monkeypatch):
+def test_all_models_are_found_before_any_is_measured(untrained_folder, monkeypatch):
     monkeypatch.setattr(command, "acceptance", lambda *args: pytest.fail("measured"))
     with pytest.raises(ValueError, match="Unknown model 'nowhere'"):
-        command.run_accept(Console(file=io.StringIO()), [str(folder), "nowhere"], seed=3, scenes=4)
+        command.run_accept(Console(file=io.StringIO()), [str(untrained_folder), "nowhere"], seed=3, scenes=4)

@@ -13,35 +13,12 @@ from lime_xai.evaluation import WorldReport, command, measure_policies, tune_pol
 from lime_xai.evaluation.registry import select_policies, shipped_tuning
 from lime_xai.evaluation.world import measure_one
 from lime_xai.worlds import WORLDS, load_world, scene
-from lime_xai.worlds.scene import measuring
-from lime_xai.worlds.scene.network import build_model
-from lime_xai.worlds.scene.text import build_processor
 
 CAPTIONS = {"chair_i", "chair_s", "recall", "f1", "repeated", "finished"}
 CLOSED = {"accuracy", "auc", "false_yes"}
 TUNED = {"paper": 0.02, "paper_cache": 0.03, "uniform_gain": 0.7, "yes_shift": -1.5}
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _short_captions():
-    """An untrained model never ends a caption."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measuring, "CAPTION_TOKENS", 7)
-        yield
-
-
-@pytest.fixture(scope="module")
-def untrained():
-    return build_model(seed=1).eval(), build_processor()
-
-
-@pytest.fixture(scope="module")
-def folder(untrained, tmp_path_factory):
-    """The untrained model as a folder, for the command."""
-    path = tmp_path_factory.mktemp("untrained")
-    for part in untrained:
-        part.save_pretrained(path)
-    return path
+pytestmark = pytest.mark.usefixtures("short_captions")
 
 
 @pytest.fixture(scope="module")
@@ -194,51 +171,51 @@ def test_rows_that_are_done_are_kept(world, untrained):
     assert list(found.policies) == ["vanilla", "observe", "contrast"]
 
 
-def test_the_command_writes_resumes_and_refuses_other_sets(folder, tmp_path):
+def test_the_command_writes_resumes_and_refuses_other_sets(untrained_folder, tmp_path):
     out = tmp_path / "report.json"
-    text = command_line(folder, ["vanilla", "uniform_gain"], out=out)
+    text = command_line(untrained_folder, ["vanilla", "uniform_gain"], out=out)
     assert "uniform_gain" in text
     first = strict_json(out.read_text())
-    assert first["model"] == folder.name
+    assert first["model"] == untrained_folder.name
     first["policies"]["uniform_gain"]["mark"] = "kept"
     out.write_text(json.dumps(first))
-    command_line(folder, ["vanilla", "uniform_gain", "plausible"], out=out)
+    command_line(untrained_folder, ["vanilla", "uniform_gain", "plausible"], out=out)
     second = strict_json(out.read_text())
     assert second["policies"]["uniform_gain"] == first["policies"]["uniform_gain"]
     assert list(second["policies"]) == ["vanilla", "uniform_gain", "plausible"]
     before = out.read_text()
     for other in ({"seed": 4}, {"scenes": 3}, {"noise": 0.1}):
         with pytest.raises(ValueError, match=r"report\.json holds a report of .* give another file name") as error:
-            command_line(folder, ["vanilla"], out=out, **other)
+            command_line(untrained_folder, ["vanilla"], out=out, **other)
         (key,) = other
         assert f"'{key}'" in str(error.value)
     assert out.read_text() == before
     out.write_text(json.dumps(second | {"weights": "0f"}))
     with pytest.raises(ValueError, match="'weights': '0f'"):
-        command_line(folder, ["vanilla"], out=out)
+        command_line(untrained_folder, ["vanilla"], out=out)
 
 
-def test_a_row_made_with_other_settings_is_measured_again(folder, tmp_path):
+def test_a_row_made_with_other_settings_is_measured_again(untrained_folder, tmp_path):
     out, tuned = tmp_path / "report.json", tmp_path / "tuned.json"
     for gain in (0.5, 2.0):
         tuned.write_text(json.dumps(TUNED | {"uniform_gain": gain}))
-        command_line(folder, ["uniform_gain"], out=out, tuned=tuned)
+        command_line(untrained_folder, ["uniform_gain"], out=out, tuned=tuned)
         assert strict_json(out.read_text())["policies"]["uniform_gain"]["settings"]["gain"] == gain
 
 
-def test_rows_of_other_policies_in_the_file_are_not_lost(folder, tmp_path):
+def test_rows_of_other_policies_in_the_file_are_not_lost(untrained_folder, tmp_path):
     out = tmp_path / "report.json"
-    command_line(folder, ["uniform_gain"], out=out)
-    command_line(folder, ["plausible"], out=out)
+    command_line(untrained_folder, ["uniform_gain"], out=out)
+    command_line(untrained_folder, ["plausible"], out=out)
     assert {"vanilla", "uniform_gain", "plausible"} <= set(strict_json(out.read_text())["policies"])
 
 
-def test_unknown_names_are_refused_before_anything_is_measured(folder, monkeypatch, untrained):
+def test_unknown_names_are_refused_before_anything_is_measured(untrained_folder, monkeypatch, untrained):
     monkeypatch.setattr(command, "measure_policies", lambda *args, **kwargs: pytest.fail("measured"))
     with pytest.raises(ValueError, match=r"Unknown policy 'unifrom_gain'. Did you mean 'uniform_gain'"):
-        command_line(folder, ["vanilla", "unifrom_gain"])
+        command_line(untrained_folder, ["vanilla", "unifrom_gain"])
     with pytest.raises(ValueError, match=r"(?i)unknown world 'scenes'.*did you mean 'scene'"):
-        command_line(folder, ["vanilla"], name="scenes")
+        command_line(untrained_folder, ["vanilla"], name="scenes")
     with pytest.raises(ValueError, match=r"Unknown policy 'plausibel'. Did you mean 'plausible'"):
         select_policies(["plausibel"], world_policies(untrained[1], TUNED))
 

@@ -1,15 +1,6 @@
 import pytest
 import torch
 
-from lime_xai.worlds.scene.network import build_model
-from lime_xai.worlds.scene.text import build_processor
-
-
-@pytest.fixture(scope="session")
-def untrained():
-    """A model with random weights and its processor."""
-    return build_model(seed=1).eval(), build_processor()
-
 
 @pytest.fixture(autouse=True)
 def _two_threads():
