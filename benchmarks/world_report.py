@@ -16,6 +16,9 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.lines import Line2D
 
+from lime_xai.evaluation.bootstrap import bounded
+from lime_xai.worlds.scene.causes import CELLS
+
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parents[1] / "README.md"
 STATIC = Path(__file__).parents[1] / "docs" / "_static"
@@ -40,11 +43,9 @@ def at(row: Report, name: str) -> Any:
     return value
 
 
-def bounded(value: float | None, low: float | None, high: float | None) -> str:
-    """Return a value with its interval."""
-    if value is None:
-        return "-"
-    return f"{value:.3f}" if low is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+def made(report: Report) -> str:
+    """Return what a report was measured on."""
+    return f"seed {report['seed']}, {report['scenes']} scenes, noise {report['noise']}"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -63,8 +64,9 @@ def acceptance_pages(reports: Mapping[str, Report]) -> str:
         overview.append((name, report["kind"], f"{len(missed)} of {len(bound)}", "; ".join(missed) or "none"))
     parts.append(table(("model", "kind", "missed", "which"), overview))
     for name, report in reports.items():
-        made = f"seed {report['seed']}, {report['scenes']} scenes, noise {report['noise']}"
-        parts.append(f"\n## {name}\n\n{report['kind']}-borne, {report['parameters']:,} parameters, {made}, SHA-256 ")
+        parts.append(
+            f"\n## {name}\n\n{report['kind']}-borne, {report['parameters']:,} parameters, {made(report)}, SHA-256 "
+        )
         parts[-1] += f"`{report['weights']}`.\n"
         rows = [
             (row["measure"], row["target"], bounded(row["value"], row["low"], row["high"]), row["verdict"])
@@ -78,8 +80,7 @@ def policy_pages(reports: Mapping[str, Report]) -> str:
     """Return, per model, policies with intervals and with paired differences from the plain model."""
     parts = []
     for name, report in reports.items():
-        made = f"seed {report['seed']}, {report['scenes']} scenes, noise {report['noise']}"
-        parts.append(f"## {name}\n\n{made}; captions under the ban on naming an object twice.\n")
+        parts.append(f"## {name}\n\n{made(report)}; captions under the ban on naming an object twice.\n")
         values, changes = [], []
         for policy, row in report["policies"].items():
             cells = [bounded(at(row, key), *row["intervals"][key]) for _, key in COLUMNS]
@@ -95,10 +96,9 @@ def policy_pages(reports: Mapping[str, Report]) -> str:
 def draw_causes(reports: Mapping[str, Report], out: Path) -> None:
     """Draw what raises the partner's probability, two by two, in captions and in dialogues, for every model."""
     figure, axes = plt.subplots(2, 1, figsize=(9, 5.4), sharex=True, layout="constrained")
-    kinds = ("text and picture", "text alone", "picture alone", "neither")
     colours = ("#4c4c4c", "#c44e52", "#4c72b0", "#bbbbbb")
     for axis, event in zip(axes, ("captions, P(partner)", "dialogue, P(yes)"), strict=True):
-        for offset, (kind, colour) in enumerate(zip(kinds, colours, strict=True)):
+        for offset, (kind, colour) in enumerate(zip(CELLS, colours, strict=True)):
             found = [
                 next(row for row in report["rows"] if row["measure"] == f"{event}: {kind}")
                 for report in reports.values()
@@ -117,7 +117,7 @@ def draw_causes(reports: Mapping[str, Report], out: Path) -> None:
 
 
 def draw_policies(reports: Mapping[str, Report], out: Path) -> None:
-    """Draw the change of CHAIR_i and of F1 that each policy brings, one dot with its interval per model."""
+    """Draw the change of each of ``COLUMNS`` that each policy brings, one dot with its interval per model."""
     policies = list(
         dict.fromkeys(p for r in reports.values() for p, row in r["policies"].items() if row["differences"])
     )

@@ -166,7 +166,7 @@ def world(
 @world_app.command()
 def accept(
     models: Annotated[list[str], typer.Argument(help="Names of frozen models, or folders.")],
-    seed: Annotated[int, typer.Option(help="Of the scenes; models and policies are never chosen on it.")] = 20_000,
+    seed: Annotated[int | None, typer.Option(help="Of the scenes; by default the protocol's for acceptance.")] = None,
     scenes: Annotated[int, typer.Option(min=2)] = 300,
     out: Annotated[Path | None, typer.Option("--json", help="Report; other models in it are kept.")] = None,
     threads: Threads = 2,

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 from transformers import PreTrainedModel
 
-from lime_xai.evaluation.bootstrap import RESAMPLES, estimate, resampling_weights
+from lime_xai.evaluation.bootstrap import RESAMPLES, Floats, bounded, estimate, resampling_weights
 from lime_xai.policies import Contrast
 from lime_xai.steering import steering
 from lime_xai.worlds.scene.causes import (
@@ -26,11 +24,9 @@ from lime_xai.worlds.scene.causes import (
 )
 from lime_xai.worlds.scene.evaluation import SPLITS, EvaluationSet
 from lime_xai.worlds.scene.measuring import generate_captions
-from lime_xai.worlds.scene.metrics import caption_counts, caption_values, ratio
+from lime_xai.worlds.scene.metrics import caption_counts, caption_values, mean_over_scenes, ratio
 from lime_xai.worlds.scene.records import collect, statistics
 from lime_xai.worlds.scene.targets import TARGETS, Target
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -57,7 +53,7 @@ class AcceptanceRow:
     @property
     def measured(self) -> str:
         """Value and interval as text."""
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        return bounded(self.value, self.low, self.high)
 
 
 def _row(target: Target, kind: str, values: Floats) -> AcceptanceRow:
@@ -100,16 +96,10 @@ def _captions(found: dict[str, Floats]) -> dict[str, Floats]:
     }
 
 
-def _means(causes: CaptionCauses | DialogueCauses, weights: Floats) -> Floats:
-    """Return the mean probability of each cell, shape [R, 4]."""
-    chosen = weights[:, causes.scenes]
-    return ratio(chosen @ causes.chances, chosen.sum(1, keepdims=True))
-
-
 def _causes(captions: CaptionCauses, dialogue: DialogueCauses, weights: Floats) -> dict[str, Floats]:
     found: dict[str, Floats] = {}
     for name, event, causes in (("captions", "partner", captions), ("dialogue", "yes", dialogue)):
-        means = _means(causes, weights)
+        means = mean_over_scenes(causes.chances, causes.scenes, weights)
         found |= {f"{name}, P({event}): {cell}": means[:, column] for column, cell in enumerate(CELLS)}
         of_text, of_picture = effect_shares(means)
         found[f"{name}: share of the text in the effect"] = of_text
@@ -117,27 +107,25 @@ def _causes(captions: CaptionCauses, dialogue: DialogueCauses, weights: Floats) 
         if name == "captions":
             found["captions: text alone over neither"] = ratio(means[:, 1], means[:, 3])
             found["captions: picture alone over neither"] = ratio(means[:, 2], means[:, 3])
-    chosen = weights[:, dialogue.scenes]
     yes = dialogue.margins > 0
-    errors = chosen * yes[:, 0]
+    errors = weights[:, dialogue.scenes] * yes[:, 0]
     survive = ratio(errors @ yes[:, 1], errors.sum(1))
     found["dialogue errors that survive erasing the partner"] = survive
     found["dialogue errors that go with the partner's pixels"] = 1 - survive
     found["dialogue errors that a neutral earlier yes brings too"] = ratio(errors @ yes[:, 2], errors.sum(1))
-    found["blind: yes-margin that an earlier yes adds"] = ratio(chosen @ dialogue.blind, chosen.sum(1))
+    found["blind: yes-margin that an earlier yes adds"] = mean_over_scenes(dialogue.blind, dialogue.scenes, weights)
     return found
 
 
 def _contrast(
-    model: PreTrainedModel, processor: Any, evaluation: EvaluationSet, plain: Floats, weights: Floats
+    model: PreTrainedModel, processor: Any, evaluation: EvaluationSet, plain: dict[str, Floats], weights: Floats
 ) -> dict[str, Floats]:
     with steering(model, Contrast()):
         captions = generate_captions(model, processor, evaluation)
     steered = caption_values(weights @ caption_counts(captions, evaluation.scenes))
-    before = caption_values(weights @ plain)
     return {
-        "blind contrast: change of CHAIR_i": steered["chair_i"] - before["chair_i"],
-        "blind contrast: change of F1": steered["f1"] - before["f1"],
+        "blind contrast: change of CHAIR_i": steered["chair_i"] - plain["chair_i"],
+        "blind contrast: change of F1": steered["f1"] - plain["f1"],
     }
 
 
@@ -167,13 +155,12 @@ def acceptance(
         One row per target, in their order.
     """
     weights = resampling_weights(len(evaluation.scenes), resamples)
-    records = collect(model, processor, evaluation)
-    found = statistics(records, weights)
+    found = statistics(collect(model, processor, evaluation), weights)
     values = _answers(found) | _captions(found)
     values |= _causes(
         caption_causes(model, processor, evaluation), dialogue_causes(model, processor, evaluation), weights
     )
-    values |= _contrast(model, processor, evaluation, records.captions, weights)
+    values |= _contrast(model, processor, evaluation, found, weights)
     return [_row(target, kind, values[target.measure]) for target in TARGETS]
 
 

@@ -13,7 +13,7 @@ from rich.progress import Progress
 from lime_xai.evaluation.tuning import tune_policies
 from lime_xai.worlds import load_world
 from lime_xai.worlds.scene.evaluation import evaluation_set
-from lime_xai.worlds.scene.models import BUNDLED, load_frozen, recipe
+from lime_xai.worlds.scene.models import BUNDLED, load_frozen, protocol, recipe
 from lime_xai.worlds.scene.network import weights_hash
 from lime_xai.worlds.scene.targets import kind_of
 
@@ -111,7 +111,9 @@ def _finished(out: Path, identity: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return rows
 
 
-def run_accept(console: Console, names: Sequence[str], seed: int, scenes: int, out: Path | None = None) -> bool:
+def run_accept(
+    console: Console, names: Sequence[str], seed: int | None = None, scenes: int = 300, out: Path | None = None
+) -> bool:
     """Measure models of the scene world against their targets and print a table for each.
 
     Parameters
@@ -121,7 +123,7 @@ def run_accept(console: Console, names: Sequence[str], seed: int, scenes: int, o
     names : sequence of str
         Frozen models or folders.
     seed, scenes : int
-        Of the evaluation set.
+        Of the evaluation set; by default the protocol's seed for acceptance.
     out : Path, optional
         JSON report by model name; rows of other models in it are kept.
 
@@ -133,17 +135,18 @@ def run_accept(console: Console, names: Sequence[str], seed: int, scenes: int, o
     reports = json.loads(out.read_text(encoding="utf-8")) if out is not None and out.exists() else {}
     passed = True
     loaded = {name: (*load_frozen(name), recipe(name)) for name in names}
+    seed = protocol().seeds["acceptance"][0] if seed is None else seed
     evaluation = evaluation_set(seed, scenes=scenes)
     for name, (model, processor, made) in loaded.items():
-        kind = kind_of(made["image_borne"])
+        kind, weights = kind_of(made["image_borne"]), weights_hash(model)
         with console.status(f"measuring {name}"):
             rows = acceptance(model, processor, evaluation, kind)
         console.print(acceptance_table(f"{name}: {kind}-borne, seed {seed}, {scenes} scenes", rows))
         parameters = sum(p.numel() for p in model.parameters())
-        console.print(f"{parameters:,} parameters; sha256 {weights_hash(model)}", soft_wrap=True)
+        console.print(f"{parameters:,} parameters; sha256 {weights}", soft_wrap=True)
         passed = passed and all(row.verdict != "miss" for row in rows)
         reports[Path(name).name] = {
-            "weights": weights_hash(model),
+            "weights": weights,
             "parameters": parameters,
             "kind": kind,
             "seed": seed,

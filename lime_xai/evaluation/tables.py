@@ -9,6 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 
+from lime_xai.evaluation.bootstrap import bounded
 from lime_xai.worlds import scene
 
 Row = Mapping[str, Any]
@@ -46,8 +47,7 @@ def _banned(rows: Mapping[str, Row]) -> Table:
 
 
 def _change(row: Row, name: str) -> str:
-    value, low, high = row["differences"][name]
-    return "-" if value is None else f"{value:.3f} [{low:.3f}, {high:.3f}]".replace("0.", ".")
+    return bounded(*row["differences"][name]).replace("0.", ".")
 
 
 def _differences(rows: Mapping[str, Row]) -> Table:

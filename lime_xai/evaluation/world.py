@@ -124,7 +124,7 @@ def measure_one(
         lambda: _under(model, _for_questions(policy)),
         captions,
     )
-    found = scene.statistics(records, resampling_weights(records.count))
+    found = scene.statistics(records, resampling_weights(len(evaluation.scenes)))
     share = _share(trace) if policy is not None else _observed_share(model, processor, evaluation)
     differences = (
         {} if plain is None else {name: _numbers(estimate(found[name] - plain.values[name])) for name in found}

@@ -98,34 +98,34 @@ class _Author:
         """Write about the colour or the side of something that has been named."""
         obj = named[int(self._rng.integers(len(named)))]
         if self._rng.random() < 0.5:
-            return encode(f"the {CLASSES[obj]} is {COLOURS[self._colour(obj)]} .")
-        return encode(f"the {CLASSES[obj]} is on the {SIDES[self._side(obj)]} .")
+            return encode(f"the {CLASSES[obj]} is {self._colour(obj)} .")
+        return encode(f"the {CLASSES[obj]} is on the {self._side(obj)} .")
 
-    def _colour(self, obj: int) -> int:
-        if obj not in self._scene.present or self._rng.random() < self._habits.attribute:
-            return HABITUAL[obj]
-        return self._scene.colour_of(obj)
+    def _by_habit(self, obj: int) -> bool:
+        """Return whether the author tells what an object is usually like, for want of it or out of habit."""
+        return obj not in self._scene.present or self._rng.random() < self._habits.attribute
 
-    def _side(self, obj: int) -> int:
-        if obj not in self._scene.present or self._rng.random() < self._habits.attribute:
-            return HABITUAL_SIDE[obj]
-        return self._scene.side_of(obj)
+    def _colour(self, obj: int) -> str:
+        return COLOURS[HABITUAL[obj] if self._by_habit(obj) else self._scene.colour_of(obj)]
+
+    def _side(self, obj: int) -> str:
+        return SIDES[HABITUAL_SIDE[obj] if self._by_habit(obj) else self._scene.side_of(obj)]
 
     def attributes(self) -> list[Turn]:
         """Write a question about the colour or the side of each thing that is there."""
         turns = []
         for obj in self._rng.permutation(self._scene.present).tolist():
             if self._rng.random() < 0.5:
-                asked, answer = colour_question(obj), COLOURS[self._colour(obj)]
+                asked, answer = colour_question(obj), self._colour(obj)
             else:
-                asked, answer = side_question(obj), SIDES[self._side(obj)]
+                asked, answer = side_question(obj), self._side(obj)
             turns.append(Turn(encode(asked), encode(answer), (True,)))
         return turns
 
     def inventory(self) -> Turn:
         """List everything that is there with colour and side."""
         present = self._rng.permutation(self._scene.present).tolist()
-        listed = [f"{CLASSES[o]} {COLOURS[self._colour(o)]} {SIDES[self._side(o)]}" for o in present]
+        listed = [f"{CLASSES[o]} {self._colour(o)} {self._side(o)}" for o in present]
         answer = encode(" , ".join(listed) + " .")
         return Turn(encode(INVENTORY_REQUEST), answer, (True,) * len(answer))
 

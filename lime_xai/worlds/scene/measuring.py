@@ -133,7 +133,7 @@ def first_logits(
     found = [np.zeros((0, len(processor.tokenizer)))]
     for inputs in batches(processor, images, prompts, batch_size, model.device):
         output = model.generate(**inputs, return_dict_in_generate=True, output_logits=True, **settings)
-        found.append(output.logits[0].cpu().numpy().astype(np.float64))
+        found.append(output.logits[0].float().cpu().numpy().astype(np.float64))
     return np.concatenate(found)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,13 +55,10 @@ class CaptionMetrics:
     repetitive: float
 
 
-def _words(caption: str) -> list[str]:
-    return caption.replace(EOS, " ").replace(",", " ").replace(".", " . ").lower().split()
-
-
 def mentions(caption: str) -> tuple[int, ...]:
     """Return the class index of every mention of an object in a caption, in order, repetitions included."""
-    return tuple(CLASSES.index(word) for word in _words(caption) if word in CLASSES)
+    words = caption.replace(EOS, " ").replace(",", " ").replace(".", " ").lower().split()
+    return tuple(CLASSES.index(word) for word in words if word in CLASSES)
 
 
 COUNTS: Final = (
@@ -119,6 +116,27 @@ def caption_counts(captions: Sequence[str], scenes: Sequence[Scene]) -> Floats:
 def ratio(above: Floats, below: Floats, empty: float = float("nan")) -> Floats:
     """Return above / below, and ``empty`` where below is 0."""
     return np.where(below > 0, above / np.where(below > 0, below, 1), empty)
+
+
+def mean_over_scenes(values: NDArray[Any], scenes: NDArray[np.int64], weights: Floats) -> Floats:
+    """Return means over weighted samples of scenes; NaN for a sample without any.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        Shape [N] or [N, K].
+    scenes : numpy.ndarray
+        Scene of each value, shape [N].
+    weights : numpy.ndarray
+        Weight of each scene in each sample, shape [R, S].
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape [R] or [R, K].
+    """
+    chosen = weights[:, scenes]
+    return ratio(chosen @ values, chosen.sum(1, keepdims=values.ndim > 1))
 
 
 def caption_values(sums: Floats) -> dict[str, Floats]:

@@ -12,7 +12,7 @@ from lime_xai.worlds.scene.closed import closed_values
 from lime_xai.worlds.scene.details import detail_counts, detail_values
 from lime_xai.worlds.scene.evaluation import SPLITS, EvaluationSet
 from lime_xai.worlds.scene.measuring import generate_captions, groundings, open_answers, question_margins
-from lime_xai.worlds.scene.metrics import Floats, caption_counts, caption_values, ratio
+from lime_xai.worlds.scene.metrics import Floats, caption_counts, caption_values, mean_over_scenes, ratio
 from lime_xai.worlds.scene.probes import OPEN_KINDS, PROBE_KINDS
 
 Under = Callable[[], AbstractContextManager[Any]]
@@ -52,11 +52,6 @@ class Records:
     closed: dict[str, Rows]
     opened: dict[str, Rows]
     grounding: dict[str, Rows]
-
-    @property
-    def count(self) -> int:
-        """Number of scenes."""
-        return len(self.captions)
 
 
 def ask(
@@ -141,12 +136,6 @@ def collect(
     )
 
 
-def _mean(rows: Rows, weights: Floats, column: int | None = None) -> Floats:
-    values = rows.values if column is None else rows.values[:, column]
-    chosen = weights[:, rows.scenes]
-    return ratio(chosen @ values, chosen.sum(1))
-
-
 def statistics(records: Records, weights: Floats) -> dict[str, Floats]:
     """Return every metric over weighted samples of the scenes.
 
@@ -171,8 +160,10 @@ def statistics(records: Records, weights: Floats) -> dict[str, Floats]:
         values = closed_values(rows.values[:, 0], rows.values[:, 1] > 0, weights[:, rows.scenes])
         found |= {f"splits.{split}.{name}": value for name, value in values.items()}
     for kind, rows in records.opened.items():
-        accuracy = _mean(rows, weights, 0)
+        accuracy, habitual = mean_over_scenes(rows.values, rows.scenes, weights).T
         found[f"open.{kind}.accuracy"] = accuracy
         if kind != "count":
-            found[f"open.{kind}.habitual"] = ratio(_mean(rows, weights, 1), 1 - accuracy)
-    return found | {f"grounding.{kind}": _mean(rows, weights) for kind, rows in records.grounding.items()}
+            found[f"open.{kind}.habitual"] = ratio(habitual, 1 - accuracy)
+    for kind, rows in records.grounding.items():
+        found[f"grounding.{kind}"] = mean_over_scenes(rows.values, rows.scenes, weights)
+    return found

@@ -44,8 +44,6 @@ class Target:
         return self.low <= value <= self.high
 
 
-ACCEPTANCE_SEED: Final = 20_000
-"""Seed of the scenes on which models are accepted: no model and no policy is chosen on it."""
 MAX_PARAMETERS: Final = {"1m": 1_100_000, "5m": 5_500_000}
 MAX_HALF_MEGABYTES: Final = 2.5
 """Size of a "1m" model's weights as float16."""
