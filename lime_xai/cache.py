@@ -7,15 +7,44 @@ shares tensors with the original; layers rebind their tensors on update, so neit
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
-from transformers import Cache, DynamicCache, PreTrainedConfig
+from transformers import Cache, DynamicCache, GenerationMixin, PreTrainedConfig
 from transformers.cache_utils import DynamicLayer
 
 KeyValueEdit = Callable[[int, Tensor, Tensor, int], tuple[Tensor, Tensor]]
 """``(layer, keys, values, start) -> (keys, values)``: edits ``[B, Hkv, n, D]`` slots from position ``start`` on."""
+
+
+def _cache_name() -> str:
+    """Return what this transformers calls the cache: ``cache`` from 5.24 on, ``past_key_values`` before."""
+    parameters = inspect.signature(GenerationMixin.prepare_inputs_for_generation).parameters
+    return "cache" if "cache" in parameters else "past_key_values"
+
+
+CACHE_NAME = _cache_name()
+"""Argument and output field that hold the key/value cache in the installed transformers."""
+
+CACHE_NAMES = ("cache", "past_key_values", "cache_params")
+"""Every name under which a caller may give a cache; transformers itself renames the older ones."""
+
+
+def given_cache(kwargs: Mapping[str, Any]) -> Any:
+    """Return the cache among the arguments of a call, or None.
+
+    Parameters
+    ----------
+    kwargs : mapping
+        What a model, its decoder or ``generate`` was called with.
+
+    Returns
+    -------
+    Cache or None
+    """
+    return next((kwargs[name] for name in CACHE_NAMES if kwargs.get(name) is not None), None)
 
 
 def check_cache(cache: Any) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from .cache import check_cache
+from .cache import check_cache, given_cache
 from .modalities import has_modality_inputs, modality_masks, placeholder_ids
 from .replay import decoder_of
 from .step import Policy
@@ -154,8 +154,9 @@ def check_generation(model: PreTrainedModel, kwargs: Mapping[str, Any]) -> None:
     implementation = setting("cache_implementation")
     if implementation in _REFUSED_CACHES:
         raise ValueError(f"cache_implementation={implementation!r} cannot be forked; leave it unset (dynamic).")
-    if kwargs.get("past_key_values") is not None:
-        check_cache(kwargs["past_key_values"])
+    given = given_cache(kwargs)
+    if given is not None:
+        check_cache(given)
     if setting("use_cache") is False:
         raise ValueError("use_cache=False leaves no keys and values to steer; drop it.")
 

@@ -18,14 +18,14 @@ from transformers import Cache, PreTrainedConfig, PreTrainedModel
 
 from lime_rules.structure import is_attention
 
-from .cache import detach_inference
+from .cache import CACHE_NAME, CACHE_NAMES, detach_inference
 from .calls import DecoderCall
 from .modalities import marker_ids, placeholder_ids
 
 _DROPPED = (
     "input_ids",
     "inputs_embeds",
-    "past_key_values",
+    *CACHE_NAMES,
     "use_cache",
     "output_attentions",
     "logits_to_keep",
@@ -166,7 +166,7 @@ class Replayer:
 
         def swap(module: nn.Module, args: Any, kwargs: Any) -> tuple[tuple[()], dict[str, Any]]:
             new = {**call.kwargs, "inputs_embeds": embeddings, "use_cache": cache is not None}
-            return (), {**new, "past_key_values": cache}
+            return (), {**new, CACHE_NAME: cache}
 
         def shorten(module: nn.Module, args: Any, output: Any) -> Any:
             if hasattr(output, "last_hidden_state"):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Cache, DynamicCache, PreTrainedModel
 
-from .cache import cache_length, check_cache, detach_inference, fork_cache, without_last
+from .cache import cache_length, check_cache, detach_inference, fork_cache, given_cache, without_last
 from .calls import DecoderCall
 from .checks import check_finite, check_perceptual
 from .modalities import modality_masks
@@ -125,7 +125,7 @@ class Session:
     def _pre(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self.replayer.busy:
             return
-        cache: Any = kwargs.get("past_key_values")
+        cache = given_cache(kwargs)
         check_cache(cache)
         ids = self._ids(args, kwargs)
         seen = cache_length(cache)

@@ -7,6 +7,7 @@ from families import FAMILIES
 from transformers import DynamicCache
 
 from lime_xai.cache import (
+    CACHE_NAME,
     EditedCache,
     cache_length,
     check_cache,
@@ -28,7 +29,7 @@ def prefilled(family):
     """A model, its cache after the prompt of 12 or more tokens, and the prompt."""
     model, inputs, _ = FAMILIES[family].build()
     output = model.generate(**inputs, max_new_tokens=1, return_dict_in_generate=True, do_sample=False)
-    return model, output.past_key_values, inputs
+    return model, getattr(output, CACHE_NAME), inputs
 
 
 def tensors_of(cache):
@@ -44,7 +45,7 @@ def tensors_of(cache):
 def decode(model, cache, inputs, token=5):
     length = inputs["input_ids"].shape[1]
     ids = torch.cat([inputs["input_ids"], torch.tensor([[token]])], 1)
-    kwargs = {"attention_mask": torch.ones_like(ids), "past_key_values": cache, "use_cache": True}
+    kwargs = {"attention_mask": torch.ones_like(ids), CACHE_NAME: cache, "use_cache": True}
     prepared = {"input_ids": ids[:, length:], "position_ids": torch.tensor([[length]]), **kwargs}
     with torch.no_grad():
         return model(**prepared).logits[:, -1]
@@ -140,7 +141,7 @@ def test_replaced_slots_stay_attached():
     assert cache.layers[1].values is values
     assert edited.layers[0].values is cache.layers[0].values
     past = with_slots(without_last(cache), {1: (keys[:, :, :-1], values[:, :, :-1] * (1 + leaf))})
-    ids = {"input_ids": inputs["input_ids"][:, -1:], "position_ids": torch.tensor([[11]]), "past_key_values": past}
+    ids = {"input_ids": inputs["input_ids"][:, -1:], "position_ids": torch.tensor([[11]]), CACHE_NAME: past}
     (gradient,) = torch.autograd.grad(model(**ids).logits[0, -1, 5], leaf)
     assert float(gradient.abs()) > 0
 
@@ -157,7 +158,7 @@ def test_an_edited_cache_without_an_edit_is_a_plain_one(family):
     cache = EditedCache(model.get_decoder().config, note)
     settings = {"max_new_tokens": 3, "min_new_tokens": 3, "do_sample": False}
     wanted = model.generate(**inputs, **settings)
-    assert torch.equal(model.generate(**inputs, **settings, past_key_values=cache), wanted)
+    assert torch.equal(model.generate(**inputs, **settings, **{CACHE_NAME: cache}), wanted)
     length = inputs["input_ids"].shape[1]
     assert seen == [(layer, start, n) for start, n in ((0, length), (length, 1), (length + 1, 1)) for layer in range(3)]
 

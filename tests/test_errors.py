@@ -11,6 +11,7 @@ from transformers import DynamicCache, StaticCache
 
 import lime_xai
 from lime_xai import Contrast, Edit, EditSettings, LogitShift, Observe, Plausible, UniformGain
+from lime_xai.cache import CACHE_NAME
 from lime_xai.worlds import bundled_model, load_world
 
 SHORT = {"max_new_tokens": 2, "do_sample": False}
@@ -452,21 +453,21 @@ def test_a_static_cache_of_ones_own(llava):
     model, inputs = llava
     cache = StaticCache(config=model.config.text_config, max_cache_len=32)
     with untouched(model), pytest.raises(ValueError, match="cannot edit a Static"):
-        lime_xai.steer(model, inputs, **SHORT, past_key_values=cache)
+        lime_xai.steer(model, inputs, **SHORT, **{CACHE_NAME: cache})
 
 
 def test_a_cache_that_is_not_empty(llava):
     model, inputs = llava
     cache = DynamicCache(config=model.config.text_config)
     with torch.no_grad():
-        model(**inputs, past_key_values=cache, use_cache=True)
+        model(**inputs, use_cache=True, **{CACHE_NAME: cache})
     longer = {name: inputs[name] for name in ("input_ids", "attention_mask")}
     longer = {name: torch.cat([value, torch.ones(1, 2).long() * 5], 1) for name, value in longer.items()}
     with (
         untouched(model, "decoder"),
         pytest.raises(ValueError, match="cache of 12 positions that steering has not seen"),
     ):
-        by_context(model, longer, past_key_values=cache)
+        by_context(model, longer, **{CACHE_NAME: cache})
 
 
 @pytest.mark.parametrize("call", STEERED)

@@ -21,6 +21,7 @@ from lime_xai import (
     policy_from_dict,
     policy_to_dict,
 )
+from lime_xai.cache import CACHE_NAME
 from lime_xai.policies import as_policies
 
 FULL = {"do_sample": False, "output_logits": True, "return_dict_in_generate": True}
@@ -286,14 +287,14 @@ def test_uniform_gain_scales_cached_values_of_what_is_perceived(family, gain):
         cache = DynamicCache(config=model.get_decoder().config)
         before = inputs | {"input_ids": ids[:, :-1], "attention_mask": torch.ones_like(ids[:, :-1])}
         with torch.no_grad():
-            model(**before, past_key_values=cache, use_cache=True)
+            model(**before, use_cache=True, **{CACHE_NAME: cache})
             for layer in cache.layers:
                 held = layer.values.shape[2]
                 for slot, value in enumerate(ids[0, -1 - held : -1].tolist()):
                     if value == token:
                         layer.values[:, :, slot] *= 1 + gain
             last = {"input_ids": ids[:, -1:], "position_ids": torch.tensor([[ids.shape[1] - 1]])}
-            wanted = model(**last, past_key_values=cache, attention_mask=torch.ones_like(ids)).logits[:, -1]
+            wanted = model(**last, attention_mask=torch.ones_like(ids), **{CACHE_NAME: cache}).logits[:, -1]
         assert torch.allclose(found.logits[index], wanted, atol=1e-4)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import Cache, DynamicCache
 
+from lime_xai.cache import CACHE_NAME
 from lime_xai.modalities import marker_ids
 from lime_xai.names import unknown_name
 from lime_xai.step import DecodingStep
@@ -104,8 +105,8 @@ class BlindBranch:
                     input_ids=ids,
                     attention_mask=self.attended.long(),
                     position_ids=positions,
-                    past_key_values=self.cache,
                     use_cache=True,
+                    **{CACHE_NAME: self.cache},
                 )
         finally:
             replayer.busy = False
