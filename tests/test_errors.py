@@ -293,13 +293,10 @@ def test_an_attention_that_cannot_be_switched(call, llava, monkeypatch):
 
 
 @pytest.mark.parametrize("call", [by_steer, by_attribute])
-@pytest.mark.parametrize("kind", ["bloom", "gptj", "mamba"])
+@pytest.mark.parametrize("kind", ["bloom", "mamba"])
 def test_real_models_whose_attention_cannot_be_switched(call, kind):
     made = {
         "bloom": lambda: hf.BloomForCausalLM(hf.BloomConfig(vocab_size=64, hidden_size=16, n_layer=1, n_head=2)),
-        "gptj": lambda: hf.GPTJForCausalLM(
-            hf.GPTJConfig(vocab_size=64, n_embd=16, n_layer=1, n_head=2, rotary_dim=4, n_inner=16)
-        ),
         "mamba": lambda: hf.MambaForCausalLM(
             hf.MambaConfig(vocab_size=64, hidden_size=16, num_hidden_layers=1, state_size=4)
         ),
