@@ -17,11 +17,13 @@ from .policies import (
     LogitShift,
     Observe,
     Plausible,
+    Reweight,
     UniformGain,
     policy_from_dict,
     policy_to_dict,
 )
 from .result import Attribution
+from .routes import Routes, routes
 from .steering import SteeringOutput, steer, steered_generate, steering
 from .trace import SteeringTrace, StepTrace
 
@@ -41,6 +43,8 @@ __all__ = [
     "Observe",
     "Plausible",
     "RelevanceObjective",
+    "Reweight",
+    "Routes",
     "Span",
     "SteeringOutput",
     "SteeringTrace",
@@ -50,6 +54,7 @@ __all__ = [
     "audit",
     "policy_from_dict",
     "policy_to_dict",
+    "routes",
     "steer",
     "steered_generate",
     "steering",

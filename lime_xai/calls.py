@@ -49,6 +49,29 @@ class DecoderCall:
         rows = rows.to(self.embeddings.device)
         return replace(self, embeddings=self.embeddings.index_select(0, rows))
 
+    def widened(self, groups: Tensor) -> DecoderCall:
+        """Return the call of a relevance stream: a tangent of the embeddings per group below the rows themselves.
+
+        Parameters
+        ----------
+        groups : Tensor
+            ``[B, G, n]``: which positions belong to each group; deep visual features belong to their position's.
+        """
+        batch, count, length = groups.shape
+        parts = groups.to(self.embeddings.device, self.embeddings.dtype).transpose(0, 1)
+        tangents = (parts[..., None] * self.embeddings).flatten(0, 1)
+        visual = self.kwargs.get("visual_pos_masks")
+        kwargs: dict[str, Any] = {}
+        for name, value in self.kwargs.items():
+            if name == "deepstack_visual_embeds" and isinstance(value, list) and isinstance(visual, Tensor):
+                owned = parts[:, visual.to(parts.device)]
+                kwargs[name] = [torch.cat([f, (owned[..., None].to(f) * f).flatten(0, 1)]) for f in value]
+            elif isinstance(value, Mapping):
+                kwargs[name] = {key: _repeated(part, batch, length, 1 + count) for key, part in value.items()}
+            else:
+                kwargs[name] = _repeated(value, batch, length, 1 + count)
+        return DecoderCall(torch.cat([self.embeddings, tangents]), kwargs)
+
     def _sliced(self, rows: slice, columns: slice, window: int | None) -> DecoderCall:
         batch, length = self.embeddings.shape[:2]
         kwargs = {}
@@ -70,6 +93,17 @@ class DecoderCall:
         if rows == slice(-1, None) or not isinstance(mask, Tensor):
             return None if isinstance(mask, Tensor) else value
         return mask[:, rows] if name == "visual_pos_masks" else value
+
+
+def _repeated(value: Any, batch: int, length: int, times: int) -> Any:
+    """Return a tensor of one row per prompt with these rows repeated, and anything else as it is."""
+    if not isinstance(value, Tensor) or value.dim() < 2:
+        return value
+    if value.shape[0] == batch and (value.dim() != 3 or value.shape[1:] != (batch, length)):
+        return value.repeat(times, *[1] * (value.dim() - 1))
+    if value.dim() == 3 and value.shape[1] == batch:  # position ids of several axes, [A, B, n]
+        return value.repeat(1, times, 1)
+    return value
 
 
 def merged(calls: list[DecoderCall]) -> list[DecoderCall]:

@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import Cache, PreTrainedConfig, PreTrainedModel
+from transformers import Cache, DynamicCache, PreTrainedConfig, PreTrainedModel
 
 from lime_rules.structure import is_attention
 
-from .cache import CACHE_NAME, CACHE_NAMES, detach_inference
+from .cache import CACHE_NAME, CACHE_NAMES, detach_inference, without_last
 from .calls import DecoderCall
 from .modalities import marker_ids, placeholder_ids
 
@@ -88,7 +88,7 @@ class Replayer:
         self._signature = inspect.signature(type(self.decoder).forward)
         config = self.decoder.config
         known = self._placeholders | marker_ids(model.config)
-        self._neutral = next(index for index in range(config.get_text_config().vocab_size) if index not in known)
+        self.neutral = next(index for index in range(config.get_text_config().vocab_size) if index not in known)
 
     @property
     def config(self) -> PreTrainedConfig:
@@ -144,6 +144,23 @@ class Replayer:
         finally:
             handle.remove()
 
+    def past_of(self, prompt: DecoderCall, cache: Cache) -> Cache:
+        """Return the cache of a prompt without its last position, run again where it cannot be sliced.
+
+        Parameters
+        ----------
+        prompt : DecoderCall
+            The call that filled ``cache``.
+        cache : Cache
+            Left alone.
+        """
+        past = without_last(cache)
+        if past is None:
+            past, short = DynamicCache(config=self.config), prompt.without_last()
+            with torch.no_grad():
+                self.run(short, short.embeddings, past)
+        return past
+
     def run(self, call: DecoderCall, embeddings: Tensor, cache: Cache | None, keep: int = 1) -> Tensor:
         """Repeat a call through the model and return logits.
 
@@ -178,7 +195,7 @@ class Replayer:
         position_ids = call.kwargs.get("position_ids")
         if isinstance(position_ids, Tensor) and "position_ids" in self._accepted:
             outer["position_ids"] = position_ids[..., :1]
-        ids = torch.full((rows, 1), self._neutral, dtype=torch.long, device=embeddings.device)
+        ids = torch.full((rows, 1), self.neutral, dtype=torch.long, device=embeddings.device)
         handles = [
             self.decoder.register_forward_pre_hook(swap, with_kwargs=True),
             self.decoder.register_forward_hook(shorten),

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import Cache, DynamicCache, PreTrainedModel
+from transformers import Cache, PreTrainedModel
 
-from .cache import cache_length, check_cache, detach_inference, fork_cache, given_cache, without_last
+from .cache import cache_length, check_cache, detach_inference, fork_cache, given_cache
 from .calls import DecoderCall
 from .checks import check_finite, check_perceptual
-from .modalities import modality_masks
+from .modalities import modality_masks, union
 from .replay import Replayer
 from .step import DecodingStep, Policy
+from .streaming import Flow, StreamEngine
 from .trace import SteeringTrace, StepTrace
+from .trust import trusted_engine
 
 
 @dataclass
@@ -38,6 +40,8 @@ class Progress:
         One memory per policy.
     index : int
         Tokens decided so far.
+    flow : Flow or None
+        Of the relevance stream, if some policy asks for it: one group, all that is perceptual.
     """
 
     cache: Cache
@@ -47,6 +51,7 @@ class Progress:
     states: list[dict[str, Any]]
     history: list[DecoderCall] = field(default_factory=list)
     index: int = 0
+    flow: Flow | None = None
 
     def grow(self) -> None:
         """Append one attended text position."""
@@ -54,10 +59,14 @@ class Progress:
         self.attended = torch.cat([self.attended, ones], 1)
         self.bos = torch.cat([self.bos, ~ones], 1)
         self.modalities = {name: torch.cat([mask, ~ones], 1) for name, mask in self.modalities.items()}
+        if self.flow is not None:
+            self.flow.grow()
 
     def reorder(self, rows: Tensor) -> None:
         """Follow a beam search: beams of one prompt exchange what they generated."""
         self.history = [call.select(rows) for call in self.history]
+        if self.flow is not None:
+            self.flow.reorder(rows)
         for state in self.states:
             for value in state.values():
                 if hasattr(value, "reorder"):
@@ -87,11 +96,21 @@ class Session:
         self.policies = [policy for policy in policies if not policy.idle]
         self.perceptual = perceptual
         self.replayer = Replayer(model)
+        self.engine = self._engine()
+        self._keeps_past = any(getattr(policy, "needs_past", True) for policy in self.policies)
         self.trace = SteeringTrace()
         self.progress: Progress | None = None
         self._before: Cache | None = None
+        self._prompt = True
+        self._owed: Tensor | None = None
         self._calls: list[DecoderCall] = []
         self._finite: Tensor | None = None
+
+    def _engine(self) -> StreamEngine | None:
+        forms = {form for policy in self.policies if (form := getattr(policy, "stream", None)) is not None}
+        if len(forms) > 1:
+            raise ValueError(f"The policies want the relevance stream in the forms {sorted(forms)}; give all the same.")
+        return trusted_engine(self.replayer, forms.pop()) if forms else None
 
     @contextmanager
     def attached(self) -> Iterator[None]:
@@ -104,7 +123,11 @@ class Session:
             self.model.register_forward_hook(self._post, with_kwargs=True),
         ]
         try:
-            with self.replayer.recording(self._calls):
+            with ExitStack() as stack:
+                stack.enter_context(self.replayer.recording(self._calls))
+                if self.engine is not None:
+                    stack.enter_context(self.engine.attached())
+                    stack.enter_context(self.engine.inside(self._streamed))
                 yield
         finally:
             for handle in handles:
@@ -116,6 +139,14 @@ class Session:
         if self._finite is not None and not bool(self._finite):
             raise FloatingPointError("The model's logits became NaN or infinite while decoding; try bfloat16.")
 
+    def _streamed(self) -> tuple[Flow, DecoderCall] | None:
+        """Return the flow of the call under way; the slot form lets a prompt run plain, whose slots own themselves."""
+        if self.engine is None or self.progress is None or self.progress.flow is None:
+            return None
+        if self._prompt and self.engine.form == "slot":
+            return None
+        return self.progress.flow, self._calls[-1]
+
     def _release(self) -> None:
         if self.progress is not None:
             vars(self.progress.cache).pop("reorder_cache", None)
@@ -125,6 +156,9 @@ class Session:
     def _pre(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self.replayer.busy:
             return
+        if self.engine is not None:
+            self.engine.close()
+        self._calls.clear()
         cache = given_cache(kwargs)
         check_cache(cache)
         ids = self._ids(args, kwargs)
@@ -135,7 +169,8 @@ class Session:
                 f"The model is asked for the logits of {wanted} positions at once; assisted decoding and prompt lookup "
                 "cannot be steered, which decides one token at a time."
             )
-        if seen == 0:
+        self._prompt = seen == 0
+        if self._prompt:
             self._begin(cache, ids, kwargs)
             self._before = None
             return
@@ -150,7 +185,7 @@ class Session:
                 "prefill cannot be steered."
             )
         self.progress.grow()
-        self._before = fork_cache(cache)
+        self._before = fork_cache(cache) if self._keeps_past else None
 
     def _ids(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         ids = kwargs.get("input_ids", args[0] if args else None)
@@ -171,6 +206,8 @@ class Session:
         token = getattr(self.model.config.get_text_config(), "bos_token_id", None)
         bos = (ids == token) & attended if isinstance(token, int) else torch.zeros_like(attended)
         self.progress = Progress(cache, masks, attended, bos, [{} for _ in self.policies])
+        if self.engine is not None:
+            self.progress.flow = self.engine.start(union(masks, attended)[:, None])
         original = cache.reorder_cache
         progress = self.progress
 
@@ -193,6 +230,8 @@ class Session:
     def _post(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         if self.replayer.busy or self.progress is None:
             return output
+        found = None if self.engine is None else self.engine.finish(output)
+        self._owed = None if found is None else found[0]
         with torch.inference_mode(False):
             plain = detach_inference(output.logits[:, -1])
         self._watch(plain)
@@ -218,12 +257,13 @@ class Session:
         if any(policy.needs_history for policy in self.policies):
             progress.history.append(call)
         past, one = self._before, call
-        if past is None:
-            past, one = self._past_of_prompt(progress.cache, call), call.last_position(self.replayer.window)
+        if self._prompt:
+            past, one = self.replayer.past_of(call, progress.cache), call.last_position(self.replayer.window)
+            self._stream_last(one, past)
         return DecodingStep(
             replayer=self.replayer,
             call=one,
-            past=past,
+            kept=past,
             plain=plain,
             logits=plain,
             modalities=progress.modalities,
@@ -232,17 +272,16 @@ class Session:
             history=progress.history,
             input_ids=ids,
             index=progress.index,
+            owed=self._owed,
         )
 
-    def _past_of_prompt(self, cache: Cache, call: DecoderCall) -> Cache:
-        """Return the prompt's cache without its last position, run again where it cannot be sliced."""
-        past = without_last(cache)
-        if past is None:
-            past = DynamicCache(config=self.replayer.config)
-            short = call.without_last()
+    def _stream_last(self, call: DecoderCall, past: Cache) -> None:
+        """Run the prompt's last position as a stream where the prompt itself ran plain."""
+        flow = None if self.progress is None else self.progress.flow
+        if self.engine is not None and flow is not None and self._owed is None:
             with torch.no_grad():
-                self.replayer.run(short, short.embeddings, past)
-        return past
+                _, owed = self.engine.run(flow, call, fork_cache(past))
+            self._owed = owed[0, :, -1]
 
     def _decide(self, step: DecodingStep) -> Tensor:
         progress = self.progress

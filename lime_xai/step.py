@@ -26,8 +26,8 @@ class DecodingStep:
         Repeats decoder calls of the model.
     call : DecoderCall
         The last token's one-position call.
-    past : Cache
-        Everything before the last token, ``P = T - 1`` positions; fork it, never update it.
+    kept : Cache or None
+        What ``past`` returns; None if every policy says that it does not need it (``needs_past``).
     plain : Tensor
         ``[B, V]``: the model's own logits.
     logits : Tensor
@@ -46,11 +46,13 @@ class DecodingStep:
         0 for the first generated token.
     state : dict
         The policy's own memory within one generation.
+    owed : Tensor or None
+        ``[B, V]``: the part of each logit that is owed to what is perceived, if some policy runs the relevance stream.
     """
 
     replayer: Replayer
     call: DecoderCall
-    past: Cache
+    kept: Cache | None
     plain: Tensor
     logits: Tensor
     modalities: Mapping[str, Tensor]
@@ -60,6 +62,7 @@ class DecodingStep:
     input_ids: Tensor
     index: int
     state: dict[str, Any] = field(default_factory=dict)
+    owed: Tensor | None = None
 
     @property
     def perceptual(self) -> Tensor:
@@ -80,6 +83,19 @@ class DecodingStep:
     def fork(self) -> Cache:
         """Return a fork of the past that may be updated."""
         return fork_cache(self.past)
+
+    @property
+    def past(self) -> Cache:
+        """Everything before the last token, ``P = T - 1`` positions; fork it, never update it.
+
+        Raises
+        ------
+        RuntimeError
+            If it was not kept.
+        """
+        if self.kept is None:
+            raise RuntimeError("The past was not kept: a policy with needs_past = False asked for it.")
+        return self.kept
 
     def plausible(self, logits: Tensor, fraction: float) -> Tensor:
         """Return ``logits`` with tokens excluded whose plain probability is below ``fraction`` of the largest."""
@@ -110,6 +126,9 @@ class Policy(Protocol):
     def needs_history(self) -> bool:
         """Whether ``DecodingStep.history`` must be kept."""
         ...
+
+    # Optional attributes: ``needs_past = False`` lets the cache before the step be forgotten, ``stream`` ("slot" or
+    # "input") asks for the relevance stream and ``DecodingStep.owed``.
 
     def step(self, step: DecodingStep) -> Tensor:
         """Return the logits ``[B, V]`` to decode from."""

@@ -14,6 +14,7 @@ from .contrast import Contrast
 from .controls import LogitShift, Plausible, UniformGain
 from .edit import Edit
 from .observe import Observe
+from .reweight import Reweight
 
 POLICIES: dict[str, Callable[[], Policy]] = {
     "edit": Edit,
@@ -23,11 +24,12 @@ POLICIES: dict[str, Callable[[], Policy]] = {
     "logit_shift": LogitShift,
     "observe": Observe,
     "plausible": Plausible,
+    "reweight": Reweight,
 }
 """Policies by the name that ``steer(policy=...)`` takes."""
 
 _CLASSES: dict[str, type[Any]] = {
-    cls.__name__: cls for cls in (Edit, Contrast, UniformGain, LogitShift, Observe, Plausible)
+    cls.__name__: cls for cls in (Edit, Contrast, UniformGain, LogitShift, Observe, Plausible, Reweight)
 }
 
 PolicyLike = Policy | str | Sequence["Policy | str"] | None
@@ -111,6 +113,7 @@ __all__ = [
     "Observe",
     "Plausible",
     "PolicyLike",
+    "Reweight",
     "UniformGain",
     "as_policies",
     "policy_from_dict",

@@ -57,7 +57,7 @@ class AttentionRule:
         self.calls = 0
 
 
-def _additive_mask(mask: Tensor | None, query: Tensor, key: Tensor, causal: bool) -> Tensor | None:
+def additive_mask(mask: Tensor | None, query: Tensor, key: Tensor, causal: bool) -> Tensor | None:
     """Return a float mask to add to the scores ``[B, H, Tq, Tk]``, or None."""
     if mask is None:
         if not causal or query.shape[2] == 1:
@@ -125,24 +125,61 @@ def attention_with_rules(
         scores = softcap * torch.tanh(scores / softcap)
     causal = kwargs.get("is_causal")
     causal = getattr(module, "is_causal", True) if causal is None else causal
-    mask = _additive_mask(attention_mask, query, key, bool(causal))
+    mask = additive_mask(attention_mask, query, key, bool(causal))
     if mask is not None:
         scores = scores + mask
     weights = scores.softmax(-1, dtype=torch.promote_types(query.dtype, torch.float32)).to(query.dtype)
     return (weights @ value).transpose(1, 2).contiguous(), weights
 
 
-def _copied(config: PreTrainedConfig, rule: AttentionRule, done: dict[int, PreTrainedConfig]) -> PreTrainedConfig:
-    """Return the shallow copy of ``config`` (and of the configs inside it) that names our implementation."""
-    if id(config) not in done:
-        twin = copy.copy(config)
-        done[id(config)] = twin
-        for name, child in vars(config).items():
-            if isinstance(child, PreTrainedConfig):
-                vars(twin)[name] = _copied(child, rule, done)
-        vars(twin)["_attn_implementation_internal"] = IMPLEMENTATION
-        vars(twin)[_RULE_ATTRIBUTE] = rule
-    return done[id(config)]
+class ConfigSwap:
+    """Shallow copies of the configs below a module that name another attention implementation.
+
+    Neither the config objects nor other models that share them are changed.
+
+    Parameters
+    ----------
+    root : nn.Module
+        All modules below it that hold a config get a copy while the swap is on.
+    implementation : str
+        Name in transformers' registries of attention and mask functions.
+    attribute : str
+        Under which the copies hold ``state``.
+    state : object
+        What the attention function needs to know.
+    """
+
+    def __init__(self, root: nn.Module, implementation: str, attribute: str, state: Any) -> None:
+        self._names = implementation, attribute, state
+        done: dict[int, PreTrainedConfig] = {}
+        self._twins: list[tuple[dict[str, Any], PreTrainedConfig, PreTrainedConfig]] = []
+        for module in root.modules():
+            config = vars(module).get("config")
+            if isinstance(config, PreTrainedConfig):
+                self._twins.append((vars(module), config, self._copied(config, done)))
+
+    def _copied(self, config: PreTrainedConfig, done: dict[int, PreTrainedConfig]) -> PreTrainedConfig:
+        """Return the shallow copy of ``config`` and of the configs inside it."""
+        if id(config) not in done:
+            implementation, attribute, state = self._names
+            twin = copy.copy(config)
+            done[id(config)] = twin
+            for name, child in vars(config).items():
+                if isinstance(child, PreTrainedConfig):
+                    vars(twin)[name] = self._copied(child, done)
+            vars(twin)["_attn_implementation_internal"] = implementation
+            vars(twin)[attribute] = state
+        return done[id(config)]
+
+    def on(self) -> None:
+        """Give every module its copy."""
+        for fields, _, twin in self._twins:
+            fields["config"] = twin
+
+    def off(self) -> None:
+        """Give every module its own config back."""
+        for fields, config, _ in self._twins:
+            fields["config"] = config
 
 
 class AttentionCanonizer(Canonizer):  # type: ignore[misc]
@@ -157,8 +194,8 @@ class AttentionCanonizer(Canonizer):  # type: ignore[misc]
     def __init__(self, ratios: AttentionRatios | None = None) -> None:
         self.ratios = ratios or AttentionRatios()
         self.rule = AttentionRule(self.ratios)
-        self._originals: list[tuple[nn.Module, PreTrainedConfig]] = []
         self._root: nn.Module | None = None
+        self._swap: ConfigSwap | None = None
 
     def copy(self) -> AttentionCanonizer:
         """Return a canonizer with the same ratios and a rule of its own."""
@@ -179,18 +216,14 @@ class AttentionCanonizer(Canonizer):  # type: ignore[misc]
         """Exchange the configs of all modules below the root."""
         if self._root is None:
             raise RuntimeError("This canonizer is a template; call apply(root_module).")
-        done: dict[int, PreTrainedConfig] = {}
-        for module in self._root.modules():
-            config = vars(module).get("config")
-            if isinstance(config, PreTrainedConfig):
-                self._originals.append((module, config))
-                vars(module)["config"] = _copied(config, self.rule, done)
+        self._swap = ConfigSwap(self._root, IMPLEMENTATION, _RULE_ATTRIBUTE, self.rule)
+        self._swap.on()
 
     def remove(self) -> None:
         """Give every module its own config back."""
-        while self._originals:
-            module, config = self._originals.pop()
-            vars(module)["config"] = config
+        if self._swap is not None:
+            self._swap.off()
+            self._swap = None
 
 
 AttentionInterface.register(IMPLEMENTATION, attention_with_rules)

@@ -68,15 +68,13 @@ def audit_decoder(decoder: nn.Module, composite: TransformerComposite | None = N
     -------
     Audit
     """
-    composite = composite or AttnLRP()
-    found = roles(decoder)
-    composite._roles = found
+    found, rules = roles(decoder), (composite or AttnLRP()).rules(decoder)
     rows = []
     for name, module in decoder.named_modules():
         role = found[name]
         if role.kind == "container":
             continue
-        hook = composite.module_map({}, name, module)
+        hook = rules[name]
         rule = "" if hook is None else type(hook).__name__
         rows.append(AuditRow(name, type(module).__name__, role, "bilinear" if role.kind == "attention" else rule))
     return Audit(tuple(rows))

@@ -71,6 +71,17 @@ class TransformerComposite(Composite):  # type: ignore[misc]
                 return hook
         return own
 
+    def rules(self, root: nn.Module) -> dict[str, Hook | None]:
+        """Return the template hook of every module of a decoder by name; nothing is registered.
+
+        Parameters
+        ----------
+        root : nn.Module
+            A decoder.
+        """
+        self._roles = roles(root)
+        return {name: self._choose({}, name, module) for name, module in root.named_modules()}
+
     def register(self, module: nn.Module) -> None:
         """Apply canonizers and hooks to a decoder; on failure nothing stays applied."""
         self._roles = roles(module)

@@ -62,6 +62,13 @@ class NormRatio:
             out = out - out.mean(-1, keepdim=True)
         return out.to(input.dtype)
 
+    def push(self, module: nn.Module, input: Tensor, tangent: Tensor) -> Tensor:
+        """Return the tangent of the output for one of the input: the adjoint of ``local``."""
+        out = tangent.to(torch.promote_types(tangent.dtype, torch.float32))
+        if self.centred:
+            out = out - out.mean(-1, keepdim=True)
+        return (out * self.gain(module, input)).to(tangent.dtype)
+
     def apply(self, module: nn.Module, input: Tensor) -> Tensor:
         """Return the normalisation itself, for comparison with what a module computes."""
         x = input.to(torch.promote_types(input.dtype, torch.float32))

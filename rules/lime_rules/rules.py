@@ -45,6 +45,25 @@ class RatioHook(Hook):  # type: ignore[misc]
         """Rewrite the output of ``module``; the default leaves it."""
         return None
 
+    def push(self, module: nn.Module, input: Tensor, tangent: Tensor) -> Tensor:
+        """Return the tangent of the output: the rule in forward direction, adjoint to what it does to gradients.
+
+        Parameters
+        ----------
+        module : nn.Module
+            That the rule is for.
+        input : Tensor
+            ``[N, ...]``: what the module is called with.
+        tangent : Tensor
+            ``[G, N, ...]``: one tangent of the input per group.
+
+        Raises
+        ------
+        NotImplementedError
+            If the rule is not of the kind that replaces a module's derivative.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no forward direction.")
+
     def register(self, module: nn.Module) -> RemovableHandleList:
         """Attach the rule to ``module`` and return the handles that undo it."""
         return RemovableHandleList(
@@ -66,6 +85,30 @@ class RatioHook(Hook):  # type: ignore[misc]
 
     def _after(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         return self.post_forward_ratio(module, args or tuple(kwargs.values()), output)
+
+
+def pushed(rule: Hook | None, module: nn.Module, input: Tensor, tangent: Tensor) -> Tensor:
+    """Return the tangent of a module's output: by its rule, or by the plain derivative where it has none.
+
+    Parameters
+    ----------
+    rule : RatioHook or None
+        The rule.
+    module : nn.Module
+        A normalisation or an activation.
+    input : Tensor
+        ``[N, ...]``.
+    tangent : Tensor
+        ``[G, N, ...]``.
+    """
+    if isinstance(rule, RatioHook):
+        return rule.push(module, input, tangent)
+
+    def derivative(one: Tensor) -> Tensor:
+        out: Tensor = torch.func.jvp(module.forward, (input,), (one,))[1]
+        return out
+
+    return torch.stack([derivative(one) for one in tangent])
 
 
 class NormRule(RatioHook):
@@ -93,6 +136,10 @@ class NormRule(RatioHook):
         ratio = NORM_RATIOS[self.kind]
         return replace_gradient(output, args[0], lambda x, grad: ratio.local(module, x, grad), self)
 
+    def push(self, module: nn.Module, input: Tensor, tangent: Tensor) -> Tensor:
+        """Scale the tangent as the input is scaled, ``[G, N, ..., D]``."""
+        return NORM_RATIOS[self.kind].push(module, input.detach() if self.frozen else input, tangent)
+
 
 class ActivationRule(RatioHook):
     r"""Identity rule of an elementwise activation: ``grad_x = act(x) / x * grad_y``, exact at ``x = 0``.
@@ -115,6 +162,10 @@ class ActivationRule(RatioHook):
         """Route the gradient of the output through the ratio."""
         ratio = ACTIVATION_RATIOS[self.kind]
         return replace_gradient(output, args[0], lambda x, grad: grad * ratio(x), self)
+
+    def push(self, module: nn.Module, input: Tensor, tangent: Tensor) -> Tensor:
+        """Multiply the tangent by the ratio, ``[G, N, ...]``."""
+        return tangent * ACTIVATION_RATIOS[self.kind](input.detach() if self.frozen else input)
 
 
 class ScaleInputRule(RatioHook):
@@ -152,6 +203,10 @@ class BlockRule(RatioHook):
     def post_forward_ratio(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
         """Multiply the gradient of the output by zero while active."""
         return scale_gradient(output, 0.0, self)
+
+    def push(self, module: nn.Module, input: Tensor, tangent: Tensor) -> Tensor:
+        """Return no tangent."""
+        return torch.zeros_like(tangent)
 
 
 class GradientForm(Hook):  # type: ignore[misc]

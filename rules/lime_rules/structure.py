@@ -77,16 +77,54 @@ def is_attention(module: nn.Module) -> bool:
     return "Attention" in type(module).__name__ and isinstance(vars(module).get("config"), PreTrainedConfig)
 
 
-def _gated_parts(module: nn.Module) -> tuple[str, str] | None:
-    """Return the names of the activation and of the down projection of a gated MLP."""
+@dataclass(frozen=True)
+class GatedParts:
+    """Names of the children of a gated MLP.
+
+    Attributes
+    ----------
+    inner : tuple of str
+        Projections of gate and factor, or the one that makes both.
+    activation, down : str
+        The gate's activation, and the projection of the product.
+    """
+
+    inner: tuple[str, ...]
+    activation: str
+    down: str
+
+
+def gated_parts(module: nn.Module) -> GatedParts | None:
+    """Return the parts of a gated MLP, or None for any other module."""
     children = dict(module.named_children())
     for inner, down in GATED_MLPS:
         if down in children and all(name in children for name in inner):
             acts = [n for n, child in children.items() if n not in inner and n != down and not is_linear(child)]
             active = [n for n in acts if _elementwise(children[n]) not in (None, "linear")]
             if len(active) == 1:
-                return active[0], down
+                return GatedParts(inner, active[0], down)
     return None
+
+
+def parts_by_role(name: str, module: nn.Module, found: dict[str, Role]) -> GatedParts | None:
+    """Return the parts of a gated MLP whose roles are known, or None for any other module.
+
+    Parameters
+    ----------
+    name : str
+        Of the module below the root of ``found``.
+    module : nn.Module
+        Any module.
+    found : dict of str to Role
+        What ``roles`` returned.
+    """
+    prefix = f"{name}." if name else ""
+    children = [child for child, _ in module.named_children()]
+    kinds = {found[prefix + child].kind: child for child in children if prefix + child in found}
+    if not {"gate", "product"} <= set(kinds):
+        return None
+    inner = next(i for i, down in GATED_MLPS if down == kinds["product"] and set(i) <= set(children))
+    return GatedParts(inner, kinds["gate"], kinds["product"])
 
 
 def _find_roles(root: nn.Module) -> Iterator[tuple[str, Role]]:
@@ -97,10 +135,10 @@ def _find_roles(root: nn.Module) -> Iterator[tuple[str, Role]]:
         if inside_linear and name.startswith(inside_linear):
             yield name, given.get(name, Role("transparent", "part of a linear map"))
             continue
-        parts = _gated_parts(module)
+        parts = gated_parts(module)
         if parts is not None:
-            given[prefix + parts[0]] = Role("gate", _elementwise(module.get_submodule(parts[0])) or "")
-            given[prefix + parts[1]] = Role("product")
+            given[prefix + parts.activation] = Role("gate", _elementwise(module.get_submodule(parts.activation)) or "")
+            given[prefix + parts.down] = Role("product")
         role = given.get(name) or _role(module)
         if is_linear(module):
             inside_linear = (*inside_linear, prefix)

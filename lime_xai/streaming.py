@@ -1,0 +1,248 @@
+"""The relevance stream inside the calls that a model makes to its decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from transformers import Cache
+
+from lime_rules import TransformerComposite
+from lime_rules.stream import Stream
+from lime_rules.stream_cache import Ownership, empty_tangents, splitting
+
+from .cache import CACHE_NAME, CACHE_NAMES, detach_inference, given_cache
+from .calls import DecoderCall
+from .replay import Replayer
+
+StreamForm = Literal["slot", "input"]
+"""What a group owns: cached slots as they are, or, exactly, all that its input embeddings have led to."""
+
+STREAM_FORMS = ("slot", "input")
+
+
+@dataclass
+class Flow:
+    """The stream over one generation.
+
+    Attributes
+    ----------
+    groups : Tensor
+        ``[B, G, T]`` bool: which positions of the sequence so far, the newest included, belong to each group.
+    later : Tensor
+        ``[B, G]`` bool: whether tokens generated later belong to the group.
+    tangents : Cache or None
+        Of the exact form: the parts of all cached keys and values, ``[G * B, Hkv, T, D]`` per layer.
+    """
+
+    groups: Tensor
+    later: Tensor
+    tangents: Cache | None = None
+    _order: list[int] = field(default_factory=list, repr=False)
+
+    @property
+    def count(self) -> int:
+        """Number of groups ``G``."""
+        return self.groups.shape[1]
+
+    def grow(self) -> None:
+        """Append one generated position."""
+        self.groups = torch.cat([self.groups, self.later[..., None]], -1)
+
+    def reorder(self, rows: Tensor) -> None:
+        """Follow a beam search; beams of one prompt have the same groups."""
+        if self.tangents is not None:
+            batch = self.groups.shape[0]
+            index = torch.cat([rows.to(torch.long) + group * batch for group in range(self.count)])
+            self.tangents.reorder_cache(index)  # type: ignore[arg-type]
+
+    def ownership(self, fresh: int) -> Ownership:
+        """Return who owns the slots of the past of a call with ``fresh`` new positions."""
+        if self.tangents is not None:
+            return Ownership(self.count, tangents=self.tangents)
+        return Ownership(self.count, masks=self.groups[..., : self.groups.shape[-1] - fresh])
+
+
+class StreamEngine:
+    """Runs a stream through one model's own calls, or through repeated ones.
+
+    Parameters
+    ----------
+    replayer : Replayer
+        Of the model.
+    form : {"slot", "input"}
+        Slot form, or the exact one.
+    composite : TransformerComposite, optional
+        Chooses the rules; by default AttnLRP's.
+
+    Raises
+    ------
+    NotImplementedError
+        If the decoder has modules without a forward rule.
+    """
+
+    def __init__(
+        self, replayer: Replayer, form: StreamForm = "slot", composite: TransformerComposite | None = None
+    ) -> None:
+        self.replayer, self.form = replayer, form
+        self.head = replayer.model.get_output_embeddings()  # type: ignore[no-untyped-call]
+        self.stream = Stream(replayer.decoder, self.head, composite)
+        config = replayer.model.config.get_text_config()
+        self._softcap: float | None = getattr(config, "final_logit_softcapping", None)
+        self._raw: Tensor | None = None
+        self._open: ExitStack | None = None
+        self._rows = 0
+        self._cache: Cache | None = None
+
+    @contextmanager
+    def attached(self) -> Iterator[StreamEngine]:
+        """Context in which the stream's hooks are on the model."""
+
+        def keep(module: nn.Module, args: Any, output: Tensor) -> None:
+            if self.stream.groups:
+                self._raw = output
+
+        with self.stream.attached():
+            handle = self.head.register_forward_hook(keep)
+            try:
+                yield self
+            finally:
+                handle.remove()
+                self.close()
+
+    def start(self, groups: Tensor, later: Tensor | None = None) -> Flow:
+        """Return the flow of a new prompt.
+
+        Parameters
+        ----------
+        groups : Tensor
+            ``[B, G, T]`` bool.
+        later : Tensor, optional
+            ``[B, G]`` bool; by default generated tokens belong to no group.
+        """
+        later = torch.zeros_like(groups[..., 0]) if later is None else later
+        return Flow(groups, later, empty_tangents(self.replayer.config) if self.form == "input" else None)
+
+    def run(self, flow: Flow, call: DecoderCall, cache: Cache, keep: int = 1) -> tuple[Tensor, Tensor]:
+        """Run a recorded call as a stream; its positions are the last of the flow's.
+
+        Parameters
+        ----------
+        flow : Flow
+            Says who owns what; in the exact form its tangents grow.
+        call : DecoderCall
+            ``n`` positions.
+        cache : Cache
+            Updated as by any call.
+        keep : int
+            Logits of the last ``keep`` positions only.
+
+        Returns
+        -------
+        logits : Tensor
+            ``[B, keep, V]``.
+        owed : Tensor
+            ``[G, B, keep, V]``: the part of every logit that each group is owed.
+        """
+        wide = call.widened(flow.groups[..., -call.length :])
+        ownership = flow.ownership(call.length)
+        view = splitting(cache, ownership, call.embeddings.shape[0])
+        with self.stream.flow(flow.count, ownership):
+            return self._split(self.replayer.run(wide, wide.embeddings, view, keep=keep))
+
+    @contextmanager
+    def inside(self, current: Callable[[], tuple[Flow, DecoderCall] | None]) -> Iterator[None]:
+        """Context in which the model's own calls of its decoder run as a stream.
+
+        Parameters
+        ----------
+        current : callable
+            Asked at each call; None lets it run plain. ``finish`` must follow on the model's output.
+        """
+
+        def widen(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
+            found = None if self.replayer.busy else current()
+            if found is None:
+                return None
+            flow, call = found
+            self.close()
+            self._cache = cache = given_cache(kwargs)
+            wide = call.widened(flow.groups[..., -call.length :])
+            ownership = flow.ownership(call.length)
+            self._open, self._rows = ExitStack(), call.embeddings.shape[0]
+            self._open.enter_context(self.stream.flow(flow.count, ownership))
+            asked = {name: value for name, value in kwargs.items() if name not in (*CACHE_NAMES, "input_ids")}
+            new = {**asked, **wide.kwargs, "inputs_embeds": wide.embeddings}
+            return (), {**new, CACHE_NAME: splitting(cache, ownership, self._rows)}
+
+        def restore(module: nn.Module, args: Any, output: Any) -> Any:
+            if self._open is not None and not self.replayer.busy and getattr(output, CACHE_NAME, None) is not None:
+                setattr(output, CACHE_NAME, self._cache)
+            return output
+
+        decoder = self.replayer.decoder
+        handles = [
+            decoder.register_forward_pre_hook(widen, with_kwargs=True),
+            decoder.register_forward_hook(restore),
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+            self.close()
+
+    def finish(self, output: Any) -> Tensor | None:
+        """Take the tangents out of the output of a call that ran as a stream.
+
+        Parameters
+        ----------
+        output : ModelOutput
+            Of the model; left as a plain call would have made it.
+
+        Returns
+        -------
+        Tensor or None
+            ``[G, B, V]``: what each group is owed of the last position's logits; None if the call ran plain.
+        """
+        if self._open is None:
+            return None
+        logits, owed = self._split(output.logits)
+        rows, wide = self._rows, output.logits.shape[0]
+        for name, value in list(output.items()):
+            if not isinstance(value, Cache):
+                output[name] = _primal(value, rows, wide)
+        output.logits = logits
+        self.close()
+        with torch.inference_mode(False):
+            found: Tensor = detach_inference(owed[:, :, -1])
+        return found
+
+    def close(self) -> None:
+        """End a call that was begun, also one that failed."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+        self._raw = self._cache = None
+
+    def _split(self, wide: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits ``[B, n, V]`` and their parts ``[G, B, n, V]``; the cap on logits is differentiated."""
+        logits, owed = self.stream.split(wide)
+        if self._softcap is not None:
+            if self._raw is None:
+                raise RuntimeError(f"The head of {type(self.replayer.model).__name__} was not called.")
+            owed = self.stream.split(self._raw)[1] * (1 - (logits / self._softcap) ** 2)
+        return logits, owed
+
+
+def _primal(value: Any, rows: int, wide: int) -> Any:
+    """Return the first ``rows`` rows of every tensor that has ``wide``."""
+    if isinstance(value, Tensor):
+        return value[:rows] if value.dim() and value.shape[0] == wide else value
+    if isinstance(value, tuple | list):
+        return type(value)(_primal(item, rows, wide) for item in value)
+    return value

@@ -1,0 +1,204 @@
+"""The relevance stream: the rules in forward direction, beside a model's own forward pass.
+
+The batch is widened: rows ``[:B]`` are what they always were, rows ``[B:]`` hold one tangent per group, the part of
+every activation that is owed to the group. Linear code runs on all rows as it is, so each weight is read once; hooks
+rewrite the tangent rows wherever a rule or a bias applies. One pass gives the part of every output that a group is
+owed, for all outputs at once: ``J t`` where one backward pass gives ``J^T u``, with the same ratios.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from zennit.core import Hook
+
+from .attention import AttentionRatios, ConfigSwap
+from .composites import AttnLRP, TransformerComposite
+from .rules import RatioHook, ScaleInputRule, pushed
+from .stream_attention import STREAM_ATTRIBUTE, STREAM_IMPLEMENTATION, Owned, SplitTangents
+from .stream_cache import Ownership
+from .stream_gated import GatedHooks
+from .structure import is_linear, parts_by_role, roles
+
+
+class Stream:
+    """The rules of a composite as forward hooks on a decoder.
+
+    Hooks are there while ``attached``, and do something only inside ``flow``; a call outside runs untouched. Forwards
+    are never replaced, so that accelerate, LoRA and quantised layers keep theirs.
+
+    Parameters
+    ----------
+    decoder : nn.Module
+        Text decoder of a model.
+    head : nn.Module, optional
+        What turns its last states into logits.
+    composite : TransformerComposite, optional
+        Chooses the rules; by default ``AttnLRP()``.
+
+    Raises
+    ------
+    NotImplementedError
+        If a module has no forward rule; all of them are named.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        stream = Stream(model.get_decoder(), model.get_output_embeddings())
+        with stream.attached(), stream.flow(groups=1), torch.no_grad():
+            states = decoder(inputs_embeds=torch.cat([x, x * mask[..., None]])).last_hidden_state
+    """
+
+    def __init__(
+        self, decoder: nn.Module, head: nn.Module | None = None, composite: TransformerComposite | None = None
+    ) -> None:
+        self.composite = composite or AttnLRP()
+        self.decoder, self.head = decoder, head
+        self._rules = self.composite.rules(decoder)
+        self.groups = 0
+        self.ownership: Ownership | None = None
+        self._swap: ConfigSwap | None = None
+        self._check()
+
+    @property
+    def ratios(self) -> AttentionRatios:
+        """Gradient factors of the bilinear attention rule."""
+        return self.composite.attention_ratios
+
+    def _check(self) -> None:
+        missing = [
+            f"{name} ({type(self.decoder.get_submodule(name)).__name__}: {role.detail})"
+            for name, role in roles(self.decoder).items()
+            if role.kind == "uncovered"
+        ]
+        missing += [f"{name} ({type(rule).__name__})" for name, rule in self._rules.items() if not _has_forward(rule)]
+        if missing:
+            more = f" and {len(missing) - 4} more" if len(missing) > 4 else ""
+            raise NotImplementedError(
+                f"The relevance stream has no forward rule for {', '.join(missing[:4])}{more}; use relevance by "
+                "backward passes instead."
+            )
+
+    @contextmanager
+    def attached(self) -> Iterator[Stream]:
+        """Context in which the hooks are on the decoder and its head; nothing stays behind."""
+        offsets = self._offsets()
+        self._swap = ConfigSwap(self.decoder, STREAM_IMPLEMENTATION, STREAM_ATTRIBUTE, self)
+        with ExitStack() as undo:
+            found = roles(self.decoder)
+            for module, offset in offsets:
+                undo.callback(module.register_forward_hook(self._linear(offset)).remove)
+            for name, module in self.decoder.named_modules():
+                if found[name].kind in ("norm", "activation"):
+                    hook = self._leaf(self._rules.get(name))
+                    undo.callback(module.register_forward_hook(hook, with_kwargs=True).remove)
+                parts = parts_by_role(name, module, found)
+                if parts is not None:
+                    prefix = f"{name}." if name else ""
+                    rules = self._rules.get(prefix + parts.activation), self._rules.get(prefix + parts.down)
+                    undo.callback(GatedHooks(self, module, parts, *rules).attach())
+                elif isinstance(rule := self._rules.get(name), ScaleInputRule) and found[name].kind != "product":
+                    undo.callback(module.register_forward_pre_hook(self._scaled(rule.factor)).remove)
+            yield self
+
+    @contextmanager
+    def flow(self, groups: int = 1, ownership: Ownership | None = None) -> Iterator[None]:
+        """Context in which calls of the decoder have widened batches.
+
+        Parameters
+        ----------
+        groups : int
+            Tangents ``G``: inputs have ``(1 + G) * B`` rows, primal ones first, then group by group.
+        ownership : Ownership, optional
+            Of the slots of the cache that is used, a ``splitting`` one; None: no cache is used.
+        """
+        if self._swap is None:
+            raise RuntimeError("The stream is not attached; enter attached() first.")
+        before = self.groups, self.ownership
+        self.groups, self.ownership = groups, ownership
+        self._swap.on()
+        try:
+            yield
+        finally:
+            self.groups, self.ownership = before
+            if not self.groups:
+                self._swap.off()
+            if ownership is not None:
+                ownership.forget()
+
+    def owned(self, module: nn.Module, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Owned]:
+        """Return primal keys and values and their tangents; asked by the attention function."""
+        if self.ownership is not None:
+            return key, value, self.ownership.of(module, key)
+        keys, values = (self.split(tensor) for tensor in (key, value))
+        tangents = SplitTangents(keys[1].permute(1, 2, 0, 3, 4), values[1].permute(1, 2, 0, 3, 4))
+        return keys[0], values[0], tangents
+
+    def split(self, tensor: Tensor) -> tuple[Tensor, Tensor]:
+        """Return primal rows ``[N, ...]`` and tangents ``[G, N, ...]`` of a widened tensor."""
+        both = torch.unflatten(tensor, 0, (1 + self.groups, -1))
+        return both[0], both[1:]
+
+    def join(self, primal: Tensor, tangent: Tensor) -> Tensor:
+        """Return the widened tensor of primal rows and tangents."""
+        return torch.cat([primal, tangent.flatten(0, 1)])
+
+    def _linear(self, offset: Tensor) -> Callable[..., Any]:
+        def after(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
+            if not self.groups:
+                return None
+            primal, tangent = self.split(output)
+            return self.join(primal, tangent - offset.to(tangent.device))
+
+        return after
+
+    def _leaf(self, rule: Hook | None) -> Callable[..., Any]:
+        def after(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor | None:
+            if not self.groups:
+                return None
+            primal, tangent = self.split((args or tuple(kwargs.values()))[0])
+            return self.join(self.split(output)[0], pushed(rule, module, primal, tangent))
+
+        return after
+
+    def _scaled(self, factor: float) -> Callable[..., Any]:
+        def before(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+            if not self.groups:
+                return None
+            primal, tangent = self.split(args[0])
+            return (self.join(primal, tangent * factor), *args[1:])
+
+        return before
+
+    def _offsets(self) -> list[tuple[nn.Module, Tensor]]:
+        """Return what linear modules add to anything, found by asking them for nothing."""
+        found = []
+        inside: tuple[str, ...] = ()
+        for name, module in [*self.decoder.named_modules(), ("<head>", self.head)]:
+            if module is None or (inside and name.startswith(inside)) or not is_linear(module):
+                continue
+            inside = (*inside, f"{name}.")
+            if any(getattr(part, "bias", None) is not None for part in module.modules()):
+                with torch.inference_mode(False), torch.no_grad():
+                    found.append((module, module(_nothing_for(module))[0, 0]))
+        return found
+
+
+def _nothing_for(module: nn.Module) -> Tensor:
+    """Return one zero vector ``[1, 1, in]`` that a linear module can be called with."""
+    size = int(module.in_features)  # type: ignore[arg-type]
+    like = next((p for p in module.parameters() if p.is_floating_point() and p.device.type != "meta"), None)
+    if like is None:
+        return torch.zeros(1, 1, size)
+    return torch.zeros(1, 1, size, device=like.device, dtype=like.dtype)
+
+
+def _has_forward(rule: Hook | None) -> bool:
+    if rule is None or isinstance(rule, ScaleInputRule):
+        return True
+    return isinstance(rule, RatioHook) and type(rule).push is not RatioHook.push

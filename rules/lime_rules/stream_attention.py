@@ -1,0 +1,241 @@
+"""The bilinear attention rule in forward direction, over one cache that primal and tangent queries share.
+
+With gradient factors ``a, b, c`` on queries, keys and values (``AttentionRatios``) and tangents marked ``'``::
+
+    s' = scaling * (a q'.k + b q.k')        w' = w * (s' - sum(w * s'))        o' = w'.v + c w.v'
+
+which is adjoint to what ``attention_with_rules`` does to gradients.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import eager_mask
+
+from .attention import AttentionRatios, additive_mask
+
+STREAM_IMPLEMENTATION = "lime_stream"
+"""Name of the attention and mask functions in transformers' registries."""
+
+STREAM_ATTRIBUTE = "_lime_stream"
+
+QUERY_CHUNK = 128
+"""Queries whose scores are held at once: ``[B, H, (1 + G) * QUERY_CHUNK, T]``."""
+
+
+class Owned(Protocol):
+    """Tangents of all keys and values that one attention call sees; ``S`` queries, ``T`` slots, ``G`` groups."""
+
+    def key_scores(self, query: Tensor, scores: Tensor, scaling: float) -> Tensor:
+        """Return ``scaling * q.k'``, ``[B, Hkv, R, G, S, T]``.
+
+        Parameters
+        ----------
+        query : Tensor
+            Primal queries, ``[B, Hkv, R, S, D]``.
+        scores : Tensor
+            ``scaling * q.k``, ``[B, Hkv, R, S, T]``.
+        scaling : float
+            Factor on scores.
+        """
+        ...
+
+    def read(self, weights: Tensor, values: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Return what ``w.v'`` needs: weights to read ``values`` with, and what to add to the outcome.
+
+        Parameters
+        ----------
+        weights : Tensor
+            ``[B, Hkv, R, S, T]``.
+        values : Tensor
+            ``[B, Hkv, T, D]``.
+
+        Returns
+        -------
+        weights, addend : Tensor or None
+            ``[B, Hkv, R, G, S, T]`` and ``[B, Hkv, R, G, S, D]``.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class SlotTangents:
+    """Each group owns slots as they are: ``k' = m k``, ``v' = m v``; only the newest slots have tangents of their own.
+
+    Attributes
+    ----------
+    masks : Tensor
+        ``[B, G, T]``, 0 for the newest slots, in the dtype of the keys.
+    keys, values : Tensor
+        Tangents of the newest slots, ``[B, Hkv, G, S, D]``.
+    """
+
+    masks: Tensor
+    keys: Tensor
+    values: Tensor
+
+    def key_scores(self, query: Tensor, scores: Tensor, scaling: float) -> Tensor:
+        """Mask the scores, and score the tangents of the newest slots."""
+        masked = scores[:, :, :, None] * self.masks[:, None, None, :, None].to(scores.dtype)
+        fresh = (query[:, :, :, None] @ self.keys[:, :, None].transpose(-1, -2)).to(scores.dtype) * scaling
+        return masked + nn.functional.pad(fresh, (scores.shape[-1] - fresh.shape[-1], 0))
+
+    def read(self, weights: Tensor, values: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Mask the weights, and read the tangents of the newest slots."""
+        newest = weights[..., -self.values.shape[-2] :]
+        masked = weights[:, :, :, None] * self.masks[:, None, None, :, None]
+        return masked, newest[:, :, :, None] @ self.values[:, :, None]
+
+
+@dataclass(frozen=True)
+class SplitTangents:
+    """Every slot carries the tangent it was given when it was computed: the exact form.
+
+    Attributes
+    ----------
+    keys, values : Tensor
+        ``[B, Hkv, G, T, D]``.
+    """
+
+    keys: Tensor
+    values: Tensor
+
+    def key_scores(self, query: Tensor, scores: Tensor, scaling: float) -> Tensor:
+        """Score the tangents of all keys."""
+        return (query[:, :, :, None] @ self.keys[:, :, None].transpose(-1, -2)).to(scores.dtype) * scaling
+
+    def read(self, weights: Tensor, values: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Read the tangents of all values."""
+        return None, weights[:, :, :, None] @ self.values[:, :, None]
+
+
+class AttentionFlow(Protocol):
+    """What the attention function asks the stream that runs."""
+
+    groups: int
+    ratios: AttentionRatios
+
+    def owned(self, module: nn.Module, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Owned]:
+        """Return primal keys and values ``[B, Hkv, T, D]`` and their tangents."""
+        ...
+
+
+def attention_stream(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """Attention of primal rows and, beside them, of their tangents.
+
+    Parameters
+    ----------
+    module : nn.Module
+        The calling attention module; its config names the stream.
+    query : Tensor
+        ``[(1 + G) * B, H, S, D]``, primal rows first.
+    key, value : Tensor
+        ``[B, Hkv, T, D]`` from a ``StreamCache``, or ``[(1 + G) * B, Hkv, S, D]`` without a cache.
+    attention_mask : Tensor or None
+        As in ``attention_with_rules``, for all rows or for the primal ones.
+    scaling : float, optional
+        Factor on the scores; by default ``D ** -0.5``.
+
+    Returns
+    -------
+    output : Tensor
+        ``[(1 + G) * B, S, H, D]``.
+    weights : None
+
+    Raises
+    ------
+    NotImplementedError
+        For attention sinks (``s_aux``), for which no rule is known.
+    """
+    if kwargs.get("s_aux") is not None:
+        raise NotImplementedError(f"{type(module).__name__} uses attention sinks; no relevance rule covers them.")
+    flow: AttentionFlow = getattr(module.config, STREAM_ATTRIBUTE)
+    key, value, tangents = flow.owned(module, key, value)
+    causal = kwargs.get("is_causal")
+    causal = getattr(module, "is_causal", True) if causal is None else causal
+    rows, heads = key.shape[0], key.shape[1]
+    mask = _for_scores(additive_mask(attention_mask, query, key, bool(causal)), rows, heads)
+    # [(1 + G) B, H, S, D] -> [B, Hkv, R, 1 + G, S, D]: all rows become queries over one set of keys.
+    stacked = torch.unflatten(torch.unflatten(query, 0, (1 + flow.groups, rows)), 2, (heads, -1)).permute(
+        1, 2, 3, 0, 4, 5
+    )
+    settings = _Settings(
+        flow.ratios, query.shape[-1] ** -0.5 if scaling is None else scaling, kwargs.get("softcap"), tangents
+    )
+    pieces = []
+    for start in range(0, query.shape[2], QUERY_CHUNK):
+        part = slice(start, start + QUERY_CHUNK)
+        seen = mask if mask is None or mask.shape[-2] == 1 else mask[..., part, :]
+        pieces.append(_attend(stacked[..., part, :], key, value, seen, settings))
+    output = pieces[0] if len(pieces) == 1 else torch.cat(pieces, 4)
+    # [B, Hkv, R, 1 + G, S, D] -> [(1 + G) B, S, H, D]
+    return output.permute(3, 0, 4, 1, 2, 5).flatten(0, 1).flatten(2, 3), None
+
+
+def _for_scores(mask: Tensor | None, rows: int, heads: int) -> Tensor | None:
+    """Return an additive mask that broadcasts to ``[B, Hkv, R, S, T]``."""
+    if mask is None or mask.dim() == 2:
+        return mask
+    mask = mask[:rows]
+    return mask[:, :, None] if mask.shape[1] == 1 else torch.unflatten(mask, 1, (heads, -1))
+
+
+@dataclass(frozen=True)
+class _Settings:
+    ratios: AttentionRatios
+    scaling: float
+    softcap: float | None
+    tangents: Owned
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, settings: _Settings) -> Tensor:
+    """Return outputs ``[B, Hkv, R, 1 + G, S, D]`` of queries of that shape."""
+    ratios, scaling = settings.ratios, settings.scaling
+    shape = query.shape
+    both = ratios.query or ratios.key
+    asked = query if ratios.query else query[:, :, :, :1]
+    scores = torch.unflatten(asked.flatten(2, 4) @ key.transpose(-1, -2), 2, asked.shape[2:5])
+    scores = scores.to(torch.promote_types(query.dtype, torch.float32)) * scaling
+    plain = scores[:, :, :, 0]
+    change: Tensor | float = ratios.query * scores[:, :, :, 1:] if ratios.query else 0.0
+    if ratios.key:
+        change = change + ratios.key * settings.tangents.key_scores(query[:, :, :, 0], plain, scaling)
+    if settings.softcap is not None:
+        plain = settings.softcap * torch.tanh(plain / settings.softcap)
+        change = change * (1 - (plain / settings.softcap) ** 2)[:, :, :, None]
+    if mask is not None:
+        plain = plain + mask
+    precise = plain.softmax(-1)
+    weights = precise.to(query.dtype)
+    reading, addend = settings.tangents.read(weights, value)
+    moved: Tensor | None = None
+    if both and isinstance(change, Tensor):
+        part = precise[:, :, :, None] * change
+        moved = (part - precise[:, :, :, None] * part.sum(-1, keepdim=True)).to(query.dtype)
+    if reading is not None:
+        moved = ratios.value * reading if moved is None else moved + ratios.value * reading
+    read = weights[:, :, :, None] if moved is None else torch.cat([weights[:, :, :, None], moved], 3)
+    output = torch.unflatten(read.flatten(2, 4) @ value, 2, read.shape[2:5])
+    if moved is None:
+        output = torch.cat([output, torch.zeros_like(output).expand(-1, -1, -1, shape[3] - 1, -1, -1)], 3)
+    if addend is not None:
+        output = torch.cat([output[:, :, :, :1], output[:, :, :, 1:] + ratios.value * addend], 3)
+    return output
+
+
+AttentionInterface.register(STREAM_IMPLEMENTATION, attention_stream)
+AttentionMaskInterface.register(STREAM_IMPLEMENTATION, eager_mask)

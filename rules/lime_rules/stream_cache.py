@@ -1,0 +1,128 @@
+"""Caches through which a stream runs: primal keys and values go on, tangents stay beside."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import Cache, DynamicCache
+
+from .stream_attention import Owned, SlotTangents, SplitTangents
+
+
+@dataclass
+class Ownership:
+    """Which part of each cached key and value is owed to which group, while a stream runs over a cache.
+
+    Parameters
+    ----------
+    groups : int
+        Number of tangents ``G``.
+    masks : Tensor, optional
+        ``[B, G, T]``: slot form. A group owns the slots where its mask is 1 as they are, up to position ``T``;
+        later slots belong to no group unless ``tangents`` says more.
+    tangents : Cache, optional
+        Exact form: keys and values ``[G * B, Hkv, T, D]`` beside those of the primal cache. Grows with it.
+    """
+
+    groups: int
+    masks: Tensor | None = None
+    tangents: Cache | None = None
+    _known: dict[int, tuple[Tensor, Owned]] = field(default_factory=dict, repr=False)
+
+    def note(self, layer: int, keys: Tensor, fresh: tuple[Tensor, Tensor]) -> None:
+        """Remember the tangents of ``keys`` ``[B, Hkv, T, D]`` of a layer, given those of its newest slots.
+
+        Parameters
+        ----------
+        layer : int
+            Index of the cache layer.
+        keys : Tensor
+            All keys that the layer's attention is going to see.
+        fresh : tuple of Tensor
+            Tangents of the newest keys and values, ``[G * B, Hkv, S, D]``.
+        """
+        if self.tangents is not None:
+            all_keys, all_values = self.tangents.update(*fresh, layer)
+            owned: Owned = SplitTangents(self.by_row(all_keys), self.by_row(all_values))
+        else:
+            owned = SlotTangents(self._columns(keys, fresh[0].shape[2]), *(self.by_row(t) for t in fresh))
+        self._known[layer] = keys, owned
+
+    def by_row(self, tensor: Tensor) -> Tensor:
+        """Return ``[B, Hkv, G, T, D]`` from ``[G * B, Hkv, T, D]``."""
+        return torch.unflatten(tensor, 0, (self.groups, -1)).permute(1, 2, 0, 3, 4)
+
+    def _columns(self, keys: Tensor, fresh: int) -> Tensor:
+        """Return the masks of the slots that a layer still holds; a sliding one has dropped its oldest."""
+        if self.masks is None:
+            raise ValueError("Ownership needs masks (slot form) or tangents (exact form); found neither.")
+        masks = self.masks.to(keys.device, keys.dtype)
+        held = keys.shape[2] - fresh
+        if masks.shape[-1] < held:
+            raise ValueError(f"The cache holds {held} slots, the ownership masks cover {masks.shape[-1]}; cover all.")
+        return nn.functional.pad(masks[..., masks.shape[-1] - held :], (0, fresh))
+
+    def of(self, module: nn.Module, keys: Tensor) -> Owned:
+        """Return the tangents of the keys that an attention module was given.
+
+        Raises
+        ------
+        NotImplementedError
+            If the module did not get its keys from the cache as they were.
+        """
+        known = self._known.get(getattr(module, "layer_idx", -1))
+        if known is not None and known[0].shape == keys.shape:
+            return known[1]
+        for held, owned in self._known.values():
+            if held is keys:  # layers that share keys and values
+                return owned
+        raise NotImplementedError(
+            f"{type(module).__name__} does not attend to the keys of its own cache layer; the relevance stream cannot "
+            "follow it. Use relevance by backward passes instead."
+        )
+
+    def forget(self) -> None:
+        """Drop what was remembered of the last call."""
+        self._known.clear()
+
+
+class _Splitting:
+    """Mixed into a cache's class: rows of tangents do not enter."""
+
+    ownership: Ownership
+    rows: int
+
+    def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any) -> Any:
+        rows = self.rows
+        keys, values = super().update(key_states[:rows], value_states[:rows], layer_idx, *args, **kwargs)  # type: ignore[misc]
+        self.ownership.note(layer_idx, keys, (key_states[rows:], value_states[rows:]))
+        return keys, values
+
+
+def splitting(cache: Cache, ownership: Ownership, rows: int) -> Cache:
+    """Return a view of a cache that a stream may update: its first ``rows`` rows enter, the others are tangents.
+
+    Parameters
+    ----------
+    cache : Cache
+        Shares its layers with the result, so that both see every update.
+    ownership : Ownership
+        Told each layer's tangents.
+    rows : int
+        Batch size ``B`` of the cache.
+    """
+    view = copy.copy(cache)
+    vars(view).pop("reorder_cache", None)
+    kind = type(cache)
+    view.__class__ = type(f"Splitting{kind.__name__}", (_Splitting, kind), {})
+    vars(view).update(ownership=ownership, rows=rows)
+    return view
+
+
+def empty_tangents(config: Any) -> Cache:
+    """Return the cache that the exact form starts a prompt with, with the layers that the decoder's own has."""
+    return DynamicCache(config=config)

@@ -1,0 +1,113 @@
+"""The gated MLP in forward direction: ``(a u)' = c (a' u + a u')`` with ``a`` the activated gate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from zennit.core import Hook
+
+from .rules import ScaleInputRule, pushed
+from .structure import GatedParts
+
+if TYPE_CHECKING:
+    from .stream import Stream
+
+Place = Callable[[Tensor], Tensor]
+"""Takes the factor ``u`` out of what the inner projection makes."""
+
+_PLACES: dict[str, tuple[Place, Place]] = {
+    "gate first": (lambda y: y.chunk(2, -1)[0], lambda y: y.chunk(2, -1)[1]),
+    "gate last": (lambda y: y.chunk(2, -1)[1], lambda y: y.chunk(2, -1)[0]),
+    "gate even": (lambda y: y[..., ::2], lambda y: y[..., 1::2]),
+    "gate odd": (lambda y: y[..., 1::2], lambda y: y[..., ::2]),
+}
+"""How one projection may hold gate and factor: (gate, factor)."""
+
+
+class GatedHooks:
+    """Captures gate and factor of one gated MLP and rewrites the tangent of their product, call by call.
+
+    Parameters
+    ----------
+    stream : Stream
+        Says whether it flows.
+    module : nn.Module
+        The MLP.
+    parts : GatedParts
+        Its children.
+    gate_rule, product_rule : Hook or None
+        Rules of the activation and of the product.
+    """
+
+    def __init__(
+        self, stream: Stream, module: nn.Module, parts: GatedParts, gate_rule: Hook | None, product_rule: Hook | None
+    ) -> None:
+        self.stream, self.module, self.parts, self.gate_rule = stream, module, parts, gate_rule
+        self.factor = product_rule.factor if isinstance(product_rule, ScaleInputRule) else 1.0
+        self._gate: tuple[Tensor, Tensor] | None = None
+        self._made: Tensor | None = None
+        self._place = self._find_place()
+
+    def attach(self) -> Callable[[], None]:
+        """Put the hooks on; return what takes them off."""
+        child = self.module.get_submodule
+        undo = ExitStack()
+        undo.callback(child(self.parts.inner[-1]).register_forward_hook(self._keep).remove)
+        undo.callback(child(self.parts.activation).register_forward_hook(self._activated).remove)
+        undo.callback(child(self.parts.down).register_forward_pre_hook(self._multiplied).remove)
+        return undo.close
+
+    def _keep(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+        if self.stream.groups:
+            self._made = output
+
+    def _activated(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+        if self.stream.groups:
+            primal, tangent = self.stream.split(args[0])
+            self._gate = self.stream.split(output)[0], pushed(self.gate_rule, module, primal, tangent)
+
+    def _multiplied(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        if not self.stream.groups:
+            return None
+        if self._gate is None or self._made is None:
+            raise RuntimeError(f"{type(self.module).__name__} did not call its children in the order of a gated MLP.")
+        (gate, gate_tangent), (factor, factor_tangent) = self._gate, self.stream.split(self._place(self._made))
+        self._gate = self._made = None
+        tangent = self.factor * (gate_tangent * factor + gate * factor_tangent)
+        return (self.stream.join(self.stream.split(args[0])[0], tangent), *args[1:])
+
+    def _find_place(self) -> Place:
+        """Return where the factor is, by calling the MLP once.
+
+        Raises
+        ------
+        NotImplementedError
+            If the gate is not a half of what the projection makes.
+        """
+        if len(self.parts.inner) > 1:
+            return lambda y: y
+        inner, activation = (self.module.get_submodule(n) for n in (self.parts.inner[0], self.parts.activation))
+        seen: dict[str, Tensor] = {}
+        handles = [
+            inner.register_forward_hook(lambda m, a, output: seen.update(made=output)),
+            activation.register_forward_hook(lambda m, args, output: seen.update(gate=args[0])),
+        ]
+        like = next(p for p in inner.parameters() if p.is_floating_point())
+        probe = torch.linspace(-1, 1, int(inner.in_features), device=like.device, dtype=like.dtype)  # type: ignore[arg-type]
+        try:
+            with torch.no_grad():
+                self.module(probe[None, None])
+        finally:
+            for handle in handles:
+                handle.remove()
+        for gate, factor in _PLACES.values():
+            if torch.equal(gate(seen["made"]), seen["gate"]):
+                return factor
+        raise NotImplementedError(
+            f"{type(self.module).__name__} takes its gate from {self.parts.inner[0]} in none of the known ways "
+            f"({', '.join(_PLACES)}); use relevance by backward passes instead."
+        )
