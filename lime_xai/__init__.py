@@ -7,11 +7,14 @@ et al.'s LIME.
 from lime_rules import CPLRP, AttnLRP, GradientInput
 
 from .attribution import attribute, audit
+from .calibrating import calibrate
+from .calibration import Calibration
 from .editor import EditSettings, KVEditor
 from .modalities import Span
 from .objective import RelevanceObjective
 from .policies import (
     POLICIES,
+    Constant,
     Contrast,
     Edit,
     LogitShift,
@@ -34,6 +37,8 @@ __all__ = [
     "POLICIES",
     "AttnLRP",
     "Attribution",
+    "Calibration",
+    "Constant",
     "Contrast",
     "Edit",
     "EditSettings",
@@ -52,6 +57,7 @@ __all__ = [
     "UniformGain",
     "attribute",
     "audit",
+    "calibrate",
     "policy_from_dict",
     "policy_to_dict",
     "routes",

@@ -183,10 +183,13 @@ def check_policies(model: PreTrainedModel, policies: Sequence[Policy]) -> None:
     Raises
     ------
     ValueError
-        From the policy's ``check(layers)``, called with the number of decoder layers.
+        From the policy's ``check_model(model)`` and ``check(layers)``, called with the number of decoder layers.
     """
     layers = int(model.config.get_text_config().num_hidden_layers)
     for policy in policies:
+        knows = getattr(policy, "check_model", None)
+        if knows is not None:
+            knows(model)
         check = getattr(policy, "check", None)
         if check is not None:
             check(layers)

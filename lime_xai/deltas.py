@@ -78,6 +78,16 @@ class Deltas:
             both[part] = self.edited(layer, part, both[part], start).to(both[part].dtype)
         return both["keys"], both["values"]
 
+    def gains(self, layers: int) -> dict[str, Tensor]:
+        """Return the factors on values by group, ``[B, L, Hkv]``, 0 in layers without; empty for other deltas.
+
+        Parameters
+        ----------
+        layers : int
+            Number of decoder layers ``L``.
+        """
+        return {}
+
     def tensors(self) -> list[Tensor]:
         """Return all parameters, in a fixed order."""
         return list(self.parameters.values())
@@ -114,6 +124,15 @@ class GainDeltas(Deltas):
             if index == layer:
                 factor = factor + self.parameters[layer, part, group] * mask[:, :, start:stop]
         return states * factor
+
+    def gains(self, layers: int) -> dict[str, Tensor]:
+        """Return the factors on values by group, ``[B, L, Hkv]``, 0 in layers without."""
+        found: dict[str, Tensor] = {}
+        for (layer, part, group), parameter in self.parameters.items():
+            if part == "values":
+                gain = parameter.detach()[:, :, 0, 0].cpu()
+                found.setdefault(group, gain.new_zeros(gain.shape[0], layers, gain.shape[1]))[:, layer] = gain
+        return found
 
 
 DELTAS: dict[str, type[Deltas]] = {"free": FreeDeltas, "gain": GainDeltas}

@@ -119,6 +119,10 @@ class EditResult:
         ``[B]``: perceptual share of the absolute relevance.
     relevance_before : Tensor
         ``[B, T]``: relevance of the unedited step.
+    deltas : Deltas
+        What was found.
+    layers : int
+        Number of decoder layers.
     """
 
     logits: Tensor
@@ -127,6 +131,13 @@ class EditResult:
     share_before: Tensor
     share_after: Tensor
     relevance_before: Tensor
+    deltas: Deltas
+    layers: int
+
+    @property
+    def gains(self) -> dict[str, Tensor]:
+        """``[B, L, Hkv]`` on the CPU: gains on values by modality; empty for free deltas."""
+        return self.deltas.gains(self.layers)
 
 
 def perceptual_share(relevance: Tensor, perceptual: Tensor, attended: Tensor) -> Tensor:
@@ -194,6 +205,8 @@ class KVEditor:
             share_before=perceptual_share(first.relevance, *masks),
             share_after=perceptual_share(last.relevance, *masks),
             relevance_before=first.relevance,
+            deltas=deltas,
+            layers=len(step.past.layers),
         )
 
     def evaluate(self, step: DecodingStep, deltas: Deltas, differentiate: bool = True) -> Pass:

@@ -272,8 +272,13 @@ class Session:
             history=progress.history,
             input_ids=ids,
             index=progress.index,
+            replace=self._replace if self._prompt else None,
             owed=self._owed,
         )
+
+    def _replace(self, cache: Cache) -> None:
+        if self.progress is not None:
+            self.progress.cache.layers[:] = cache.layers
 
     def _stream_last(self, call: DecoderCall, past: Cache) -> None:
         """Run the prompt's last position as a stream where the prompt itself ran plain."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -46,6 +46,8 @@ class DecodingStep:
         0 for the first generated token.
     state : dict
         The policy's own memory within one generation.
+    replace : callable or None
+        At the prompt: puts another cache in place of the one that generation keeps.
     owed : Tensor or None
         ``[B, V]``: the part of each logit that is owed to what is perceived, if some policy runs the relevance stream.
     """
@@ -62,6 +64,7 @@ class DecodingStep:
     input_ids: Tensor
     index: int
     state: dict[str, Any] = field(default_factory=dict)
+    replace: Callable[[Cache], None] | None = None
     owed: Tensor | None = None
 
     @property
@@ -79,6 +82,30 @@ class DecodingStep:
         """
         with torch.no_grad():
             return self.replayer.run(self.call, self.call.embeddings, past)[:, -1].to(self.plain.dtype)
+
+    def keep(self, past: Cache) -> Tensor:
+        """Decide the first token over an edited past, and let generation go on from there.
+
+        Parameters
+        ----------
+        past : Cache
+            A fork of the step's past with other keys or values. It becomes what generation keeps.
+
+        Returns
+        -------
+        Tensor
+            ``[B, V]``: the logits over it.
+
+        Raises
+        ------
+        RuntimeError
+            Behind the first token: edits of single steps never enter the kept cache.
+        """
+        if self.replace is None:
+            raise RuntimeError("Only the first step can exchange the cache that generation keeps.")
+        logits = self.logits_with(past)
+        self.replace(past)
+        return logits
 
     def fork(self) -> Cache:
         """Return a fork of the past that may be updated."""

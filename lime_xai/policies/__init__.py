@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
+from lime_xai.calibration import Calibration, as_json, from_json
 from lime_xai.names import unknown_name
 from lime_xai.objective import RelevanceObjective
 from lime_xai.step import Policy
 
+from .constant import Constant
 from .contrast import Contrast
 from .controls import LogitShift, Plausible, UniformGain
 from .edit import Edit
@@ -29,7 +31,7 @@ POLICIES: dict[str, Callable[[], Policy]] = {
 """Policies by the name that ``steer(policy=...)`` takes."""
 
 _CLASSES: dict[str, type[Any]] = {
-    cls.__name__: cls for cls in (Edit, Contrast, UniformGain, LogitShift, Observe, Plausible, Reweight)
+    cls.__name__: cls for cls in (Edit, Constant, Contrast, UniformGain, LogitShift, Observe, Plausible, Reweight)
 }
 
 PolicyLike = Policy | str | Sequence["Policy | str"] | None
@@ -70,7 +72,13 @@ def as_policies(policy: PolicyLike) -> tuple[Policy, ...]:
 
 def policy_to_dict(policy: Policy) -> dict[str, Any]:
     """Return a policy as JSON-ready data that ``policy_from_dict`` reads."""
-    return {"policy": type(policy).__name__, **asdict(policy)}  # type: ignore[call-overload]
+    found = {item.name: getattr(policy, item.name) for item in fields(policy)}  # type: ignore[arg-type]
+    for name, value in found.items():
+        if isinstance(value, Calibration):
+            found[name] = as_json(value)
+        elif is_dataclass(value) and not isinstance(value, type):
+            found[name] = asdict(value)
+    return {"policy": type(policy).__name__, **found}
 
 
 def policy_from_dict(data: dict[str, Any]) -> Policy:
@@ -94,6 +102,8 @@ def policy_from_dict(data: dict[str, Any]) -> Policy:
         values["layers"] = tuple(values["layers"])
     if isinstance(values.get("shifts"), dict):
         values["shifts"] = {int(token): shift for token, shift in values["shifts"].items()}
+    if "calibration" in values:
+        values["calibration"] = from_json(values["calibration"])
     policy: Policy = cls(**values)
     return policy
 
@@ -107,6 +117,7 @@ def _check_fields(cls: type[Any], values: dict[str, Any]) -> None:
 
 __all__ = [
     "POLICIES",
+    "Constant",
     "Contrast",
     "Edit",
     "LogitShift",

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor
+from torch.nn import Module
 
+from lime_xai.calibration import Calibration
 from lime_xai.names import unknown_name
 from lime_xai.step import DecodingStep
 from lime_xai.streaming import STREAM_FORMS
@@ -14,15 +16,18 @@ from lime_xai.streaming import STREAM_FORMS
 
 @dataclass(frozen=True)
 class Reweight:
-    r"""Decode from ``z + c z_perceptual``, kept to plausible tokens.
+    r"""Decode from ``z + c (z_perceptual - b)``, kept to plausible tokens.
 
     ``z_perceptual`` is the part of every logit that is owed to perceptual tokens (AttnLRP in forward direction), which
-    the relevance stream gives in the decoding step itself.
+    the relevance stream gives in the decoding step itself; ``b`` its mean over unlabelled prompts, without which every
+    answer moves the same way ("yes" is owed to what is seen, "no" is not).
 
     Parameters
     ----------
     strength : float
         ``c``; 0 leaves generation untouched.
+    calibration : Calibration, optional
+        Gives ``b``; None: zero.
     relevance : {"slot", "input"}
         Perceptual slots of the cache own themselves, or, exactly, whatever perceptual embeddings have led to. The
         latter makes the prompt cost more and keeps a second cache.
@@ -32,10 +37,11 @@ class Reweight:
     Raises
     ------
     ValueError
-        For an unknown form, a negative strength or a plausibility outside [0, 1).
+        For an unknown form, a negative strength, a plausibility outside [0, 1), or a calibration of another form.
     """
 
     strength: float = 1.0
+    calibration: Calibration | None = None
     relevance: Literal["slot", "input"] = "slot"
     plausibility: float = 0.1
 
@@ -48,6 +54,16 @@ class Reweight:
             raise ValueError(f"strength is {self.strength}; expected zero or more.")
         if not 0 <= self.plausibility < 1:
             raise ValueError(f"plausibility is {self.plausibility}; expected at least 0 and less than 1.")
+        if self.calibration is not None and self.calibration.relevance != self.relevance:
+            raise ValueError(
+                f"The calibration is of relevance {self.calibration.relevance!r}, the policy of {self.relevance!r}; "
+                "calibrate with the same."
+            )
+
+    def check_model(self, model: Module) -> None:
+        """Refuse a model that the calibration was not measured on."""
+        if self.calibration is not None:
+            self.calibration.check(model)
 
     @property
     def idle(self) -> bool:
@@ -69,4 +85,9 @@ class Reweight:
         if step.owed is None:
             raise RuntimeError("The relevance stream did not run in this step.")
         owed = step.owed.to(step.plain.dtype)
+        if self.calibration is not None:
+            baseline = step.state.get("baseline")
+            if baseline is None:
+                baseline = step.state["baseline"] = self.calibration.baseline.to(owed)
+            owed = owed - baseline
         return step.plausible(step.shifted(step.plain + self.strength * owed), self.plausibility)
