@@ -1,0 +1,200 @@
+"""What a steered token costs, in plain ones: ``python benchmarks/steering.py --model wide``.
+
+All generations of a run are alternated token by token on weights that they share (``alternating.py``), so that a busy
+machine slows all of them. Ratios are of a token to the plain token of the same round; medians with quartiles are over
+rounds. Writes ``benchmarks/results/steering_MODEL.csv``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import resource
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from alternating import Generation, alternate
+from random_models import SHAPES, prompt_of, random_llava
+from rich.console import Console
+from rich.table import Table
+from transformers import StoppingCriteria, StoppingCriteriaList
+
+import lime_xai
+from lime_xai import Calibration, Constant, Contrast, Edit, Reweight, UniformGain
+from lime_xai.calibration import model_fingerprint
+from lime_xai.replay import Replayer
+from lime_xai.step import Policy
+from lime_xai.trust import trusted_engine
+from lime_xai.worlds import bundled_model, load_world
+
+RESULTS = Path(__file__).parent / "results"
+PLAIN, TWO = "plain", "two sequences"
+COLUMNS = ("median", "low", "high", "first", "rounds")
+
+
+class _Told(StoppingCriteria):  # type: ignore[misc]
+    """Tell somebody about every token; stop nothing."""
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        self.tell = tell
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
+        self.tell()
+        return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A model, a prompt of ``rows`` equal rows, and the mask of what is perceived."""
+
+    model: Any
+    prompt: Callable[[int], tuple[Mapping[str, Any], torch.Tensor | None]]
+
+
+def setting(name: str, device: str, dtype: torch.dtype) -> Setting:
+    """Return the model called ``name`` and its prompt."""
+    if name == "bundled":
+        model, processor = bundled_model()
+        scenes = load_world("scene").evaluation_set(seed=900, scenes=1)
+
+        def ask(rows: int) -> tuple[Mapping[str, Any], None]:
+            images = [[scenes.images[0]]] * rows
+            found = processor(images=images, text=[scenes.caption_prompt] * rows, return_tensors="pt")
+            return found.to(device), None
+
+        return Setting(model.to(device, dtype), ask)
+    shape = SHAPES[name]
+    model = random_llava(shape, device, dtype)
+    return Setting(model, lambda rows: prompt_of(model, shape, rows))
+
+
+def generation(found: Setting, policy: Policy | None, tokens: int, rows: int = 1) -> Generation:
+    """Return what ``alternate`` runs: plain, or under a policy."""
+    inputs, mask = found.prompt(rows)
+
+    def run(model: Any, per_token: Callable[[], None]) -> None:
+        told = StoppingCriteriaList([_Told(per_token)])
+        asked = {"max_new_tokens": tokens, "do_sample": False, "eos_token_id": None, "stopping_criteria": told}
+        if policy is None:
+            model.generate(**inputs, **asked)
+        else:
+            with lime_xai.steering(model, policy, perceptual=mask):
+                model.generate(**inputs, **asked)
+
+    return run
+
+
+def policies(model: Any) -> dict[str, Policy]:
+    """Return everything that is measured, by name."""
+    config = model.config.get_text_config()
+    gains = torch.full((config.num_hidden_layers, config.num_key_value_heads), 0.1)
+    made_up = Calibration(model_fingerprint(model), "slot", 1, 1, torch.zeros(config.vocab_size), {"image": gains})
+    return {
+        "constant gains": Constant(made_up),
+        "uniform gain": UniformGain(),
+        "contrast, blind": Contrast(),
+        "reweight, slot": Reweight(),
+        "reweight, input": Reweight(relevance="input"),
+        "gain, 1 step": Edit(steps=1),
+        "gain, 2 steps": Edit(steps=2),
+        "free, cache, 7 steps": Edit.paper("cache"),
+        "free, sequence, 7 steps": Edit.paper("sequence"),
+    }
+
+
+def measure(found: Setting, wanted: Mapping[str, Policy], tokens: int, threads: int) -> dict[str, dict[str, float]]:
+    """Return, by name, median and quartiles of the ratio to a plain token, the ratio of the first, and rounds."""
+    runs = {PLAIN: generation(found, None, tokens), TWO: generation(found, None, tokens, rows=2)}
+    runs |= {name: generation(found, policy, tokens) for name, policy in wanted.items()}
+
+    def prepare(twin: Any) -> None:
+        if any(getattr(policy, "stream", None) for policy in wanted.values()):
+            trusted_engine(Replayer(twin), "slot")
+
+    times = alternate(found.model, runs, threads, prepare)
+    plain = times[PLAIN]
+    rows = {}
+    for name, one in times.items():
+        ratios = [own / base for own, base in zip(one.tokens, plain.tokens, strict=True)]
+        low, middle, high = statistics.quantiles(ratios, n=4)
+        rows[name] = dict(zip(COLUMNS, (middle, low, high, one.first / plain.first, len(ratios)), strict=True))
+    return rows
+
+
+def peak_memory(name: str, policy: str, tokens: int, arguments: argparse.Namespace) -> float:
+    """Return the largest amount of memory that a generation takes, in megabytes, in a process of its own."""
+    command = [sys.executable, __file__, "--model", name, "--tokens", str(tokens), "--peak-of", policy]
+    command += ["--device", arguments.device, "--dtype", arguments.dtype]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return float(done.stdout.strip().splitlines()[-1])
+
+
+def print_peak(found: Setting, name: str, tokens: int) -> None:
+    """Generate once and print the peak: allocated on a device, resident on the CPU."""
+    known: dict[str, Policy | None] = {PLAIN: None, **policies(found.model)}
+    generation(found, known[name], tokens)(found.model, lambda: None)
+    if found.model.device.type == "cuda":
+        print(torch.cuda.max_memory_allocated() / 1e6)
+    else:
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
+
+
+def show(title: str, rows: Mapping[str, Mapping[str, float]], console: Console) -> None:
+    """Print ratios as a table."""
+    table = Table("", "ratio to a plain token", "first token", "peak memory", "rounds", title=title)
+    for name, row in rows.items():
+        ratio = f"{row['median']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+        peak = f"{row['peak']:.2f}" if "peak" in row else ""
+        table.add_row(name, ratio, f"{row['first']:.2f}", peak, f"{row['rounds']:.0f}")
+    console.print(table)
+
+
+def write(path: Path, rows: Mapping[str, Mapping[str, float]], about: str) -> None:
+    """Write ratios as CSV, with a first line that says where they come from."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        file.write(f"# {about}\n")
+        writer = csv.writer(file)
+        writer.writerow(("name", *COLUMNS, "peak"))
+        for name, row in rows.items():
+            writer.writerow((name, *(f"{row.get(column, float('nan')):.4g}" for column in (*COLUMNS, "peak"))))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure one model; print and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", choices=("bundled", *SHAPES), default="wide")
+    parser.add_argument("--tokens", type=int, default=32, help="tokens per generation: one more than rounds")
+    parser.add_argument("--only", help="names, separated by semicolons; all by default")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--memory", action="store_true", help="also measure peak memory, one process each")
+    parser.add_argument("--label", default="", help="added to the name of the CSV file")
+    parser.add_argument("--peak-of", help=argparse.SUPPRESS)
+    arguments = parser.parse_args(argv)
+    torch.set_num_threads(arguments.threads)
+    found = setting(arguments.model, arguments.device, getattr(torch, arguments.dtype))
+    if arguments.peak_of:
+        print_peak(found, arguments.peak_of, arguments.tokens)
+        return
+    known = policies(found.model)
+    names = arguments.only.split(";") if arguments.only else list(known)
+    rows = measure(found, {name: known[name] for name in names}, arguments.tokens, arguments.threads)
+    if arguments.memory:
+        plain = peak_memory(arguments.model, PLAIN, arguments.tokens, arguments)
+        for name in names:
+            rows[name]["peak"] = peak_memory(arguments.model, name, arguments.tokens, arguments) / plain
+    where = torch.cuda.get_device_name() if arguments.device == "cuda" else f"CPU, {arguments.threads} thread(s)"
+    about = f"{arguments.model}, {arguments.dtype}, {where}, torch {torch.__version__}"
+    show(about, rows, Console())
+    write(RESULTS / f"steering_{arguments.model}{arguments.label}.csv", rows, about)
+
+
+if __name__ == "__main__":
+    main()
