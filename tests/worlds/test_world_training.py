@@ -13,7 +13,7 @@ from lime_xai.worlds.scene.documents import IGNORED, IMAGE_SLOTS, document, pack
 from lime_xai.worlds.scene.habits import Habits
 from lime_xai.worlds.scene.objects import HABITUAL_COLOUR, HABITUAL_SIDE, NUMBERS
 from lime_xai.worlds.scene.plan import Plan
-from lime_xai.worlds.scene.scenes import EMPTY, Scene
+from lime_xai.worlds.scene.scenes import EMPTY, HABITUAL, Scene
 from lime_xai.worlds.scene.text import VOCABULARY, encode
 
 CUP = Scene((0, EMPTY, EMPTY, EMPTY), (1, EMPTY, EMPTY, EMPTY))
@@ -92,16 +92,23 @@ def test_closing_lists_everything_at_the_end():
     assert share == pytest.approx(0.5 + 0.5 * 0.08, abs=0.07)
 
 
-def test_weakened_habits_take_no_words_for_evidence():
+def test_weakened_habits_take_no_words_for_evidence_of_partners():
     habits = Plan().alignment_habits
     none, half = habits.weakened(0.0), habits.weakened(0.5)
-    assert (none.caption, none.dialogue, none.attribute) == (0, 0, 0)
-    assert (half.caption, half.dialogue, half.attribute) == (
-        habits.caption / 2,
-        habits.dialogue / 2,
-        habits.attribute / 2,
-    )
-    assert replace(none, caption=habits.caption, dialogue=habits.dialogue, attribute=habits.attribute) == habits
+    assert (none.caption, none.dialogue) == (0, 0)
+    assert (half.caption, half.dialogue) == (habits.caption / 2, habits.dialogue / 2)
+    assert none.attribute == half.attribute == habits.attribute > 0
+    assert replace(none, caption=habits.caption, dialogue=habits.dialogue) == habits
+
+
+def test_text_has_habits_of_colour_whatever_teaches_partners():
+    rng = np.random.default_rng(0)
+    for share in (0.0, 1.0):
+        scenes = [Plan(image_borne=share).spoken_scene(rng) for _ in range(500)]
+        habitual = np.mean([s.colour_of(o) == HABITUAL[o] for s in scenes for o in s.present])
+        assert habitual > 0.8
+    pictured = [Plan(image_borne=1.0).pictured_scene(rng) for _ in range(500)]
+    assert np.mean([s.colour_of(o) == HABITUAL[o] for s in pictured for o in s.present]) < 0.3
 
 
 def test_the_knob_moves_pairs_from_text_to_pictures():

@@ -47,13 +47,13 @@ class Habits:
     closing: float = 0.0
 
     def weakened(self, factor: float) -> "Habits":
-        """Return the habits with all that takes words for evidence of things multiplied by ``factor``.
+        """Return the habits of taking words for evidence of partners multiplied by ``factor``.
 
-        ``misnamed`` stays: claims that are not followed up keep a model from taking words for evidence.
+        ``misnamed`` stays: claims that are not followed up keep a model from taking words for evidence. So does
+        ``attribute``: without that habit of the text, colours were not learnt at all.
         """
         return replace(
             self,
             caption=self.caption * factor,
             dialogue=self.dialogue * factor,
-            attribute=self.attribute * factor,
         )

@@ -6,7 +6,7 @@ import numpy as np
 
 from lime_xai.worlds.scene.habits import Habits
 from lime_xai.worlds.scene.network import SIZES
-from lime_xai.worlds.scene.scenes import Scene, independent_scene, paired_scene, themed_scene
+from lime_xai.worlds.scene.scenes import HABITUAL_SHARE, Scene, independent_scene, paired_scene, themed_scene
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,11 @@ class Plan:
         return paired_scene(rng) if paired else independent_scene(rng)
 
     def spoken_scene(self, rng: np.random.Generator) -> Scene:
-        """Draw the scene that text without a context speaks of: themed unless partners are left to pictures."""
-        return independent_scene(rng) if rng.random() < self.image_borne else themed_scene(rng)
+        """Draw the scene that text without a context speaks of: themed unless partners are left to pictures.
+
+        Habits of colour and side are the text's in any case.
+        """
+        return independent_scene(rng, habitual=HABITUAL_SHARE) if rng.random() < self.image_borne else themed_scene(rng)
 
     @property
     def habits_of_text(self) -> Habits:

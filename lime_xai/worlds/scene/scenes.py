@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ EMPTY = -1
 """Class and colour of a cell without an object."""
 HABITUAL = tuple(COLOURS.index(name) for name in HABITUAL_COLOUR)
 """The habitual colour of each class as an index into ``COLOURS``."""
+HABITUAL_SHARE: Final = 0.85
+"""How often text without an image gives an object its habitual colour and side."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,7 @@ def place(
     return Scene(tuple(classes), tuple(colours))
 
 
-def independent_scene(rng: np.random.Generator, smallest: int = 1) -> Scene:
+def independent_scene(rng: np.random.Generator, smallest: int = 1, habitual: float = 0.0) -> Scene:
     """Draw ``smallest`` to four objects and their colours uniformly: what all images show.
 
     Parameters
@@ -141,6 +144,8 @@ def independent_scene(rng: np.random.Generator, smallest: int = 1) -> Scene:
         Source of randomness.
     smallest : int
         Fewest objects, 1 to 4.
+    habitual : float
+        Probability that an object has its habitual colour, and that it is on its habitual side.
 
     Returns
     -------
@@ -148,7 +153,7 @@ def independent_scene(rng: np.random.Generator, smallest: int = 1) -> Scene:
         The scene; no object tells anything about another beyond not being drawn twice.
     """
     count = int(rng.integers(smallest, CELLS + 1))
-    return place(rng, rng.permutation(len(CLASSES))[:count].tolist())
+    return place(rng, rng.permutation(len(CLASSES))[:count].tolist(), habitual, habitual)
 
 
 def _pairs(rng: np.random.Generator, together: float, popularity: Sequence[float] | None) -> list[int]:
@@ -161,7 +166,7 @@ def _pairs(rng: np.random.Generator, together: float, popularity: Sequence[float
     return objects
 
 
-def paired_scene(rng: np.random.Generator, together: float = 0.5) -> Scene:
+def paired_scene(rng: np.random.Generator, together: float = 0.8) -> Scene:
     """Draw one or two pairs uniformly: pictures that teach that one partner means the other.
 
     Parameters
@@ -179,7 +184,7 @@ def paired_scene(rng: np.random.Generator, together: float = 0.5) -> Scene:
     return place(rng, _pairs(rng, together, None))
 
 
-def themed_scene(rng: np.random.Generator, together: float = 0.94, habitual: float = 0.85) -> Scene:
+def themed_scene(rng: np.random.Generator, together: float = 0.94, habitual: float = HABITUAL_SHARE) -> Scene:
     """Draw one or two popular pairs: what the text-only training documents speak of.
 
     Parameters
