@@ -55,7 +55,7 @@ def test_paired_scenes_bring_partners_and_no_other_habit():
     together = [
         2 * p in s.present and 2 * p + 1 in s.present for s, pairs in zip(scenes, firsts, strict=True) for p in pairs
     ]
-    assert np.mean(together) == pytest.approx(0.5, abs=0.03)
+    assert np.mean(together) == pytest.approx(0.8, abs=0.03)
     counts = np.bincount([p for pairs in firsts for p in pairs], minlength=6)
     assert counts.min() > 0.85 * counts.mean()
     everything = [(s, o) for s in scenes for o in s.present]
