@@ -13,6 +13,7 @@ from lime_rules import LRP_METHODS
 
 from .cache import check_differentiable, slots
 from .deltas import DELTAS, Deltas, LayerShape
+from .forward_pass import stream_pass
 from .names import unknown_name
 from .objective import RelevanceObjective
 from .passes import Pass, cache_pass, sequence_pass
@@ -48,6 +49,11 @@ class EditSettings:
         Whether the rules' ratios are differentiated.
     include_bos : bool
         Whether the beginning-of-sequence token counts as attended in the objective.
+    direction : {"auto", "forward", "backward"}
+        How the objective is differentiated: one backward pass through the relevance stream, or a double backward pass.
+        Both give the same edit. ``forward`` needs cache scope, a ``difference`` objective, exact second derivatives and
+        a model whose stream can be trusted, and records no shares; ``auto`` takes it where it can, and warns where it
+        is the model that stands in the way.
 
     Raises
     ------
@@ -68,6 +74,7 @@ class EditSettings:
     learning_rate: float = 0.5
     second_order: Literal["exact", "frozen"] = "exact"
     include_bos: bool = False
+    direction: Literal["auto", "forward", "backward"] = "auto"
 
     def __post_init__(self) -> None:
         for what, name, known in (
@@ -77,6 +84,7 @@ class EditSettings:
             ("edit", self.edit, ("values", "keys", "both")),
             ("positions", self.positions, ("perceptual", "all")),
             ("second_order", self.second_order, ("exact", "frozen")),
+            ("direction", self.direction, ("auto", "forward", "backward")),
         ):
             if name not in known:
                 raise unknown_name(what, name, known)
@@ -84,6 +92,20 @@ class EditSettings:
             raise ValueError(f"steps is {self.steps}; expected zero or more.")
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate is {self.learning_rate}; expected a positive number.")
+        if self.direction == "forward" and not self._forward:
+            raise ValueError(
+                "direction='forward' needs scope='cache', an objective of the form 'difference' and "
+                f"second_order='exact'; found {self.scope!r}, {self.objective.form!r}, {self.second_order!r}."
+            )
+
+    @property
+    def _forward(self) -> bool:
+        return (self.scope, self.objective.form, self.second_order) == ("cache", "difference", "exact")
+
+    @property
+    def forward_method(self) -> str | None:
+        """The LRP method whose stream an edit wants to run; None: it works by backward passes."""
+        return self.method if self._forward and self.direction != "backward" else None
 
     def check(self, layers: int) -> None:
         """Refuse a decoder that lacks some of the layers to edit.
@@ -115,10 +137,10 @@ class EditResult:
         ``[steps + 1, B]``: the objective before each update and after the last.
     divergences : Tensor
         ``[steps + 1, B]``: its KL term, in nats, unweighted.
-    share_before, share_after : Tensor
-        ``[B]``: perceptual share of the absolute relevance.
-    relevance_before : Tensor
-        ``[B, T]``: relevance of the unedited step.
+    share_before, share_after : Tensor or None
+        ``[B]``: perceptual share of the absolute relevance; None in forward direction.
+    relevance_before : Tensor or None
+        ``[B, T]``: relevance of the unedited step; None in forward direction.
     deltas : Deltas
         What was found.
     layers : int
@@ -128,9 +150,9 @@ class EditResult:
     logits: Tensor
     losses: Tensor
     divergences: Tensor
-    share_before: Tensor
-    share_after: Tensor
-    relevance_before: Tensor
+    share_before: Tensor | None
+    share_after: Tensor | None
+    relevance_before: Tensor | None
     deltas: Deltas
     layers: int
 
@@ -198,12 +220,16 @@ class KVEditor:
             last = self.evaluate(step, deltas, differentiate=False).detached()
         first = before or last
         masks = step.perceptual.to(last.logits.device), self.counted(step).to(last.logits.device)
+
+        def share(found: Pass) -> Tensor | None:
+            return None if found.relevance is None else perceptual_share(found.relevance, *masks)
+
         return EditResult(
             logits=last.logits.to(step.plain.dtype),
             losses=torch.stack([*losses, last.loss]),
             divergences=torch.stack([*divergences, last.divergence]),
-            share_before=perceptual_share(first.relevance, *masks),
-            share_after=perceptual_share(last.relevance, *masks),
+            share_before=share(first),
+            share_after=share(last),
             relevance_before=first.relevance,
             deltas=deltas,
             layers=len(step.past.layers),
@@ -211,10 +237,13 @@ class KVEditor:
 
     def evaluate(self, step: DecodingStep, deltas: Deltas, differentiate: bool = True) -> Pass:
         """Return logits, relevance, loss and (if asked) the gradients of the loss at the current deltas."""
-        settings = self.settings
+        settings, counted = self.settings, self.counted(step)
+        engine = step.engines.get(settings.forward_method or "")
+        if engine is not None:
+            return stream_pass(step, deltas, engine, settings.objective, counted, differentiate)
         composite = LRP_METHODS[settings.method](second_order=settings.second_order)
         run = cache_pass if settings.scope == "cache" else sequence_pass
-        return run(step, deltas, composite, settings.objective, self.counted(step), differentiate)
+        return run(step, deltas, composite, settings.objective, counted, differentiate)
 
     def counted(self, step: DecodingStep) -> Tensor:
         """Return the positions ``[B, T]`` that count in the objective."""

@@ -91,6 +91,21 @@ class RelevanceObjective:
             return pair[:, 0] - pair[:, 1]
         return (reference_logits.softmax(-1) * (logits - logits.mean(-1, keepdim=True))).sum(-1)
 
+    def direction(self, logits: Tensor, reference_logits: Tensor) -> Tensor:
+        """Return the derivative of ``target_value`` with respect to the logits, ``[B, V]``; it is piecewise constant.
+
+        Parameters
+        ----------
+        logits, reference_logits : Tensor
+            As in ``target_value``.
+        """
+        if self.target == "argmax":
+            return torch.zeros_like(logits).scatter(-1, logits.argmax(-1, keepdim=True), 1.0)
+        if self.target == "margin":
+            pair = reference_logits.topk(2, -1).indices
+            return torch.zeros_like(logits).scatter(-1, pair, logits.new_tensor([1.0, -1.0]).expand(len(pair), -1))
+        return reference_logits.softmax(-1) - 1 / logits.shape[-1]
+
     def relevance_loss(self, relevance: Tensor, perceptual: Tensor, attended: Tensor) -> Tensor:
         """Return the loss without its KL term, ``[B]``; arguments as in the call."""
         seen = perceptual & attended

@@ -27,8 +27,8 @@ class Pass:
     ----------
     logits : Tensor
         ``[B, V]``.
-    relevance : Tensor
-        ``[B, T]``.
+    relevance : Tensor or None
+        ``[B, T]``; None where only what groups are owed is known.
     loss, divergence : Tensor
         ``[B]``.
     gradients : tuple of Tensor
@@ -36,14 +36,15 @@ class Pass:
     """
 
     logits: Tensor
-    relevance: Tensor
+    relevance: Tensor | None
     loss: Tensor
     divergence: Tensor
     gradients: tuple[Tensor, ...] = ()
 
     def detached(self) -> Pass:
         """Return the pass without its graph and gradients."""
-        return Pass(self.logits.detach(), self.relevance.detach(), self.loss.detach(), self.divergence.detach())
+        relevance = None if self.relevance is None else self.relevance.detach()
+        return Pass(self.logits.detach(), relevance, self.loss.detach(), self.divergence.detach())
 
 
 def _finished(
@@ -110,7 +111,7 @@ def cache_pass(
             keys, values = (detach_inference(tensor) for tensor in held)
             edited[layer] = _leaves(deltas(layer, keys, values, length - 1 - keys.shape[2]))
         embeddings = step.call.embeddings.detach().requires_grad_()
-        logits = _precise(replayer.run(step.call, embeddings, with_slots(step.past, edited))[:, -1])
+        logits = precise(replayer.run(step.call, embeddings, with_slots(step.past, edited))[:, -1])
         value = objective.target_value(logits, step.plain.to(logits.dtype))
         flat = [tensor for pair in edited.values() for tensor in pair]
         gradients = torch.autograd.grad(value.sum(), [*flat, embeddings], create_graph=differentiate)
@@ -120,7 +121,7 @@ def cache_pass(
         return _finished(logits, relevance, step, counted, objective, deltas, composite, differentiate)
 
 
-def _precise(logits: Tensor) -> Tensor:
+def precise(logits: Tensor) -> Tensor:
     """Return logits in at least float32: probabilities and KL of half precision are too coarse to optimise."""
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
@@ -161,7 +162,7 @@ def sequence_pass(
     replayer = step.replayer
     with composite.context(replayer.decoder):
         leaves = [CallLeaves.of(call) for call in merged(step.history)]
-        logits = _precise(forward_sequence(replayer, leaves, deltas)[:, -1])
+        logits = precise(forward_sequence(replayer, leaves, deltas)[:, -1])
         value = objective.target_value(logits, step.plain.to(logits.dtype))
         relevance = relevance_of(value, leaves, create_graph=differentiate)
         return _finished(logits, relevance, step, counted, objective, deltas, composite, differentiate)

@@ -14,12 +14,12 @@ from transformers import Cache, PreTrainedModel
 from .cache import cache_length, check_cache, detach_inference, fork_cache, given_cache
 from .calls import DecoderCall
 from .checks import check_finite, check_perceptual
+from .engines import Engines
 from .modalities import modality_masks, union
 from .replay import Replayer
 from .step import DecodingStep, Policy
-from .streaming import Flow, StreamEngine
+from .streaming import Flow
 from .trace import SteeringTrace, StepTrace
-from .trust import trusted_engine
 
 
 @dataclass
@@ -96,8 +96,9 @@ class Session:
         self.policies = [policy for policy in policies if not policy.idle]
         self.perceptual = perceptual
         self.replayer = Replayer(model)
-        self.engine = self._engine()
         self._keeps_past = any(getattr(policy, "needs_past", True) for policy in self.policies)
+        self._stack = ExitStack()
+        self.engines = Engines(self.replayer, self.policies, self._stack)
         self.trace = SteeringTrace()
         self.progress: Progress | None = None
         self._before: Cache | None = None
@@ -105,12 +106,6 @@ class Session:
         self._owed: Tensor | None = None
         self._calls: list[DecoderCall] = []
         self._finite: Tensor | None = None
-
-    def _engine(self) -> StreamEngine | None:
-        forms = {form for policy in self.policies if (form := getattr(policy, "stream", None)) is not None}
-        if len(forms) > 1:
-            raise ValueError(f"The policies want the relevance stream in the forms {sorted(forms)}; give all the same.")
-        return trusted_engine(self.replayer, forms.pop()) if forms else None
 
     @contextmanager
     def attached(self) -> Iterator[None]:
@@ -123,11 +118,7 @@ class Session:
             self.model.register_forward_hook(self._post, with_kwargs=True),
         ]
         try:
-            with ExitStack() as stack:
-                stack.enter_context(self.replayer.recording(self._calls))
-                if self.engine is not None:
-                    stack.enter_context(self.engine.attached())
-                    stack.enter_context(self.engine.inside(self._streamed))
+            with self._stack, self.replayer.recording(self._calls):
                 yield
         finally:
             for handle in handles:
@@ -141,10 +132,12 @@ class Session:
 
     def _streamed(self) -> tuple[Flow, DecoderCall] | None:
         """Return the flow of the call under way; the slot form lets a prompt run plain, whose slots own themselves."""
-        if self.engine is None or self.progress is None or self.progress.flow is None:
+        engine = self.engines.own
+        if engine is None or self.progress is None or self.progress.flow is None:
             return None
-        if self._prompt and self.engine.form == "slot":
+        if self._prompt and engine.form == "slot":
             return None
+        self.engines.prepare(engine)
         return self.progress.flow, self._calls[-1]
 
     def _release(self) -> None:
@@ -156,8 +149,8 @@ class Session:
     def _pre(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self.replayer.busy:
             return
-        if self.engine is not None:
-            self.engine.close()
+        if self.engines.own is not None:
+            self.engines.own.close()
         self._calls.clear()
         cache = given_cache(kwargs)
         check_cache(cache)
@@ -206,8 +199,9 @@ class Session:
         token = getattr(self.model.config.get_text_config(), "bos_token_id", None)
         bos = (ids == token) & attended if isinstance(token, int) else torch.zeros_like(attended)
         self.progress = Progress(cache, masks, attended, bos, [{} for _ in self.policies])
-        if self.engine is not None:
-            self.progress.flow = self.engine.start(union(masks, attended)[:, None])
+        self.engines.begin(self._streamed)
+        if self.engines.own is not None:
+            self.progress.flow = self.engines.own.start(union(masks, attended)[:, None])
         original = cache.reorder_cache
         progress = self.progress
 
@@ -230,7 +224,7 @@ class Session:
     def _post(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         if self.replayer.busy or self.progress is None:
             return output
-        found = None if self.engine is None else self.engine.finish(output)
+        found = None if self.engines.own is None else self.engines.own.finish(output)
         self._owed = None if found is None else found[0]
         with torch.inference_mode(False):
             plain = detach_inference(output.logits[:, -1])
@@ -273,6 +267,7 @@ class Session:
             input_ids=ids,
             index=progress.index,
             replace=self._replace if self._prompt else None,
+            engines=self.engines.editing(),
             owed=self._owed,
         )
 
@@ -283,9 +278,11 @@ class Session:
     def _stream_last(self, call: DecoderCall, past: Cache) -> None:
         """Run the prompt's last position as a stream where the prompt itself ran plain."""
         flow = None if self.progress is None else self.progress.flow
-        if self.engine is not None and flow is not None and self._owed is None:
+        engine = self.engines.own
+        if engine is not None and flow is not None and self._owed is None:
+            self.engines.prepare(engine)
             with torch.no_grad():
-                _, owed = self.engine.run(flow, call, fork_cache(past))
+                _, owed = engine.run(flow, call, fork_cache(past))
             self._owed = owed[0, :, -1]
 
     def _decide(self, step: DecodingStep) -> Tensor:

@@ -48,6 +48,8 @@ class DecodingStep:
         The policy's own memory within one generation.
     replace : callable or None
         At the prompt: puts another cache in place of the one that generation keeps.
+    engines : mapping of str to StreamEngine
+        By LRP method: streams in slot form for policies that edit in forward direction.
     owed : Tensor or None
         ``[B, V]``: the part of each logit that is owed to what is perceived, if some policy runs the relevance stream.
     """
@@ -65,6 +67,7 @@ class DecodingStep:
     index: int
     state: dict[str, Any] = field(default_factory=dict)
     replace: Callable[[Cache], None] | None = None
+    engines: Mapping[str, Any] = field(default_factory=dict)
     owed: Tensor | None = None
 
     @property
@@ -155,7 +158,7 @@ class Policy(Protocol):
         ...
 
     # Optional attributes: ``needs_past = False`` lets the cache before the step be forgotten, ``stream`` ("slot" or
-    # "input") asks for the relevance stream and ``DecodingStep.owed``.
+    # "input") asks for the relevance stream and ``DecodingStep.owed``, ``forward_method`` for ``DecodingStep.engines``.
 
     def step(self, step: DecodingStep) -> Tensor:
         """Return the logits ``[B, V]`` to decode from."""

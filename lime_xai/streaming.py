@@ -32,9 +32,10 @@ class Flow:
     Attributes
     ----------
     groups : Tensor
-        ``[B, G, T]`` bool: which positions of the sequence so far, the newest included, belong to each group.
+        ``[B, G, T]``, bool or real: which positions of the sequence so far, the newest included, belong to each group,
+        or with which weight.
     later : Tensor
-        ``[B, G]`` bool: whether tokens generated later belong to the group.
+        ``[B, G]``: the same of tokens generated later.
     tangents : Cache or None
         Of the exact form: the parts of all cached keys and values, ``[G * B, Hkv, T, D]`` per layer.
     """

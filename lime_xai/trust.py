@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from transformers import PreTrainedModel
@@ -14,6 +15,7 @@ from lime_rules.probe import adjoint_gap
 from .replay import Replayer, frozen_parameters
 from .streaming import StreamEngine, StreamForm
 
+_WARNED: WeakSet[PreTrainedModel] = WeakSet()
 _GAPS: WeakKeyDictionary[PreTrainedModel, dict[str, float]] = WeakKeyDictionary()
 PROBED_POSITIONS = 2
 
@@ -23,31 +25,59 @@ def tolerance(dtype: torch.dtype) -> float:
     return max(1e-4, 8 * torch.finfo(dtype).eps)
 
 
-def stream_gap(engine: StreamEngine, method: str = "attnlrp") -> float:
-    """Return ``adjoint_gap`` of a model's stream, measured once per model and method.
+def stream_gap(engine: StreamEngine) -> float:
+    """Return ``adjoint_gap`` of a model's stream, measured once per model and LRP method.
 
     Parameters
     ----------
     engine : StreamEngine
         Not attached.
-    method : str
-        Name of its composite.
+
+    Raises
+    ------
+    NotImplementedError
+        If the decoder does not run on embeddings alone.
     """
-    known = _GAPS.setdefault(engine.replayer.model, {})
+    replayer, method = engine.replayer, type(engine.stream.composite).__name__
+    known = _GAPS.setdefault(replayer.model, {})
     if method not in known:
-        replayer = engine.replayer
         table: Any = replayer.decoder.get_input_embeddings()
         ids = torch.full((1, PROBED_POSITIONS), replayer.neutral, device=table.weight.device)
-        with torch.inference_mode(False), torch.no_grad():
-            embeddings = table(ids)
-        with frozen_parameters(replayer.model), engine.attached():
-            try:
+        before, replayer.busy = replayer.busy, True
+        try:
+            with torch.inference_mode(False), frozen_parameters(replayer.model), engine.attached():
+                with torch.no_grad():
+                    embeddings = table(ids)
                 known[method] = adjoint_gap(engine.stream, embeddings)
-            except (RuntimeError, ValueError, TypeError) as error:
-                raise NotImplementedError(
-                    f"The relevance stream does not run through {type(replayer.decoder).__name__}: {error}"
-                ) from error
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise NotImplementedError(
+                f"The relevance stream does not run through {type(replayer.decoder).__name__}: {error}"
+            ) from error
+        finally:
+            replayer.busy = before
     return known[method]
+
+
+def check_trust(engine: StreamEngine) -> None:
+    """Refuse a model on which the stream and backward passes disagree.
+
+    Parameters
+    ----------
+    engine : StreamEngine
+        Not attached.
+
+    Raises
+    ------
+    NotImplementedError
+        With the gap: the decoder computes something inline that no rule sees.
+    """
+    gap, allowed = stream_gap(engine), tolerance(engine.replayer.model.dtype)
+    if not gap <= allowed:
+        raise NotImplementedError(
+            f"The relevance stream of {type(engine.replayer.decoder).__name__} disagrees with backward passes by "
+            f"{gap:.1e} (allowed {allowed:.1e}): it computes something outside its modules that no forward rule sees. "
+            "Use relevance by backward passes instead."
+        )
 
 
 def trusted_engine(replayer: Replayer, form: StreamForm, method: str = "attnlrp") -> StreamEngine:
@@ -65,15 +95,15 @@ def trusted_engine(replayer: Replayer, form: StreamForm, method: str = "attnlrp"
     Raises
     ------
     NotImplementedError
-        If a module has no forward rule, or the stream disagrees with backward passes: the decoder then computes
-        something inline that no rule sees.
+        If a module has no forward rule, or as ``check_trust``.
     """
     engine = StreamEngine(replayer, form, LRP_METHODS[method]())
-    gap, allowed = stream_gap(engine, method), tolerance(engine.replayer.model.dtype)
-    if not gap <= allowed:
-        raise NotImplementedError(
-            f"The relevance stream of {type(replayer.decoder).__name__} disagrees with backward passes by {gap:.1e} "
-            f"(allowed {allowed:.1e}): it computes something outside its modules that no forward rule sees. Use "
-            "relevance by backward passes instead."
-        )
+    check_trust(engine)
     return engine
+
+
+def warn_backward(model: PreTrainedModel, reason: NotImplementedError) -> None:
+    """Warn, once per model, that edits work by double backward passes."""
+    if model not in _WARNED:
+        _WARNED.add(model)
+        warnings.warn(f"Editing works by double backward passes, several times slower. {reason}", stacklevel=2)

@@ -315,5 +315,5 @@ def test_half_precision_models_are_edited_with_precise_losses(policy):
     model.bfloat16()
     inputs = {k: v.bfloat16() if v.is_floating_point() else v for k, v in inputs.items()}
     step = lime_xai.steer(model, inputs, ACTIVE[policy], max_new_tokens=1).trace.steps[0]
-    assert step.losses.dtype == step.divergences.dtype == step.share_before.dtype == torch.float32
+    assert step.losses.dtype == step.divergences.dtype == torch.float32
     assert bool((step.divergences[1:] > 0).all()), "bfloat16 would round these to zero or below"

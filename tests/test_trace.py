@@ -100,13 +100,18 @@ def test_steps_are_frozen(trace):
         trace.steps[0].index = 3
 
 
-def test_the_trace_of_an_edit_has_a_value_for_every_update():
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_the_trace_of_an_edit_has_a_value_for_every_update(direction):
     model, inputs, _ = batch("llava", 2)
-    output = lime_xai.steer(model, inputs, Edit(steps=3), max_new_tokens=2, min_new_tokens=2, do_sample=False)
+    policy = Edit(steps=3, direction=direction)
+    output = lime_xai.steer(model, inputs, policy, max_new_tokens=2, min_new_tokens=2, do_sample=False)
     assert [entry.index for entry in output.trace.steps] == [0, 1]
     for entry in output.trace.steps:
         assert entry.losses.shape == entry.divergences.shape == (4, 2)
-        assert entry.share_before.shape == entry.share_after.shape == (2,)
+        if direction == "forward":
+            assert entry.share_before is entry.share_after is None
+        else:
+            assert entry.share_before.shape == entry.share_after.shape == (2,)
         assert not any(value.requires_grad for value in vars(entry).values() if isinstance(value, torch.Tensor))
         assert torch.allclose(entry.divergences[0], torch.zeros(2), atol=1e-5)
         assert bool((entry.divergences[-1] > 0).all())

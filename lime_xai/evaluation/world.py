@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from lime_xai.evaluation.bootstrap import estimate, interval, nested, resampling_weights
 from lime_xai.evaluation.tables import world_tables
-from lime_xai.policies import Contrast, Edit, Observe, Plausible, policy_to_dict
+from lime_xai.policies import Contrast, Edit, Observe, Plausible, policy_from_dict, policy_to_dict
 from lime_xai.steering import steering
 from lime_xai.step import Policy
 from lime_xai.worlds import World, scene
@@ -145,6 +145,13 @@ def _settings(policy: Policy | None) -> str:
     return json.dumps(None if policy is None else policy_to_dict(policy))
 
 
+def _same(settings: dict[str, Any] | None, policy: Policy | None) -> bool:
+    """Whether a report's settings are those of a policy; a field that an older report lacks has its default."""
+    if settings is None or policy is None:
+        return settings is None and policy is None
+    return policy_from_dict(settings) == policy
+
+
 def _numbers(values: Iterable[float]) -> list[float | None]:
     """Return numbers as JSON values of six digits; JSON knows no NaN."""
     return [None if value != value else float(f"{value:.6g}") for value in values]
@@ -207,7 +214,7 @@ def measure_policies(
     plain: Baseline | None = None
     for name, policy in named.items():
         kept = (done or {}).get(name)
-        if kept is not None and name != "vanilla" and kept["settings"] == json.loads(_settings(policy)):
+        if kept is not None and name != "vanilla" and _same(kept["settings"], policy):
             rows[name] = kept
         else:
             rows[name], done_by = measure_one(model, processor, evaluation, policy, plain)

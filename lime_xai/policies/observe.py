@@ -38,7 +38,7 @@ class Observe:
         self._settings()
 
     def _settings(self) -> EditSettings:
-        return EditSettings(method=self.method, scope=self.scope, steps=0)  # type: ignore[arg-type]
+        return EditSettings(method=self.method, scope=self.scope, steps=0, direction="backward")  # type: ignore[arg-type]
 
     @property
     def idle(self) -> bool:

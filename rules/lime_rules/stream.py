@@ -90,6 +90,7 @@ class Stream:
         offsets = self._offsets()
         self._swap = ConfigSwap(self.decoder, STREAM_IMPLEMENTATION, STREAM_ATTRIBUTE, self)
         with ExitStack() as undo:
+            undo.callback(self._forget_swap)
             found = roles(self.decoder)
             for module, offset in offsets:
                 undo.callback(module.register_forward_hook(self._linear(offset)).remove)
@@ -130,6 +131,9 @@ class Stream:
                 self._swap.off()
             if ownership is not None:
                 ownership.forget()
+
+    def _forget_swap(self) -> None:
+        self._swap = None
 
     def owned(self, module: nn.Module, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Owned]:
         """Return primal keys and values and their tangents; asked by the attention function."""

@@ -1,0 +1,71 @@
+"""The objective read off the relevance stream: its gradient is one backward pass, not a double one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from .cache import detach_inference, slots, with_slots
+from .deltas import Deltas
+from .objective import RelevanceObjective
+from .passes import Pass, precise
+from .step import DecodingStep
+from .streaming import Flow, StreamEngine
+
+
+def stream_pass(
+    step: DecodingStep,
+    deltas: Deltas,
+    engine: StreamEngine,
+    objective: RelevanceObjective,
+    counted: Tensor,
+    differentiate: bool,
+) -> Pass:
+    """Evaluate a ``difference`` objective over the KV cache by one pass in forward direction.
+
+    The loss is what the target is owed by text minus what it is owed by perception. Relevance is linear in its input,
+    so one tangent does: text slots with weight 1, perceptual ones with weight -1. Equal to ``cache_pass``.
+
+    Parameters
+    ----------
+    step : DecodingStep
+        The step.
+    deltas : Deltas
+        Applied to the slots of the past.
+    engine : StreamEngine
+        Attached, in slot form.
+    objective : RelevanceObjective
+        Of the form ``difference``.
+    counted : Tensor
+        ``[B, T]``: positions that count.
+    differentiate : bool
+        Whether to differentiate the loss.
+
+    Returns
+    -------
+    Pass
+        Without relevance of single positions.
+    """
+    past = step.attended.shape[1] - 1
+    edited = {}
+    for layer, held in slots(step.past).items():
+        keys, values = (detach_inference(tensor) for tensor in held)
+        edited[layer] = deltas(layer, keys, values, past - keys.shape[2])
+    weights = counted.to(torch.float32) * torch.where(step.perceptual, -1.0, 1.0)
+    flow = Flow(weights[:, None], torch.zeros_like(weights[:, :1]))
+    with torch.set_grad_enabled(differentiate):
+        wide = engine.run(flow, step.call, with_slots(step.past, edited))
+        logits, owed = (precise(part) for part in (wide[0][:, -1], wide[1][0, :, -1]))
+        reference = step.plain.to(logits)
+        lack = (objective.direction(logits.detach(), reference) * owed).sum(-1)
+        divergence = objective.divergence(logits, reference)
+        loss = lack + objective.kl_weight * divergence
+    result = Pass(logits, None, loss, divergence)
+    if not differentiate:
+        return result
+    parameters = deltas.tensors()
+    found = torch.autograd.grad(loss.sum(), parameters, allow_unused=True)
+    filled = (torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True))
+    return replace(result, gradients=tuple(filled))
