@@ -11,13 +11,14 @@ from torch import Tensor
 
 from lime_rules import LRP_METHODS
 
-from .cache import check_differentiable, slots
+from .cache import check_differentiable, slots, with_slots
 from .deltas import DELTAS, Deltas, LayerShape
-from .forward_pass import stream_pass
+from .forward_pass import edited_slots, stream_pass
 from .names import unknown_name
 from .objective import RelevanceObjective
-from .passes import Pass, cache_pass, sequence_pass
+from .passes import Pass, cache_pass, precise, sequence_pass
 from .step import DecodingStep
+from .streaming import StreamEngine
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,8 @@ class EditResult:
     logits : Tensor
         ``[B, V]`` after the last update.
     losses : Tensor
-        ``[steps + 1, B]``: the objective before each update and after the last.
+        ``[steps + 1, B]``: the objective before each update and after the last; ``[steps, B]`` in forward direction,
+        where the last pass is a plain one.
     divergences : Tensor
         ``[steps + 1, B]``: its KL term, in nats, unweighted.
     share_before, share_after : Tensor or None
@@ -208,17 +210,16 @@ class KVEditor:
         with torch.inference_mode(False), torch.enable_grad():
             deltas = self.build(step)
             optimizer = torch.optim.Adam(deltas.tensors(), lr=self.settings.learning_rate)
-            losses, divergences, before = [], [], None
+            passes: list[Pass] = []
             for _ in range(self.settings.steps):
                 current = self.evaluate(step, deltas)
-                before = before or current.detached()
+                passes.append(current.detached())
                 for parameter, gradient in zip(deltas.tensors(), current.gradients, strict=True):
                     parameter.grad = gradient
-                losses.append(current.loss.detach())
-                divergences.append(current.divergence.detach())
                 optimizer.step()
-            last = self.evaluate(step, deltas, differentiate=False).detached()
-        first = before or last
+            last = self._last(step, deltas)
+            passes.append(last)
+        first = passes[0]
         masks = step.perceptual.to(last.logits.device), self.counted(step).to(last.logits.device)
 
         def share(found: Pass) -> Tensor | None:
@@ -226,8 +227,8 @@ class KVEditor:
 
         return EditResult(
             logits=last.logits.to(step.plain.dtype),
-            losses=torch.stack([*losses, last.loss]),
-            divergences=torch.stack([*divergences, last.divergence]),
+            losses=torch.stack([one.loss for one in passes if one.loss is not None]),
+            divergences=torch.stack([one.divergence for one in passes]),
             share_before=share(first),
             share_after=share(last),
             relevance_before=first.relevance,
@@ -235,10 +236,21 @@ class KVEditor:
             layers=len(step.past.layers),
         )
 
+    def _last(self, step: DecodingStep, deltas: Deltas) -> Pass:
+        """Return the pass behind the last update; in forward direction a plain one, without relevance and loss."""
+        if self._engine(step) is None:
+            return self.evaluate(step, deltas, differentiate=False).detached()
+        with torch.no_grad():
+            logits = precise(step.logits_with(with_slots(step.past, edited_slots(step, deltas))))
+        return Pass(logits, None, None, self.settings.objective.divergence(logits, step.plain.to(logits)))
+
+    def _engine(self, step: DecodingStep) -> StreamEngine | None:
+        return step.engines.get(self.settings.forward_method or "")
+
     def evaluate(self, step: DecodingStep, deltas: Deltas, differentiate: bool = True) -> Pass:
         """Return logits, relevance, loss and (if asked) the gradients of the loss at the current deltas."""
         settings, counted = self.settings, self.counted(step)
-        engine = step.engines.get(settings.forward_method or "")
+        engine = self._engine(step)
         if engine is not None:
             return stream_pass(step, deltas, engine, settings.objective, counted, differentiate)
         composite = LRP_METHODS[settings.method](second_order=settings.second_order)

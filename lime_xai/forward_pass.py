@@ -15,6 +15,16 @@ from .step import DecodingStep
 from .streaming import Flow, StreamEngine
 
 
+def edited_slots(step: DecodingStep, deltas: Deltas) -> dict[int, tuple[Tensor, Tensor]]:
+    """Return the keys and values of a step's past with deltas applied, by layer, ``[B, Hkv, P, D]``."""
+    past = step.attended.shape[1] - 1
+    found = {}
+    for layer, held in slots(step.past).items():
+        keys, values = (detach_inference(tensor) for tensor in held)
+        found[layer] = deltas(layer, keys, values, past - keys.shape[2])
+    return found
+
+
 def stream_pass(
     step: DecodingStep,
     deltas: Deltas,
@@ -48,11 +58,7 @@ def stream_pass(
     Pass
         Without relevance of single positions.
     """
-    past = step.attended.shape[1] - 1
-    edited = {}
-    for layer, held in slots(step.past).items():
-        keys, values = (detach_inference(tensor) for tensor in held)
-        edited[layer] = deltas(layer, keys, values, past - keys.shape[2])
+    edited = edited_slots(step, deltas)
     weights = counted.to(torch.float32) * torch.where(step.perceptual, -1.0, 1.0)
     flow = Flow(weights[:, None], torch.zeros_like(weights[:, :1]))
     with torch.set_grad_enabled(differentiate):

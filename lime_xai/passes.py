@@ -29,7 +29,9 @@ class Pass:
         ``[B, V]``.
     relevance : Tensor or None
         ``[B, T]``; None where only what groups are owed is known.
-    loss, divergence : Tensor
+    loss : Tensor or None
+        ``[B]``; None if it was not evaluated.
+    divergence : Tensor
         ``[B]``.
     gradients : tuple of Tensor
         Of the summed loss, one per parameter of the deltas; empty if not asked for.
@@ -37,14 +39,15 @@ class Pass:
 
     logits: Tensor
     relevance: Tensor | None
-    loss: Tensor
+    loss: Tensor | None
     divergence: Tensor
     gradients: tuple[Tensor, ...] = ()
 
     def detached(self) -> Pass:
         """Return the pass without its graph and gradients."""
         relevance = None if self.relevance is None else self.relevance.detach()
-        return Pass(self.logits.detach(), relevance, self.loss.detach(), self.divergence.detach())
+        loss = None if self.loss is None else self.loss.detach()
+        return Pass(self.logits.detach(), relevance, loss, self.divergence.detach())
 
 
 def _finished(
