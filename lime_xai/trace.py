@@ -21,8 +21,8 @@ class StepTrace:
     token_before, token_after : Tensor
         ``[B]``: argmax of the logits without and with the policy (before generate's own processors).
     losses, divergences : Tensor or None
-        ``[steps + 1, B]``: objective and KL (nats) before each update and after the last. Edits in forward direction do not
-        evaluate the objective again after the last: ``[steps, B]`` losses.
+        ``[steps + 1, B]``: objective and KL (nats) before each update and after the last. Edits in forward direction do
+        not evaluate the objective again after the last: ``[steps, B]`` losses.
     share_before, share_after : Tensor or None
         ``[B]``: perceptual share of the absolute relevance.
     """

@@ -94,9 +94,11 @@ def generate_captions(
     settings = {"do_sample": False, "max_new_tokens": most, **generate_kwargs}
     given = list(settings.pop("logits_processor", None) or ())
     asked = evaluation.detail_prompt if detailed else evaluation.caption_prompt
-    prompts = [asked] * len(evaluation.images)
+    # Pictures of as many objects share a batch: their captions end together.
+    order = sorted(range(len(evaluation.images)), key=lambda index: len(evaluation.scenes[index].present))
+    images, prompts = [evaluation.images[index] for index in order], [asked] * len(order)
     captions: list[str] = []
-    for inputs in batches(processor, evaluation.images, prompts, batch_size, model.device):
+    for inputs in batches(processor, images, prompts, batch_size, model.device):
         length = inputs["input_ids"].shape[1]
         ban = NoRepeatObjects(object_tokens(processor), length)
         processors = LogitsProcessorList([*given, ban] if no_repeat else given)
@@ -104,7 +106,7 @@ def generate_captions(
         for text in processor.batch_decode(sequences[:, length:], skip_special_tokens=False):
             body, end, _ = text.partition(EOS)
             captions.append(" ".join(f"{body.replace(PAD, '')} {end}".split()))
-    return captions
+    return [caption for _, caption in sorted(zip(order, captions, strict=True))]
 
 
 def first_logits(
