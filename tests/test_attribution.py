@@ -189,8 +189,8 @@ def test_a_composite_of_ones_own_may_be_given():
 
 
 def test_uncovered_modules_are_named_once(recwarn):
-    model, inputs, _ = FAMILIES["qwen3_vl_moe"].build()
-    with pytest.warns(UserWarning, match="no relevance rule.*Qwen3VLMoeTextExperts"):
+    model, inputs, _ = FAMILIES["qwen3_5_moe"].build()
+    with pytest.warns(UserWarning, match="no relevance rule.*Qwen3_5MoeGatedDeltaNet"):
         lime_xai.attribute(model, inputs)
     recwarn.clear()
     lime_xai.attribute(model, inputs)

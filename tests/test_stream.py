@@ -17,9 +17,7 @@ from lime_xai.replay import Replayer
 
 NEW = 10
 REFUSED = {
-    "qwen3_vl_moe": "experts",
     "qwen3_5_moe": "linear_attn",
-    "qwen3_omni_thinker": "experts",
     "gemma4": "does not run through Gemma4",
 }
 STREAMED = [name for name, family in FAMILIES.items() if family.attributable and name not in REFUSED]
@@ -30,6 +28,8 @@ def double(float64_norms, monkeypatch):
     """Turn a model and its inputs into float64, throughout: some compute rotary embeddings by ``x.float()``."""
 
     def convert(model, inputs):
+        if type(model)._can_set_experts_implementation():
+            model.set_experts_implementation("eager")  # transformers' fast ones know no float64
         monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
         values = {name: value.double() if value.is_floating_point() else value for name, value in inputs.items()}
         return float64_norms(model), values
@@ -68,7 +68,13 @@ def perceptual_of(model, ids):
 @pytest.mark.parametrize("name", STREAMED)
 def test_stream_equals_one_backward_per_logit(name, method, double):
     model, inputs, _ = FAMILIES[name].build()
+    if name == "qwen3_omni_thinker":
+        pytest.skip("transformers merges its float32 features into float64 embeddings; tested in float32")
     model, inputs = double(model, inputs)
+    if method == "gradient_input" and "moe" in name:
+        with pytest.raises(NotImplementedError, match="routing weights"):
+            lime_xai.routes(model, inputs, method=method)
+        return
     continuation = torch.arange(20, 20 + NEW)[None]
     perceptual = perceptual_of(model, inputs["input_ids"])
     found = lime_xai.routes(model, inputs, continuation, groups={"seen": perceptual}, method=method)
@@ -92,6 +98,8 @@ def test_stream_in_float32(name):
 @pytest.mark.parametrize("name", STREAMED)
 def test_slot_form_equals_backward_into_slots(name, double):
     model, inputs, _ = FAMILIES[name].build()
+    if name == "qwen3_omni_thinker":
+        pytest.skip("transformers merges its float32 features into float64 embeddings; tested in float32")
     model, inputs = double(model, inputs)
     perceptual = perceptual_of(model, inputs["input_ids"])
     found = lime_xai.routes(model, inputs, groups={"seen": perceptual}, relevance="slot")

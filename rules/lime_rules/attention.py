@@ -8,6 +8,7 @@ config object nor another thread's model is touched.
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedC
 from transformers.masking_utils import eager_mask
 from zennit.canonizers import Canonizer
 
+from .experts import EXPERTS_ATTRIBUTE, EXPERTS_IMPLEMENTATION, ExpertRatios, ExpertState
 from .gradients import scale_gradient
 
 IMPLEMENTATION = "lime"
@@ -143,14 +145,12 @@ class ConfigSwap:
         All modules below it that hold a config get a copy while the swap is on.
     implementation : str
         Name in transformers' registries of attention and mask functions.
-    attribute : str
-        Under which the copies hold ``state``.
-    state : object
-        What the attention function needs to know.
+    fields : mapping of str to object
+        What the copies hold besides: implementations of other interfaces, and what the functions need to know.
     """
 
-    def __init__(self, root: nn.Module, implementation: str, attribute: str, state: Any) -> None:
-        self._names = implementation, attribute, state
+    def __init__(self, root: nn.Module, implementation: str, fields: Mapping[str, Any]) -> None:
+        self._fields = {"_attn_implementation_internal": implementation, **fields}
         done: dict[int, PreTrainedConfig] = {}
         self._twins: list[tuple[dict[str, Any], PreTrainedConfig, PreTrainedConfig]] = []
         for module in root.modules():
@@ -161,14 +161,12 @@ class ConfigSwap:
     def _copied(self, config: PreTrainedConfig, done: dict[int, PreTrainedConfig]) -> PreTrainedConfig:
         """Return the shallow copy of ``config`` and of the configs inside it."""
         if id(config) not in done:
-            implementation, attribute, state = self._names
             twin = copy.copy(config)
             done[id(config)] = twin
             for name, child in vars(config).items():
                 if isinstance(child, PreTrainedConfig):
                     vars(twin)[name] = self._copied(child, done)
-            vars(twin)["_attn_implementation_internal"] = implementation
-            vars(twin)[attribute] = state
+            vars(twin).update(self._fields)
         return done[id(config)]
 
     def on(self) -> None:
@@ -183,23 +181,26 @@ class ConfigSwap:
 
 
 class AttentionCanonizer(Canonizer):  # type: ignore[misc]
-    """Zennit canonizer: let every attention module below a root call ``attention_with_rules``.
+    """Zennit canonizer: let attention modules and experts below a root call the functions that carry rules.
 
     Parameters
     ----------
     ratios : AttentionRatios, optional
         By default AttnLRP's.
+    experts : ExpertRatios, optional
+        By default AttnLRP's; experts are reached through the same configs.
     """
 
-    def __init__(self, ratios: AttentionRatios | None = None) -> None:
+    def __init__(self, ratios: AttentionRatios | None = None, experts: ExpertRatios | None = None) -> None:
         self.ratios = ratios or AttentionRatios()
+        self.experts = experts or ExpertRatios()
         self.rule = AttentionRule(self.ratios)
         self._root: nn.Module | None = None
         self._swap: ConfigSwap | None = None
 
     def copy(self) -> AttentionCanonizer:
         """Return a canonizer with the same ratios and a rule of its own."""
-        return type(self)(self.ratios)
+        return type(self)(self.ratios, self.experts)
 
     def apply(self, root_module: nn.Module) -> list[AttentionCanonizer]:
         """Apply to ``root_module``; undone by ``remove`` of the returned instance."""
@@ -216,7 +217,12 @@ class AttentionCanonizer(Canonizer):  # type: ignore[misc]
         """Exchange the configs of all modules below the root."""
         if self._root is None:
             raise RuntimeError("This canonizer is a template; call apply(root_module).")
-        self._swap = ConfigSwap(self._root, IMPLEMENTATION, _RULE_ATTRIBUTE, self.rule)
+        fields = {
+            _RULE_ATTRIBUTE: self.rule,
+            "_experts_implementation_internal": EXPERTS_IMPLEMENTATION,
+            EXPERTS_ATTRIBUTE: ExpertState(self.experts, self.rule),
+        }
+        self._swap = ConfigSwap(self._root, IMPLEMENTATION, fields)
         self._swap.on()
 
     def remove(self) -> None:

@@ -10,6 +10,9 @@ from torch import nn
 from .composites import AttnLRP, TransformerComposite
 from .structure import Role, roles
 
+_INTERFACES = {"attention": "bilinear", "experts": "gated experts", "router": "held fixed"}
+"""Rules that reach modules through transformers' interfaces instead of hooks, by role."""
+
 
 @dataclass(frozen=True)
 class AuditRow:
@@ -76,5 +79,5 @@ def audit_decoder(decoder: nn.Module, composite: TransformerComposite | None = N
             continue
         hook = rules[name]
         rule = "" if hook is None else type(hook).__name__
-        rows.append(AuditRow(name, type(module).__name__, role, "bilinear" if role.kind == "attention" else rule))
+        rows.append(AuditRow(name, type(module).__name__, role, _INTERFACES.get(role.kind, rule)))
     return Audit(tuple(rows))

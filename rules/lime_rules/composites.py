@@ -11,6 +11,7 @@ from zennit.composites import register_composite
 from zennit.core import BasicHook, Composite, Hook
 
 from .attention import AttentionCanonizer, AttentionRatios, AttentionRule
+from .experts import ExpertRatios
 from .rules import ActivationRule, BlockRule, GradientForm, NormRule, ProductRule, RatioHook
 from .structure import Role, roles
 
@@ -41,6 +42,7 @@ class TransformerComposite(Composite):  # type: ignore[misc]
     """
 
     attention_ratios = AttentionRatios()
+    expert_ratios = ExpertRatios()
 
     def __init__(
         self,
@@ -55,7 +57,7 @@ class TransformerComposite(Composite):  # type: ignore[misc]
         ]
         self.second_order = second_order
         self._roles: dict[str, Role] = {}
-        own = AttentionCanonizer(self.attention_ratios)
+        own = AttentionCanonizer(self.attention_ratios, self.expert_ratios)
         super().__init__(module_map=self._choose, canonizers=[*(canonizers or ()), own])
 
     def rule_for(self, role: Role) -> Hook | None:
@@ -114,8 +116,8 @@ class AttnLRP(TransformerComposite):
     """AttnLRP (Achtibat et al., ICML 2024) in gradient x input form.
 
     Linear: plain gradient (epsilon 0). Normalisation and activation: identity rule. Gated MLP: uniform rule, half
-    to each factor. Attention: uniform rule on both products (1/4 to queries and keys, 1/2 to values), the softmax
-    itself differentiated.
+    to each factor; the routing of experts is held fixed. Attention: uniform rule on both products (1/4 to queries and
+    keys, 1/2 to values), the softmax itself differentiated.
 
     Examples
     --------
@@ -143,6 +145,7 @@ class CPLRP(TransformerComposite):
     """
 
     attention_ratios = AttentionRatios(query=0.0, key=0.0, value=1.0)
+    expert_ratios = ExpertRatios(product=1.0)
 
     def rule_for(self, role: Role) -> Hook | None:
         """Return the rule of a role."""
@@ -158,6 +161,7 @@ class GradientInput(TransformerComposite):
     """Gradient x input: no rule at all, the control every rule must beat."""
 
     attention_ratios = AttentionRatios(query=1.0, key=1.0, value=1.0)
+    expert_ratios = ExpertRatios(product=1.0, routing=1.0)
 
     def rule_for(self, role: Role) -> Hook | None:
         """Return no rule."""

@@ -18,6 +18,7 @@ from zennit.core import Hook
 
 from .attention import AttentionRatios, ConfigSwap
 from .composites import AttnLRP, TransformerComposite
+from .experts import EXPERTS_ATTRIBUTE, STREAM_EXPERTS_IMPLEMENTATION, ExpertRatios
 from .rules import RatioHook, ScaleInputRule, pushed
 from .stream_attention import STREAM_ATTRIBUTE, STREAM_IMPLEMENTATION, Owned, SplitTangents
 from .stream_cache import Ownership
@@ -70,6 +71,11 @@ class Stream:
         """Gradient factors of the bilinear attention rule."""
         return self.composite.attention_ratios
 
+    @property
+    def experts(self) -> ExpertRatios:
+        """Gradient factors inside mixtures of experts."""
+        return self.composite.expert_ratios
+
     def _check(self) -> None:
         missing = [
             f"{name} ({type(self.decoder.get_submodule(name)).__name__}: {role.detail})"
@@ -77,6 +83,10 @@ class Stream:
             if role.kind == "uncovered"
         ]
         missing += [f"{name} ({type(rule).__name__})" for name, rule in self._rules.items() if not _has_forward(rule)]
+        if self.experts.routing:
+            missing += [
+                f"{name} (routing weights)" for name, role in roles(self.decoder).items() if role.kind == "router"
+            ]
         if missing:
             more = f" and {len(missing) - 4} more" if len(missing) > 4 else ""
             raise NotImplementedError(
@@ -88,14 +98,21 @@ class Stream:
     def attached(self) -> Iterator[Stream]:
         """Context in which the hooks are on the decoder and its head; nothing stays behind."""
         offsets = self._offsets()
-        self._swap = ConfigSwap(self.decoder, STREAM_IMPLEMENTATION, STREAM_ATTRIBUTE, self)
+        fields = {
+            STREAM_ATTRIBUTE: self,
+            "_experts_implementation_internal": STREAM_EXPERTS_IMPLEMENTATION,
+            EXPERTS_ATTRIBUTE: self,
+        }
+        self._swap = ConfigSwap(self.decoder, STREAM_IMPLEMENTATION, fields)
         with ExitStack() as undo:
             undo.callback(self._forget_swap)
             found = roles(self.decoder)
             for module, offset in offsets:
                 undo.callback(module.register_forward_hook(self._linear(offset)).remove)
             for name, module in self.decoder.named_modules():
-                if found[name].kind in ("norm", "activation"):
+                parent = found.get(name.rpartition(".")[0])
+                of_experts = parent is not None and parent.kind == "experts"
+                if found[name].kind in ("norm", "activation") or of_experts:
                     hook = self._leaf(self._rules.get(name))
                     undo.callback(module.register_forward_hook(hook, with_kwargs=True).remove)
                 parts = parts_by_role(name, module, found)

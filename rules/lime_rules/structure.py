@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary, ref
 from torch import nn
 from transformers import PreTrainedConfig
 
+from .experts import is_experts
 from .ratios import match_activation, match_norm
 
 GATED_MLPS: tuple[tuple[tuple[str, ...], str], ...] = (
@@ -29,7 +30,8 @@ class Role:
     ----------
     kind : str
         ``norm``, ``activation``, ``gate`` (the activation of a gated MLP), ``product`` (the projection behind
-        the product of a gated MLP), ``attention``, ``linear``, ``transparent``, ``container`` or ``uncovered``.
+        the product of a gated MLP), ``attention``, ``experts``, ``router``, ``linear``, ``transparent``,
+        ``container`` or ``uncovered``.
     detail : str
         Key of the ratio for norms and activations, the reason for ``uncovered``.
     """
@@ -139,10 +141,27 @@ def _find_roles(root: nn.Module) -> Iterator[tuple[str, Role]]:
         if parts is not None:
             given[prefix + parts.activation] = Role("gate", _elementwise(module.get_submodule(parts.activation)) or "")
             given[prefix + parts.down] = Role("product")
+        given.update(_experts_roles(prefix, module))
         role = given.get(name) or _role(module)
         if is_linear(module):
             inside_linear = (*inside_linear, prefix)
         yield name, role
+
+
+def _experts_roles(prefix: str, module: nn.Module) -> dict[str, Role]:
+    """Return the roles of the children of a mixture of experts: the experts, their gate's activation and the router."""
+    children = dict(module.named_children())
+    experts = [name for name, child in children.items() if is_experts(child)]
+    if len(experts) != 1:
+        return {}
+    act = _elementwise(children[experts[0]].get_submodule("act_fn"))
+    if act is None:
+        return {}
+    found = {f"{prefix}{experts[0]}": Role("experts"), f"{prefix}{experts[0]}.act_fn": Role("gate", act)}
+    for name, child in children.items():
+        if "Router" in type(child).__name__ and not any(True for _ in child.children()):
+            found[f"{prefix}{name}"] = Role("router", "held fixed by the rules of experts")
+    return found
 
 
 def _role(module: nn.Module) -> Role:
