@@ -25,11 +25,11 @@ from .replay import Replayer, frozen_parameters
 from .result import Attribution
 from .targets import IGNORED, Target, TargetLike, resolve_target
 
-_WARNED: WeakSet[PreTrainedModel] = WeakSet()
+_CHECKED: WeakSet[PreTrainedModel] = WeakSet()
 
 
 def audit(model: PreTrainedModel) -> Audit:
-    """List each module of a model's decoder with its rule, and those that none covers.
+    """List each module of a model's decoder with its rule, and what none covers.
 
     Parameters
     ----------
@@ -39,9 +39,12 @@ def audit(model: PreTrainedModel) -> Audit:
     Returns
     -------
     lime_rules.Audit
-        ``print(audit(model).summary())``; ``.uncovered`` names what AttnLRP treats as plain gradient.
+        ``print(audit(model).summary())``; ``.uncovered`` names modules that AttnLRP treats as plain gradient,
+        ``.operations`` products and nonlinear functions that are written outside modules, found by running the decoder
+        on two positions once.
     """
-    return audit_decoder(Replayer(model).decoder)
+    replayer = Replayer(model)
+    return audit_decoder(replayer.decoder, embeddings=replayer.neutral_embeddings())
 
 
 def attribute(
@@ -106,10 +109,10 @@ def attribute(
     goal = resolve_target(target, ids.shape[0], vocabulary, ids.device, processor)
     masks = modality_masks(model.config, ids, perceptual)
     replayer = Replayer(model)
-    _warn_uncovered(model, composite)
     with torch.inference_mode(False), frozen_parameters(model):
         recording = record(replayer, inputs, ids, goal.continuation)
         check_finite(recording.logits.flatten(0, 1))
+        _warn_uncovered(replayer, composite)
         goal = replace(goal, ids=recording.logits[:, -1].argmax(-1, keepdim=True)) if goal.ids is None else goal
         relevance, logits = _propagate(replayer, recording, goal, composite, per_token)
     extra = recording.input_ids.shape[1] - ids.shape[1]
@@ -158,16 +161,17 @@ def _propagate(
     return torch.stack(rows, 1).float(), values.detach().float()
 
 
-def _warn_uncovered(model: PreTrainedModel, composite: TransformerComposite) -> None:
-    if model in _WARNED:
+def _warn_uncovered(replayer: Replayer, composite: TransformerComposite) -> None:
+    """Say once per model what has no rule."""
+    if replayer.model in _CHECKED:
         return
-    missing = audit_decoder(Replayer(model).decoder, composite).uncovered
-    if missing:
-        _WARNED.add(model)
-        kinds = sorted({row.module for row in missing})
+    _CHECKED.add(replayer.model)
+    found = audit_decoder(replayer.decoder, composite, replayer.neutral_embeddings())
+    if not found.complete:
+        kinds = {row.module for row in found.uncovered} | {one.name for one in found.operations}
         warnings.warn(
-            f"{len(missing)} modules have no relevance rule and pass on their plain gradient: {', '.join(kinds)}. "
-            "See lime_xai.audit(model).",
+            f"{found.verdict.capitalize()}: {', '.join(sorted(kinds))}. They pass on their plain gradient and have no "
+            "relevance rule. See lime_xai.audit(model).",
             stacklevel=3,
         )
 

@@ -128,14 +128,14 @@ def _policy_json(text: str) -> dict[str, Any]:
 
 @app.command()
 def audit(model: Model) -> None:
-    """List the modules of a model's decoder with their rules, and those without one."""
+    """List the modules of a model's decoder with their rules, and what none covers."""
     from .attribution import audit as audit_model
     from .loading import load_model
 
     network, _ = load_model(model)
     report = audit_model(network)
     console.print(report.summary(), highlight=False)
-    raise typer.Exit(1 if report.uncovered else 0)
+    raise typer.Exit(0 if report.complete else 1)
 
 
 @world_app.callback()

@@ -96,6 +96,13 @@ class Replayer:
         config: PreTrainedConfig = self.decoder.config
         return config
 
+    def neutral_embeddings(self, count: int = 2) -> Tensor:
+        """Return the embeddings of a token that stands for nothing, ``[1, count, d]``: something to probe with."""
+        table: Any = self.decoder.get_input_embeddings()
+        with torch.inference_mode(False), torch.no_grad():
+            found: Tensor = table(torch.full((1, count), self.neutral, device=table.weight.device))
+        return found
+
     @property
     def window(self) -> int | None:
         """Width of the decoder's sliding layers, if it has any."""

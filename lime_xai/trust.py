@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from transformers import PreTrainedModel
 
 from lime_rules import LRP_METHODS
+from lime_rules.operations import unseen_operations
 from lime_rules.probe import adjoint_gap
 
 from .replay import Replayer, frozen_parameters
@@ -17,7 +17,6 @@ from .streaming import StreamEngine, StreamForm
 
 _WARNED: WeakSet[PreTrainedModel] = WeakSet()
 _GAPS: WeakKeyDictionary[PreTrainedModel, dict[str, float]] = WeakKeyDictionary()
-PROBED_POSITIONS = 2
 
 
 def tolerance(dtype: torch.dtype) -> float:
@@ -41,14 +40,10 @@ def stream_gap(engine: StreamEngine) -> float:
     replayer, method = engine.replayer, type(engine.stream.composite).__name__
     known = _GAPS.setdefault(replayer.model, {})
     if method not in known:
-        table: Any = replayer.decoder.get_input_embeddings()
-        ids = torch.full((1, PROBED_POSITIONS), replayer.neutral, device=table.weight.device)
         before, replayer.busy = replayer.busy, True
         try:
             with torch.inference_mode(False), frozen_parameters(replayer.model), engine.attached():
-                with torch.no_grad():
-                    embeddings = table(ids)
-                known[method] = adjoint_gap(engine.stream, embeddings)
+                known[method] = adjoint_gap(engine.stream, replayer.neutral_embeddings())
         except (RuntimeError, ValueError, TypeError) as error:
             raise NotImplementedError(
                 f"The relevance stream does not run through {type(replayer.decoder).__name__}: {error}"
@@ -75,9 +70,18 @@ def check_trust(engine: StreamEngine) -> None:
     if not gap <= allowed:
         raise NotImplementedError(
             f"The relevance stream of {type(engine.replayer.decoder).__name__} disagrees with backward passes by "
-            f"{gap:.1e} (allowed {allowed:.1e}): it computes something outside its modules that no forward rule sees. "
-            "Use relevance by backward passes instead."
+            f"{gap:.1e} (allowed {allowed:.1e}): it computes something outside its modules that no forward rule sees"
+            f"{_culprits(engine.replayer)}. Use relevance by backward passes instead."
         )
+
+
+def _culprits(replayer: Replayer) -> str:
+    before, replayer.busy = replayer.busy, True
+    try:
+        found = unseen_operations(replayer.decoder, replayer.neutral_embeddings())
+    finally:
+        replayer.busy = before
+    return "".join(f"; {one.name} in {one.module}" for one in found[:3])
 
 
 def trusted_engine(replayer: Replayer, form: StreamForm, method: str = "attnlrp") -> StreamEngine:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
 from .composites import AttnLRP, TransformerComposite
+from .operations import Operation, unseen_operations
 from .structure import Role, roles
 
 _INTERFACES = {"attention": "bilinear", "experts": "gated experts", "router": "held fixed"}
@@ -37,9 +38,12 @@ class Audit:
     ----------
     rows : tuple of AuditRow
         Every module of the decoder except plain containers.
+    operations : tuple of Operation
+        Products and nonlinear functions outside modules, which no rule sees; empty too if they were not looked for.
     """
 
     rows: tuple[AuditRow, ...]
+    operations: tuple[Operation, ...] = ()
 
     @property
     def uncovered(self) -> tuple[AuditRow, ...]:
@@ -53,12 +57,30 @@ class Audit:
             f"{count:4d} x {module:28s} {kind:12s} {rule:18s} {detail}"
             for (module, kind, rule, detail), count in sorted(counts.items(), key=lambda item: item[0][1:])
         ]
-        verdict = f"{len(self.uncovered)} modules without a rule" if self.uncovered else "every module is covered"
-        return "\n".join([*lines, verdict])
+        lines += [f"       {found.name} in the code of {found.module or 'the decoder'}" for found in self.operations]
+        return "\n".join([*lines, self.verdict])
+
+    @property
+    def complete(self) -> bool:
+        """Whether rules see everything."""
+        return not self.uncovered and not self.operations
+
+    @property
+    def verdict(self) -> str:
+        """What is not covered, in a few words."""
+        if self.complete:
+            return "every module is covered"
+        found = (
+            f"{len(self.uncovered)} modules without a rule",
+            f"{len(self.operations)} operations that no rule sees",
+        )
+        return ", ".join(text for text, some in zip(found, (self.uncovered, self.operations), strict=True) if some)
 
 
-def audit_decoder(decoder: nn.Module, composite: TransformerComposite | None = None) -> Audit:
-    """List each module of a decoder with the rule it gets.
+def audit_decoder(
+    decoder: nn.Module, composite: TransformerComposite | None = None, embeddings: Tensor | None = None
+) -> Audit:
+    """List each module of a decoder with the rule it gets, and operations that no rule sees.
 
     Parameters
     ----------
@@ -66,6 +88,8 @@ def audit_decoder(decoder: nn.Module, composite: TransformerComposite | None = N
         The text decoder of a model.
     composite : TransformerComposite, optional
         By default ``AttnLRP()``.
+    embeddings : Tensor, optional
+        ``[1, n, d]``: inputs that the decoder is called with once, to look for operations outside its modules.
 
     Returns
     -------
@@ -80,4 +104,4 @@ def audit_decoder(decoder: nn.Module, composite: TransformerComposite | None = N
         hook = rules[name]
         rule = "" if hook is None else type(hook).__name__
         rows.append(AuditRow(name, type(module).__name__, role, _INTERFACES.get(role.kind, rule)))
-    return Audit(tuple(rows))
+    return Audit(tuple(rows), () if embeddings is None else unseen_operations(decoder, embeddings))
