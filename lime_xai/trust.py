@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from lime_rules import LRP_METHODS
@@ -15,6 +17,7 @@ from lime_rules.probe import adjoint_gap
 from .replay import Replayer, frozen_parameters
 from .streaming import StreamEngine, StreamForm
 
+SAMPLED_TOKENS = 256
 _WARNED: WeakSet[PreTrainedModel] = WeakSet()
 _GAPS: WeakKeyDictionary[PreTrainedModel, dict[str, float]] = WeakKeyDictionary()
 
@@ -22,6 +25,17 @@ _GAPS: WeakKeyDictionary[PreTrainedModel, dict[str, float]] = WeakKeyDictionary(
 def tolerance(dtype: torch.dtype) -> float:
     """Return the largest gap that rounding explains: 1e-4 in float32, a few units of the last place below it."""
     return max(1e-4, 8 * torch.finfo(dtype).eps)
+
+
+def _random_embeddings(replayer: Replayer) -> Tensor:
+    """Return two positions of noise, ``[1, 2, d]``, as large as embeddings of tokens, some of which are zero."""
+    table: Any = replayer.decoder.get_input_embeddings()
+    ids = torch.arange(min(table.num_embeddings, SAMPLED_TOKENS), device=table.weight.device)
+    with torch.no_grad():
+        sample = table(ids).float()
+    noise = torch.randn(1, 2, sample.shape[-1], generator=torch.Generator().manual_seed(0)).to(sample)
+    found: Tensor = noise * sample.pow(2).mean().sqrt()
+    return found.to(replayer.model.dtype)
 
 
 def stream_gap(engine: StreamEngine) -> float:
@@ -43,7 +57,7 @@ def stream_gap(engine: StreamEngine) -> float:
         before, replayer.busy = replayer.busy, True
         try:
             with torch.inference_mode(False), frozen_parameters(replayer.model), engine.attached():
-                known[method] = adjoint_gap(engine.stream, replayer.neutral_embeddings())
+                known[method] = adjoint_gap(engine.stream, _random_embeddings(replayer))
         except (RuntimeError, ValueError, TypeError) as error:
             raise NotImplementedError(
                 f"The relevance stream does not run through {type(replayer.decoder).__name__}: {error}"

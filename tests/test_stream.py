@@ -14,6 +14,8 @@ from lime_xai.modalities import modality_masks, union
 from lime_xai.passes import forward_sequence
 from lime_xai.recording import record
 from lime_xai.replay import Replayer
+from lime_xai.streaming import StreamEngine
+from lime_xai.trust import stream_gap
 
 NEW = 10
 REFUSED = {
@@ -195,6 +197,13 @@ def test_inline_code_that_no_rule_sees_is_found_by_the_probe(monkeypatch):
     monkeypatch.setattr(layer, "forward", lambda x: inner(x) * torch.sigmoid(x))
     with pytest.raises(NotImplementedError, match="disagrees with backward passes by"):
         lime_xai.routes(model, inputs)
+
+
+def test_a_model_whose_first_tokens_are_zero_is_probed_too(untrained):
+    model, _ = untrained
+    table = model.get_input_embeddings().weight
+    assert not table[0].any(), "the embedding of padding"
+    assert stream_gap(StreamEngine(Replayer(model))) < 1e-5
 
 
 def test_bad_input_is_refused_before_any_compute():

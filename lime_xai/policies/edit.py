@@ -23,8 +23,9 @@ class Edit(EditSettings):
     ----------
     plausibility : float
         Tokens whose probability without the edit is below this fraction of the largest are excluded; 0: none.
-    objective, method, scope, deltas, edit, positions, layers, steps, learning_rate, second_order, include_bos,
-    direction
+    objective, method, scope, deltas, edit, positions, layers, steps, learning_rate
+        As in ``EditSettings``.
+    second_order, include_bos, direction
         As in ``EditSettings``.
 
     Raises
