@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sized
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,6 +49,8 @@ class _Recorder:
         self.sums, self.stream, self.edit, self.ends = sums, relevance, edit, ends
         self.needs_past = edit is not None
         self.needs_history = edit is not None and edit.scope == "sequence"
+        self.forward_method = None if edit is None else edit.forward_method
+        self.direction = None if edit is None else edit.direction
 
     def step(self, step: DecodingStep) -> Tensor:
         if step.owed is None:
@@ -104,7 +107,7 @@ def calibrate(
     Raises
     ------
     ValueError
-        For bad settings, no prompts, or a file of another model in ``path``.
+        For bad settings, no prompts, or a file of another model or of other settings in ``path``.
     NotImplementedError
         If the relevance stream cannot be trusted on the model.
 
@@ -121,10 +124,15 @@ def calibrate(
         raise ValueError(f"max_new_tokens is {max_new_tokens}; expected at least 1.")
     check_model(model)
     edit = (edit or Edit()) if gains else None
-    if edit is not None and (edit.deltas != "gain" or edit.edit != "values" or edit.steps == 0):
-        raise ValueError("Gains on values are averaged; give an edit with deltas='gain', edit='values' and some steps.")
-    fingerprint = model_fingerprint(model)
-    found = _resumed(path, fingerprint, relevance)
+    wanted = ("gain", "values", "perceptual")
+    if edit is not None and ((edit.deltas, edit.edit, edit.positions) != wanted or edit.steps == 0):
+        raise ValueError(
+            "Gains on values are averaged; give an edit with deltas='gain', edit='values', positions='perceptual' and "
+            "some steps."
+        )
+    described = {"max_new_tokens": max_new_tokens, "edit": None if edit is None else _described(edit)}
+    start = Calibration(model_fingerprint(model), relevance, 0, 0, torch.zeros(0), settings=json.dumps(described))
+    found = _resumed(path, start)
     done = 0 if found is None else found.prompts
     seen = 0
     with Progress(disable=not progress) as bar:
@@ -133,7 +141,7 @@ def calibrate(
             rows = next(value.shape[0] for value in inputs.values() if isinstance(value, Tensor))
             seen += rows
             if seen > done:
-                one = _measured(model, inputs, rows, fingerprint, relevance, edit, max_new_tokens)
+                one = _measured(model, inputs, rows, start, edit, max_new_tokens)
                 found = one if found is None else found.merged(one)
                 found = found if path is None else found.save(path)
             bar.advance(task)
@@ -142,15 +150,21 @@ def calibrate(
     return found
 
 
-def _resumed(path: str | Path | None, fingerprint: str, relevance: str) -> Calibration | None:
+def _described(edit: EditSettings) -> dict[str, Any]:
+    """Return the settings that decide which gains an edit finds; its direction does not."""
+    return {name: value for name, value in asdict(edit).items() if name not in ("direction", "plausibility")}
+
+
+def _resumed(path: str | Path | None, start: Calibration) -> Calibration | None:
     if path is None or not Path(path).exists():
         return None
     found = Calibration.load(path)
-    if (found.fingerprint, found.relevance) != (fingerprint, relevance):
-        raise ValueError(
-            f"{path} holds a calibration of model {found.fingerprint[:12]} ({found.relevance}), asked for was "
-            f"{fingerprint[:12]} ({relevance}); give another file."
-        )
+    for what in ("fingerprint", "relevance", "settings"):
+        there, asked = getattr(found, what), getattr(start, what)
+        if there != asked:
+            raise ValueError(
+                f"{path} holds a calibration with {what} {there}, asked for was {asked}; give another file."
+            )
     return found
 
 
@@ -158,8 +172,7 @@ def _measured(
     model: PreTrainedModel,
     inputs: Mapping[str, Any],
     rows: int,
-    fingerprint: str,
-    relevance: str,
+    start: Calibration,
     edit: EditSettings | None,
     max_new_tokens: int,
 ) -> Calibration:
@@ -167,9 +180,10 @@ def _measured(
     end = getattr(model.generation_config, "eos_token_id", None)
     ends = frozenset(() if end is None else [end] if isinstance(end, int) else end)
     sums = _Sums()
-    recorder = _Recorder(sums, relevance, edit, ends)
-    steer(model, inputs, recorder, max_new_tokens=max_new_tokens, do_sample=False)
+    recorder = _Recorder(sums, start.relevance, edit, ends)
+    steer(model, inputs, recorder, max_new_tokens=max_new_tokens, do_sample=False, num_beams=1)
     if sums.owed is None:
         raise RuntimeError("The model decided no token.")
     gains = {name: (gain / sums.steps).float() for name, gain in sums.gains.items()}
-    return Calibration(fingerprint, relevance, rows, sums.steps, (sums.owed / sums.steps).float(), gains)
+    baseline = (sums.owed / sums.steps).float()
+    return replace(start, prompts=rows, steps=sums.steps, baseline=baseline, gains=gains)

@@ -20,6 +20,11 @@ SAMPLED = 256
 _FORMAT = "lime_xai.calibration/1"
 
 
+def sampled_places(count: int) -> Tensor:
+    """Return ``SAMPLED`` evenly spaced places among ``count``, the first and the last included; integers throughout."""
+    return torch.arange(SAMPLED) * (count - 1) // (SAMPLED - 1)
+
+
 def model_fingerprint(model: Module) -> str:
     """Return the SHA-256 over names, shapes and evenly spaced values of all parameters.
 
@@ -34,8 +39,8 @@ def model_fingerprint(model: Module) -> str:
     for name, parameter in sorted(model.named_parameters()):
         digest.update(f"{name}{tuple(parameter.shape)}{parameter.dtype}".encode())
         flat = parameter.detach().flatten()
-        places = torch.linspace(0, max(flat.numel() - 1, 0), SAMPLED, device=flat.device).long()
         if flat.numel():
+            places = sampled_places(flat.numel()).to(flat.device)
             digest.update(flat[places].to("cpu", torch.float64).numpy().tobytes())
     return digest.hexdigest()
 
@@ -56,6 +61,8 @@ class Calibration:
         ``[V]`` float32: mean part of each logit that is owed to perception.
     gains : dict of str to Tensor
         ``[L, Hkv]`` float32 per modality: mean gain that editing chose; empty if it was not asked.
+    settings : str
+        How it was measured, as JSON: most tokens per prompt, and the edit.
     path : Path or None
         File it was read from or written to.
     """
@@ -66,6 +73,7 @@ class Calibration:
     steps: int
     baseline: Tensor
     gains: dict[str, Tensor] = field(default_factory=dict)
+    settings: str = "{}"
     path: Path | None = None
 
     @property
@@ -89,6 +97,7 @@ class Calibration:
             "relevance": self.relevance,
             "prompts": self.prompts,
             "steps": self.steps,
+            "settings": self.settings,
         }
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -138,9 +147,9 @@ class Calibration:
         Raises
         ------
         ValueError
-            If they are of different models or forms, or only one has gains.
+            If they are of different models, forms or settings, or only one has gains.
         """
-        for what in ("fingerprint", "relevance"):
+        for what in ("fingerprint", "relevance", "settings"):
             mine, theirs = getattr(self, what), getattr(other, what)
             if mine != theirs:
                 raise ValueError(f"Calibrations of different {what} cannot be merged: {mine} and {theirs}.")
@@ -160,6 +169,7 @@ class Calibration:
             total,
             mean(self.baseline, other.baseline),
             {name: mean(gain, other.gains[name]) for name, gain in self.gains.items()},
+            self.settings,
         )
 
     def check(self, model: Module) -> None:

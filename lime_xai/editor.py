@@ -13,10 +13,10 @@ from lime_rules import LRP_METHODS
 
 from .cache import check_differentiable, slots, with_slots
 from .deltas import DELTAS, Deltas, LayerShape
-from .forward_pass import edited_slots, stream_pass
+from .forward_pass import stream_pass
 from .names import unknown_name
 from .objective import RelevanceObjective
-from .passes import Pass, cache_pass, precise, sequence_pass
+from .passes import Pass, cache_pass, edited_slots, precise, sequence_pass
 from .step import DecodingStep
 from .streaming import StreamEngine
 
@@ -245,7 +245,10 @@ class KVEditor:
         return Pass(logits, None, None, self.settings.objective.divergence(logits, step.plain.to(logits)))
 
     def _engine(self, step: DecodingStep) -> StreamEngine | None:
-        return step.engines.get(self.settings.forward_method or "")
+        engine: StreamEngine | None = step.engines.get(self.settings.forward_method or "")
+        if engine is None and self.settings.direction == "forward":
+            raise RuntimeError("No stream was made for this step; the policy that edits must say forward_method.")
+        return engine
 
     def evaluate(self, step: DecodingStep, deltas: Deltas, differentiate: bool = True) -> Pass:
         """Return logits, relevance, loss and (if asked) the gradients of the loss at the current deltas."""

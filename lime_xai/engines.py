@@ -37,7 +37,7 @@ class Engines:
     Raises
     ------
     ValueError
-        If policies ask for both forms of the stream.
+        If policies ask for both forms of the stream, or one would not see what another does to the cache.
     """
 
     def __init__(self, replayer: Replayer, policies: Sequence[Any], stack: ExitStack) -> None:
@@ -50,6 +50,14 @@ class Engines:
         if len(forms) > 1:
             raise ValueError(f"The policies want the relevance stream in the forms {sorted(forms)}; give all the same.")
         self._form = forms.pop() if forms else None
+        rewriting = [type(policy).__name__ for policy in policies if getattr(policy, "rewrites_cache", False)]
+        blind = [type(policy).__name__ for policy in policies if policy.needs_history]
+        if rewriting and (blind or self._form == "input"):
+            raise ValueError(
+                f"{rewriting[0]} rewrites the cache that generation keeps; "
+                f"{blind[0] if blind else 'the exact relevance stream'} starts from the embeddings and would not see "
+                "that. Use scope='cache' or relevance='slot' beside it."
+            )
         self._methods = {m for policy in policies if (m := getattr(policy, "forward_method", None)) is not None}
         self._required = {
             policy.forward_method for policy in policies if getattr(policy, "direction", None) == "forward"

@@ -7,22 +7,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from .cache import detach_inference, slots, with_slots
+from .cache import with_slots
 from .deltas import Deltas
 from .objective import RelevanceObjective
-from .passes import Pass, precise
+from .passes import Pass, edited_slots, precise
 from .step import DecodingStep
 from .streaming import Flow, StreamEngine
-
-
-def edited_slots(step: DecodingStep, deltas: Deltas) -> dict[int, tuple[Tensor, Tensor]]:
-    """Return the keys and values of a step's past with deltas applied, by layer, ``[B, Hkv, P, D]``."""
-    past = step.attended.shape[1] - 1
-    found = {}
-    for layer, held in slots(step.past).items():
-        keys, values = (detach_inference(tensor) for tensor in held)
-        found[layer] = deltas(layer, keys, values, past - keys.shape[2])
-    return found
 
 
 def stream_pass(

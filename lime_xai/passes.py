@@ -74,6 +74,16 @@ def _finished(
     return replace(result, gradients=tuple(filled))
 
 
+def edited_slots(step: DecodingStep, deltas: Deltas) -> dict[int, tuple[Tensor, Tensor]]:
+    """Return the keys and values of a step's past with deltas applied, by layer, ``[B, Hkv, P, D]``."""
+    past = step.attended.shape[1] - 1
+    found = {}
+    for layer, held in slots(step.past).items():
+        keys, values = (detach_inference(tensor) for tensor in held)
+        found[layer] = deltas(layer, keys, values, past - keys.shape[2])
+    return found
+
+
 def cache_pass(
     step: DecodingStep,
     deltas: Deltas,
@@ -109,10 +119,7 @@ def cache_pass(
     length = step.attended.shape[1]
     replayer = step.replayer
     with composite.context(replayer.decoder):
-        edited: dict[int, tuple[Tensor, Tensor]] = {}
-        for layer, held in slots(step.past).items():
-            keys, values = (detach_inference(tensor) for tensor in held)
-            edited[layer] = _leaves(deltas(layer, keys, values, length - 1 - keys.shape[2]))
+        edited = {layer: _leaves(pair) for layer, pair in edited_slots(step, deltas).items()}
         embeddings = step.call.embeddings.detach().requires_grad_()
         logits = precise(replayer.run(step.call, embeddings, with_slots(step.past, edited))[:, -1])
         value = objective.target_value(logits, step.plain.to(logits.dtype))

@@ -33,8 +33,8 @@ class Routes:
         ``[B, N, V]``: of the next token, at the last prompt position and behind every token of the continuation
         but the last.
     owed : dict of str to Tensor
-        ``[B, N, V]`` per group: the part of each logit that the group is owed. What all groups lack to the logits is
-        absorbed by biases and the softmax (conservation residual).
+        ``[B, N, V]`` per group: the part of each logit that the group is owed. What all positions together lack to the
+        logits is absorbed by biases and the softmax (conservation residual).
     cache : Cache
         Keys and values of all positions.
     states : dict of str to dict of int to (Tensor, Tensor)
@@ -59,7 +59,7 @@ class Routes:
 
     @property
     def residual(self) -> Tensor:
-        """``[B, N, V]``: what the groups' parts lack to the logits."""
+        """``[B, N, V]``: what the groups' parts lack to the logits: biases, softmax, and positions of no group."""
         return self.logits - torch.stack(list(self.owed.values())).sum(0)
 
 
@@ -75,9 +75,10 @@ def routes(
 ) -> Routes:
     r"""Split every logit, and every cached key and value, by the groups of input positions they are owed to.
 
-    One forward pass with a tangent per group (``lime_rules.Stream``): for a target ``v``, ``owed[group][..., v]`` is
-    what one backward pass from that logit would sum over the group, :math:`\sum_{i \in g} e_i \cdot
-    \tilde\nabla_{e_i} z_v`, here for all ``v`` at once and without autograd.
+    ``generate`` runs once as it is, to record what the decoder is given; then one forward pass with a tangent per group
+    follows (``lime_rules.Stream``). For a target ``v``, ``owed[group][..., v]`` is what one backward pass from that
+    logit would sum over the group, :math:`\sum_{i \in g} e_i \cdot \tilde\nabla_{e_i} z_v`, here for all ``v`` at once
+    and without autograd.
 
     Parameters
     ----------
@@ -149,9 +150,10 @@ def _groups(
         return {**found, TEXT: attended & ~union(found, attended)}
     if not groups:
         raise ValueError("groups is empty; name at least one group of positions, or leave it out.")
-    return {
-        name: mask & attended for name, mask in modality_masks(model.config, ids, groups).items() if bool(mask.any())
-    }
+    chosen = {name: mask & attended for name, mask in modality_masks(model.config, ids, groups).items()}
+    if not chosen:
+        raise ValueError(f"The groups {sorted(groups)} hold no position; each needs some.")
+    return chosen
 
 
 def _follow(engine: StreamEngine, flow: Flow, calls: list[DecoderCall]) -> tuple[Tensor, Tensor, Cache]:

@@ -99,6 +99,11 @@ class Session:
         self._keeps_past = any(getattr(policy, "needs_past", True) for policy in self.policies)
         self._stack = ExitStack()
         self.engines = Engines(self.replayer, self.policies, self._stack)
+        # the exact stream needs no past, nor does a policy that only reads logits
+        self._prompt_is_cut = self._keeps_past or any(
+            getattr(policy, "rewrites_cache", False) or getattr(policy, "stream", None) == "slot"
+            for policy in self.policies
+        )
         self.trace = SteeringTrace()
         self.progress: Progress | None = None
         self._before: Cache | None = None
@@ -251,7 +256,7 @@ class Session:
         if any(policy.needs_history for policy in self.policies):
             progress.history.append(call)
         past, one = self._before, call
-        if self._prompt:
+        if self._prompt and self._prompt_is_cut:
             past, one = self.replayer.past_of(call, progress.cache), call.last_position(self.replayer.window)
             self._stream_last(one, past)
         return DecodingStep(

@@ -139,7 +139,6 @@ def steer(
     """
     policies = as_policies(policy)
     check_model(model)
-    check_policies(model, policies)
     ids = check_inputs(model, inputs)
     check_generation(model, {**inputs, **generate_kwargs})
     check_perceptual(model, modality_masks(model.config, ids, perceptual), ids.shape[0])

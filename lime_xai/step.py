@@ -106,6 +106,7 @@ class DecodingStep:
         """
         if self.replace is None:
             raise RuntimeError("Only the first step can exchange the cache that generation keeps.")
+        self.kept = fork_cache(past)
         logits = self.logits_with(past)
         self.replace(past)
         return logits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -43,7 +43,6 @@ class Flow:
     groups: Tensor
     later: Tensor
     tangents: Cache | None = None
-    _order: list[int] = field(default_factory=list, repr=False)
 
     @property
     def count(self) -> int:
@@ -104,7 +103,7 @@ class StreamEngine:
         """Context in which the stream's hooks are on the model."""
 
         def keep(module: nn.Module, args: Any, output: Tensor) -> None:
-            if self.stream.groups:
+            if self.stream.groups and self._softcap is not None:
                 self._raw = output
 
         with self.stream.attached():
@@ -236,7 +235,7 @@ class StreamEngine:
         if self._softcap is not None:
             if self._raw is None:
                 raise RuntimeError(f"The head of {type(self.replayer.model).__name__} was not called.")
-            owed = self.stream.split(self._raw)[1] * (1 - (logits / self._softcap) ** 2)
+            owed = self.stream.split(self._raw.to(logits.device))[1] * (1 - (logits / self._softcap) ** 2)
         return logits, owed
 
 

@@ -88,7 +88,8 @@ class SteeringTrace:
             words = [escape(tokenizer.decode([t])) if tokenizer else str(t) for t in (before, after)]
             cells = [str(step.index), *words]
             if step.losses is not None and step.divergences is not None:
-                cells.append(f"{step.losses[0, row]:.3f} -> {step.losses[-1, row]:.3f}")
+                losses = [f"{value:.3f}" for value in step.losses[:, row].tolist()]
+                cells.append(" -> ".join([losses[0], *losses[1:][-1:]]))
                 cells.append(f"{step.divergences[-1, row]:.4f}")
             else:
                 cells += ["", ""]

@@ -39,7 +39,7 @@ def _random_embeddings(replayer: Replayer) -> Tensor:
 
 
 def stream_gap(engine: StreamEngine) -> float:
-    """Return ``adjoint_gap`` of a model's stream, measured once per model and LRP method.
+    """Return ``adjoint_gap`` of a model's stream, measured once per model, dtype and LRP method.
 
     Parameters
     ----------
@@ -51,7 +51,8 @@ def stream_gap(engine: StreamEngine) -> float:
     NotImplementedError
         If the decoder does not run on embeddings alone.
     """
-    replayer, method = engine.replayer, type(engine.stream.composite).__name__
+    replayer = engine.replayer
+    method = f"{type(engine.stream.composite).__name__}, {replayer.model.dtype}"
     known = _GAPS.setdefault(replayer.model, {})
     if method not in known:
         before, replayer.busy = replayer.busy, True

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 import lime_xai
 from lime_xai import Calibration, Constant, Edit, Reweight, calibrate, policy_from_dict, policy_to_dict
 from lime_xai.cache import slots
-from lime_xai.calibration import model_fingerprint
+from lime_xai.calibration import model_fingerprint, sampled_places
 
 SETTINGS = {"max_new_tokens": 3, "progress": False}
 
@@ -203,7 +203,7 @@ def test_another_model_is_refused(llava, prompts, measured, tmp_path):
         with pytest.raises(ValueError, match=f"fingerprint {measured.fingerprint[:12]}"):
             lime_xai.steer(other, prompts[0], policy, max_new_tokens=1)
     saved = measured.save(tmp_path / "found.safetensors")
-    with pytest.raises(ValueError, match="holds a calibration of model"):
+    with pytest.raises(ValueError, match="holds a calibration with fingerprint"):
         calibrate(other, prompts, path=saved.path, **SETTINGS)
     with pytest.raises(ValueError, match="different fingerprint"):
         measured.merged(calibrate(other, prompts[:1], **SETTINGS))
@@ -217,6 +217,70 @@ def test_policies_name_their_calibration_in_json(measured, tmp_path):
     assert unsaved["calibration"] == f"sha256:{measured.digest}"
     with pytest.raises(ValueError, match="was never saved"):
         policy_from_dict(unsaved)
+
+
+@pytest.mark.parametrize("count", [1, 255, 256, 4096 * 11008, 152064 * 3584])
+def test_places_of_a_fingerprint_lie_in_the_parameter(count):
+    places = sampled_places(count)
+    assert places[0] == 0
+    assert places[-1] == count - 1
+    assert bool((places.diff() >= 0).all())
+
+
+def test_calibrating_edits_in_forward_direction(llava, prompts, monkeypatch):
+    from lime_xai import editor
+
+    monkeypatch.setattr(editor, "cache_pass", lambda *args: pytest.fail("a double backward pass"))
+    calibrate(llava[0], prompts[:1], edit=Edit(direction="forward"), **SETTINGS)
+
+
+def test_an_edit_that_insists_on_the_stream_does_not_go_without(llava, prompts):
+    class Own(Reweight):
+        needs_past = True
+
+        def step(self, step):
+            from lime_xai.editor import KVEditor
+
+            return KVEditor(Edit(direction="forward")).edit(step).logits
+
+    with pytest.raises(RuntimeError, match="No stream was made"):
+        lime_xai.steer(llava[0], prompts[0], Own(), max_new_tokens=1)
+
+
+def test_constants_add_up_in_a_list(llava, prompts, measured):
+    model = llava[0]
+    asked = {"max_new_tokens": 4, "do_sample": False, "return_dict_in_generate": True, "output_logits": True}
+    once, twice = (dataclasses.replace(measured, gains={"image": torch.full((3, 2), gain)}) for gain in (1.25, 0.5))
+    together = lime_xai.steer(model, prompts[0], Constant(once), **asked).generation.logits
+    in_turn = lime_xai.steer(model, prompts[0], [Constant(twice), Constant(twice)], **asked).generation.logits
+    for ours, theirs in zip(in_turn[1:], together[1:], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("other", [Edit.paper(), Reweight(relevance="input")], ids=["sequence", "exact stream"])
+def test_policies_that_would_not_see_a_rewritten_cache_are_refused(llava, prompts, measured, other):
+    with pytest.raises(ValueError, match="Constant rewrites the cache that generation keeps"):
+        lime_xai.steer(llava[0], prompts[0], [Constant(measured), other], max_new_tokens=1)
+
+
+def test_small_gains_survive_half_precision():
+    model, inputs, _ = FAMILIES["llava"].build()
+    model.bfloat16()
+    inputs = {name: value.bfloat16() if value.is_floating_point() else value for name, value in inputs.items()}
+    found = calibrate(model, [inputs], gains=False, **SETTINGS)
+    found = dataclasses.replace(found, gains={"image": torch.full((3, 2), 0.003)})
+    output = lime_xai.steer(model, inputs, Constant(found), max_new_tokens=1, return_dict_in_generate=True)
+    plain = model.generate(**inputs, max_new_tokens=1, return_dict_in_generate=True)
+    values = [o.past_key_values.layers[0].values for o in (output.generation, plain)]
+    assert not torch.equal(*values)
+
+
+def test_resuming_with_other_settings_is_refused(llava, prompts, tmp_path):
+    path = tmp_path / "calibration.safetensors"
+    calibrate(llava[0], prompts[:1], path=path, gains=False, **SETTINGS)
+    for other in ({"gains": True}, {"gains": False, "max_new_tokens": 2}):
+        with pytest.raises(ValueError, match="holds a calibration with settings"):
+            calibrate(llava[0], prompts, path=path, **SETTINGS | other)
 
 
 def test_bad_files_and_settings(llava, prompts, measured, tmp_path):
@@ -233,6 +297,8 @@ def test_bad_files_and_settings(llava, prompts, measured, tmp_path):
         calibrate(llava[0], prompts, max_new_tokens=0, progress=False)
     with pytest.raises(ValueError, match="Gains on values are averaged"):
         calibrate(llava[0], prompts, edit=Edit.paper(), **SETTINGS)
+    with pytest.raises(ValueError, match="positions='perceptual'"):
+        calibrate(llava[0], prompts, edit=Edit(positions="all"), **SETTINGS)
     bare = dataclasses.replace(measured, gains={})
     with pytest.raises(ValueError, match="has no gains"):
         Constant(bare)

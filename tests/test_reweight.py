@@ -101,6 +101,20 @@ def test_outputs_look_like_those_of_a_plain_call(form):
     assert steered.past_key_values.layers[0].keys.shape == plain.past_key_values.layers[0].keys.shape
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_attention_weights_are_those_of_a_plain_call(form):
+    model, inputs, _ = FAMILIES["llava"].build()
+    model.set_attn_implementation("eager")
+    asked = {"max_new_tokens": 3, "do_sample": False, "return_dict_in_generate": True, "output_attentions": True}
+    plain = model.generate(**inputs, **asked, eos_token_id=None)
+    policy = Reweight(0.01, relevance=form, plausibility=0.0)
+    steered = lime_xai.steer(model, inputs, policy, **asked, eos_token_id=None).generation
+    assert torch.equal(plain.sequences, steered.sequences)
+    for ours, theirs in zip(steered.attentions, plain.attentions, strict=True):
+        for mine, other in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_nothing_stays_behind_after_an_error(error, monkeypatch):
     model, inputs, _ = FAMILIES["llava"].build()

@@ -7,6 +7,7 @@ from transformers import DynamicCache
 
 import lime_xai
 from lime_rules import LRP_METHODS
+from lime_rules.stream_attention import SplitTangents
 from lime_xai.cache import slots, with_slots
 from lime_xai.calls import merged
 from lime_xai.leaves import CallLeaves
@@ -206,11 +207,35 @@ def test_a_model_whose_first_tokens_are_zero_is_probed_too(untrained):
     assert stream_gap(StreamEngine(Replayer(model))) < 1e-5
 
 
+def test_the_probe_sees_attention_weights(monkeypatch):
+    original = SplitTangents.key_scores
+    monkeypatch.setattr(SplitTangents, "key_scores", lambda *args: 100 * original(*args))
+    model, _, _ = FAMILIES["llava"].build()
+    assert stream_gap(StreamEngine(Replayer(model))) > 0.1
+
+
+def test_another_dtype_is_probed_anew():
+    model, inputs, _ = FAMILIES["llava"].build()
+    model.bfloat16()
+    coarse = stream_gap(StreamEngine(Replayer(model)))
+    model.float()
+    assert stream_gap(StreamEngine(Replayer(model))) < 1e-5 < coarse
+    lime_xai.routes(model, inputs)
+
+
+def test_an_audit_leaves_nothing_on_the_weights():
+    model, _, _ = FAMILIES["llava"].build()
+    lime_xai.audit(model)
+    assert not any("_lime_key" in vars(parameter) for parameter in model.parameters())
+
+
 def test_bad_input_is_refused_before_any_compute():
     model, inputs, _ = FAMILIES["llava"].build()
     with pytest.raises(ValueError, match="Unknown relevance 'slots'"):
         lime_xai.routes(model, inputs, relevance="slots")
     with pytest.raises(ValueError, match="groups is empty"):
         lime_xai.routes(model, inputs, groups={})
+    with pytest.raises(ValueError, match=r"groups \['part'\] hold no position"):
+        lime_xai.routes(model, inputs, groups={"part": torch.zeros_like(inputs["input_ids"]).bool()})
     with pytest.raises(ValueError, match="'part' has shape"):
         lime_xai.routes(model, inputs, groups={"part": torch.ones(1, 2)})

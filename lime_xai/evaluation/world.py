@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from lime_xai.evaluation.bootstrap import estimate, interval, nested, resampling_weights
 from lime_xai.evaluation.tables import world_tables
-from lime_xai.policies import Contrast, Edit, Observe, Plausible, policy_from_dict, policy_to_dict
+from lime_xai.policies import Contrast, Edit, Observe, Plausible, Reweight, policy_from_dict, policy_to_dict
 from lime_xai.steering import steering
 from lime_xai.step import Policy
 from lime_xai.worlds import World, scene
@@ -78,7 +78,9 @@ def _under(model: PreTrainedModel, policy: Policy | None) -> Iterator[Any]:
 
 def _for_questions(policy: Policy | None) -> Policy | None:
     """Return the policy without a plausibility mask: closed questions need finite margins."""
-    return replace(policy, plausibility=0.0) if isinstance(policy, Contrast | Edit | Plausible) else policy
+    if isinstance(policy, Contrast | Edit | Plausible | Reweight):
+        return replace(policy, plausibility=0.0)
+    return policy
 
 
 def timed_captions(model: PreTrainedModel, processor: Any, evaluation: Any, policy: Policy | None, ban: bool) -> Any:

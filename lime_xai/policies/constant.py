@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from torch.nn import Module
 
@@ -35,6 +36,7 @@ class Constant:
     scale: float = 1.0
 
     needs_past = False
+    rewrites_cache = True
 
     def __post_init__(self) -> None:
         if not self.calibration.gains:
@@ -61,7 +63,7 @@ class Constant:
         past = step.attended.shape[1] - 1
         scaled = {}
         for layer, (keys, values) in slots(step.past).items():
-            factor = values.new_ones(1)
+            factor: Tensor | float = 1.0
             for name, mask in step.modalities.items():
                 gain = self.calibration.gains.get(name)
                 if gain is None:
@@ -69,8 +71,9 @@ class Constant:
                         f"The calibration has gains for {sorted(self.calibration.gains)}, the prompt holds {name!r}; "
                         "calibrate on prompts with it."
                     )
-                held = mask[:, past - keys.shape[2] : past].to(values.device, values.dtype)
-                by_head = self.scale * gain[layer].to(values.device, values.dtype)
+                held = mask[:, past - keys.shape[2] : past].to(values.device, torch.float32)
+                by_head = self.scale * gain[layer].to(values.device)
                 factor = factor + by_head[None, :, None, None] * held[:, None, :, None]
-            scaled[layer] = keys, values * factor
+            # in float32: near 1, bfloat16 knows no factor between 1 and 1.008
+            scaled[layer] = keys, (values * factor).to(values.dtype)
         return step.shifted(step.keep(with_slots(step.past, scaled)))

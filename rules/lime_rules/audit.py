@@ -95,7 +95,9 @@ def audit_decoder(
     -------
     Audit
     """
-    found, rules = roles(decoder), (composite or AttnLRP()).rules(decoder)
+    composite = composite or AttnLRP()
+    found, rules = roles(decoder), composite.rules(decoder)
+    interfaces = _INTERFACES if composite.expert_ratios.routing == 0 else {**_INTERFACES, "router": "plain gradient"}
     rows = []
     for name, module in decoder.named_modules():
         role = found[name]
@@ -103,5 +105,5 @@ def audit_decoder(
             continue
         hook = rules[name]
         rule = "" if hook is None else type(hook).__name__
-        rows.append(AuditRow(name, type(module).__name__, role, _INTERFACES.get(role.kind, rule)))
+        rows.append(AuditRow(name, type(module).__name__, role, interfaces.get(role.kind, rule)))
     return Audit(tuple(rows), () if embeddings is None else unseen_operations(decoder, embeddings))

@@ -75,6 +75,13 @@ def _linear(module: Any, name: str, index: int, x: Tensor, bias: bool = True) ->
     return nn.functional.linear(x, weight, offset)
 
 
+def _both(module: Any, name: str, index: int, primal: Tensor, tangent: Tensor) -> tuple[Tensor, Tensor]:
+    """Apply one linear map to primal rows ``[m, d]`` and tangents ``[G, m, d]``; its weight is read once."""
+    joined = _linear(module, name, index, torch.cat([primal[None], tangent]), bias=False)
+    offset = getattr(module, f"{name}_bias")[index] if getattr(module, "has_bias", False) else 0.0
+    return joined[0] + offset, joined[1:]
+
+
 def _halves(module: Any, both: Tensor) -> tuple[Tensor, Tensor]:
     """Return gate and factor."""
     if getattr(module, "is_concatenated", True):
@@ -91,6 +98,12 @@ def _chosen(module: Any, index: Tensor) -> list[tuple[int, Tensor, Tensor]]:
             tokens, places = (index == expert).nonzero(as_tuple=True)
             found.append((expert, tokens, places))
     return found
+
+
+def own_experts(module: Any, *args: Tensor) -> Tensor:
+    """Run experts that no rule knows as they are written."""
+    output: Tensor = type(module).forward.__wrapped__(module, *args)
+    return output
 
 
 def experts_with_rules(module: Any, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
@@ -110,6 +123,8 @@ def experts_with_rules(module: Any, hidden_states: Tensor, top_k_index: Tensor, 
     Tensor
         ``[N, d]``.
     """
+    if not is_experts(module):
+        return own_experts(module, hidden_states, top_k_index, top_k_weights)
     state: ExpertState = getattr(module.config, EXPERTS_ATTRIBUTE)
     weights = scale_gradient(top_k_weights, state.ratios.routing, state.switch)
     output = torch.zeros_like(hidden_states)
@@ -138,22 +153,21 @@ def experts_stream(module: Any, hidden_states: Tensor, top_k_index: Tensor, top_
     Tensor
         ``[(1 + G) * N, d]``.
     """
+    if not is_experts(module):
+        raise NotImplementedError(f"{type(module).__name__} has experts that no forward rule knows.")
     flow: ExpertFlow = getattr(module.config, EXPERTS_ATTRIBUTE)
     primal, tangent = flow.split(hidden_states)
     index, weights = flow.split(top_k_index)[0], flow.split(top_k_weights)[0]
     output, moved = torch.zeros_like(primal), torch.zeros_like(tangent)
     for expert, tokens, places in _chosen(module, index):
-        # The bias belongs to primal rows only.
-        both = _linear(module, "gate_up_proj", expert, primal[tokens])
-        pushed = _linear(module, "gate_up_proj", expert, tangent[:, tokens], bias=False)
+        both, pushed = _both(module, "gate_up_proj", expert, primal[tokens], tangent[:, tokens])
         (gate, factor), (gate_tangent, factor_tangent) = _halves(module, both), _halves(module, pushed)
         activated, activated_tangent = flow.split(module.act_fn(flow.join(gate, gate_tangent)))
         product = flow.experts.product * (activated_tangent * factor + activated * factor_tangent)
         weight = weights[tokens, places, None]
-        made = _linear(module, "down_proj", expert, activated * factor) * weight
-        made_tangent = _linear(module, "down_proj", expert, product, bias=False) * weight
-        output = output.index_add(0, tokens, made.to(output.dtype))
-        moved = moved.index_add(1, tokens, made_tangent.to(moved.dtype))
+        made, made_tangent = _both(module, "down_proj", expert, activated * factor, product)
+        output = output.index_add(0, tokens, (made * weight).to(output.dtype))
+        moved = moved.index_add(1, tokens, (made_tangent * weight).to(moved.dtype))
     return flow.join(output, moved)
 
 

@@ -76,7 +76,7 @@ class _Follow(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return tensor
 
     def depends(self, value: Any) -> bool:
-        return isinstance(value, Tensor) and _Key.of(value) in self.marked
+        return isinstance(value, Tensor) and getattr(value, "_lime_key", None) in self.marked
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

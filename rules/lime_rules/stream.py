@@ -22,7 +22,7 @@ from .experts import EXPERTS_ATTRIBUTE, STREAM_EXPERTS_IMPLEMENTATION, ExpertRat
 from .rules import RatioHook, ScaleInputRule, pushed
 from .stream_attention import STREAM_ATTRIBUTE, STREAM_IMPLEMENTATION, Owned, SplitTangents
 from .stream_cache import Ownership
-from .stream_gated import GatedHooks
+from .stream_gated import GatedHooks, zero_input
 from .structure import is_linear, parts_by_role, roles
 
 
@@ -112,15 +112,17 @@ class Stream:
             for name, module in self.decoder.named_modules():
                 parent = found.get(name.rpartition(".")[0])
                 of_experts = parent is not None and parent.kind == "experts"
-                if found[name].kind in ("norm", "activation") or of_experts:
-                    hook = self._leaf(self._rules.get(name))
+                kind, rule = found[name].kind, self._rules.get(name)
+                extra = isinstance(rule, RatioHook) and not isinstance(rule, ScaleInputRule)
+                if kind in ("norm", "activation") or of_experts or (extra and kind not in ("gate", "product")):
+                    hook = self._leaf(rule)
                     undo.callback(module.register_forward_hook(hook, with_kwargs=True).remove)
                 parts = parts_by_role(name, module, found)
                 if parts is not None:
                     prefix = f"{name}." if name else ""
                     rules = self._rules.get(prefix + parts.activation), self._rules.get(prefix + parts.down)
                     undo.callback(GatedHooks(self, module, parts, *rules).attach())
-                elif isinstance(rule := self._rules.get(name), ScaleInputRule) and found[name].kind != "product":
+                elif isinstance(rule, ScaleInputRule) and kind != "product":
                     undo.callback(module.register_forward_pre_hook(self._scaled(rule.factor)).remove)
             yield self
 
@@ -174,6 +176,10 @@ class Stream:
             if not self.groups:
                 return None
             primal, tangent = self.split(output)
+            if _half(output) and _plain(module):
+                # a large bias would take the last digits of the tangent with it
+                moved = self.split(args[0])[1]
+                return self.join(primal, nn.functional.linear(moved, module.weight))  # type: ignore[arg-type]
             return self.join(primal, tangent - offset.to(tangent.device))
 
         return after
@@ -182,7 +188,8 @@ class Stream:
         def after(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor | None:
             if not self.groups:
                 return None
-            primal, tangent = self.split((args or tuple(kwargs.values()))[0])
+            given = (args or tuple(kwargs.values()))[0].to(output.device)  # accelerate moves it behind this hook
+            primal, tangent = self.split(given)
             return self.join(self.split(output)[0], pushed(rule, module, primal, tangent))
 
         return after
@@ -206,17 +213,17 @@ class Stream:
             inside = (*inside, f"{name}.")
             if any(getattr(part, "bias", None) is not None for part in module.modules()):
                 with torch.inference_mode(False), torch.no_grad():
-                    found.append((module, module(_nothing_for(module))[0, 0]))
+                    found.append((module, module(zero_input(module))[0, 0]))
         return found
 
 
-def _nothing_for(module: nn.Module) -> Tensor:
-    """Return one zero vector ``[1, 1, in]`` that a linear module can be called with."""
-    size = int(module.in_features)  # type: ignore[arg-type]
-    like = next((p for p in module.parameters() if p.is_floating_point() and p.device.type != "meta"), None)
-    if like is None:
-        return torch.zeros(1, 1, size)
-    return torch.zeros(1, 1, size, device=like.device, dtype=like.dtype)
+def _half(tensor: Tensor) -> bool:
+    return tensor.dtype in (torch.float16, torch.bfloat16)
+
+
+def _plain(module: nn.Module) -> bool:
+    """Whether a linear module is its weight and bias, both at hand."""
+    return type(module) is nn.Linear and module.weight.device.type != "meta" and not hasattr(module, "_hf_hook")
 
 
 def _has_forward(rule: Hook | None) -> bool:

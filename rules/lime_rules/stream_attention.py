@@ -63,6 +63,20 @@ class Owned(Protocol):
         ...
 
 
+def _by_group(rows: Tensor, states: Tensor) -> Tensor:
+    """Return ``rows @ states`` for every group, ``[B, Hkv, R, G, S, N]``; states are not repeated over query heads.
+
+    Parameters
+    ----------
+    rows : Tensor
+        ``[B, Hkv, R, S, M]``.
+    states : Tensor
+        ``[B, Hkv, G, M, N]``.
+    """
+    product = rows.flatten(2, 3)[:, :, None] @ states
+    return torch.unflatten(product, 3, rows.shape[2:4]).transpose(2, 3)
+
+
 @dataclass(frozen=True)
 class SlotTangents:
     """Each group owns slots as they are: ``k' = m k``, ``v' = m v``; only the newest slots have tangents of their own.
@@ -82,14 +96,14 @@ class SlotTangents:
     def key_scores(self, query: Tensor, scores: Tensor, scaling: float) -> Tensor:
         """Mask the scores, and score the tangents of the newest slots."""
         masked = scores[:, :, :, None] * self.masks[:, None, None, :, None].to(scores.dtype)
-        fresh = (query[:, :, :, None] @ self.keys[:, :, None].transpose(-1, -2)).to(scores.dtype) * scaling
+        fresh = _by_group(query, self.keys.transpose(-1, -2)).to(scores.dtype) * scaling
         return masked + nn.functional.pad(fresh, (scores.shape[-1] - fresh.shape[-1], 0))
 
     def read(self, weights: Tensor, values: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Mask the weights, and read the tangents of the newest slots."""
         newest = weights[..., -self.values.shape[-2] :]
         masked = weights[:, :, :, None] * self.masks[:, None, None, :, None]
-        return masked, newest[:, :, :, None] @ self.values[:, :, None]
+        return masked, _by_group(newest, self.values)
 
 
 @dataclass(frozen=True)
@@ -107,11 +121,11 @@ class SplitTangents:
 
     def key_scores(self, query: Tensor, scores: Tensor, scaling: float) -> Tensor:
         """Score the tangents of all keys."""
-        return (query[:, :, :, None] @ self.keys[:, :, None].transpose(-1, -2)).to(scores.dtype) * scaling
+        return _by_group(query, self.keys.transpose(-1, -2)).to(scores.dtype) * scaling
 
     def read(self, weights: Tensor, values: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Read the tangents of all values."""
-        return None, weights[:, :, :, None] @ self.values[:, :, None]
+        return None, _by_group(weights, self.values)
 
 
 class AttentionFlow(Protocol):
@@ -134,7 +148,7 @@ def attention_stream(
     scaling: float | None = None,
     dropout: float = 0.0,
     **kwargs: Any,
-) -> tuple[Tensor, None]:
+) -> tuple[Tensor, Tensor | None]:
     """Attention of primal rows and, beside them, of their tangents.
 
     Parameters
@@ -154,7 +168,8 @@ def attention_stream(
     -------
     output : Tensor
         ``[(1 + G) * B, S, H, D]``.
-    weights : None
+    weights : Tensor or None
+        ``[B, H, S, T]`` of primal rows; None for prompts that are attended in chunks.
 
     Raises
     ------
@@ -181,9 +196,10 @@ def attention_stream(
         part = slice(start, start + QUERY_CHUNK)
         seen = mask if mask is None or mask.shape[-2] == 1 else mask[..., part, :]
         pieces.append(_attend(stacked[..., part, :], key, value, seen, settings))
-    output = pieces[0] if len(pieces) == 1 else torch.cat(pieces, 4)
+    output = pieces[0][0] if len(pieces) == 1 else torch.cat([piece for piece, _ in pieces], 4)
+    weights = pieces[0][1].flatten(1, 2) if len(pieces) == 1 else None
     # [B, Hkv, R, 1 + G, S, D] -> [(1 + G) B, S, H, D]
-    return output.permute(3, 0, 4, 1, 2, 5).flatten(0, 1).flatten(2, 3), None
+    return output.permute(3, 0, 4, 1, 2, 5).flatten(0, 1).flatten(2, 3), weights
 
 
 def _for_scores(mask: Tensor | None, rows: int, heads: int) -> Tensor | None:
@@ -202,8 +218,10 @@ class _Settings:
     tangents: Owned
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, settings: _Settings) -> Tensor:
-    """Return outputs ``[B, Hkv, R, 1 + G, S, D]`` of queries of that shape."""
+def _attend(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, settings: _Settings
+) -> tuple[Tensor, Tensor]:
+    """Return outputs ``[B, Hkv, R, 1 + G, S, D]`` of queries of that shape; primal weights ``[B, Hkv, R, S, T]``."""
     ratios, scaling = settings.ratios, settings.scaling
     shape = query.shape
     both = ratios.query or ratios.key
@@ -234,7 +252,7 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, sett
         output = torch.cat([output, torch.zeros_like(output).expand(-1, -1, -1, shape[3] - 1, -1, -1)], 3)
     if addend is not None:
         output = torch.cat([output[:, :, :, :1], output[:, :, :, 1:] + ratios.value * addend], 3)
-    return output
+    return output, weights
 
 
 AttentionInterface.register(STREAM_IMPLEMENTATION, attention_stream)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -103,6 +104,11 @@ class _Splitting:
         return keys, values
 
 
+@functools.cache
+def _splitting_kind(kind: type[Cache]) -> type[Cache]:
+    return type(f"Splitting{kind.__name__}", (_Splitting, kind), {})
+
+
 def splitting(cache: Cache, ownership: Ownership, rows: int) -> Cache:
     """Return a view of a cache that a stream may update: its first ``rows`` rows enter, the others are tangents.
 
@@ -117,8 +123,7 @@ def splitting(cache: Cache, ownership: Ownership, rows: int) -> Cache:
     """
     view = copy.copy(cache)
     vars(view).pop("reorder_cache", None)
-    kind = type(cache)
-    view.__class__ = type(f"Splitting{kind.__name__}", (_Splitting, kind), {})
+    view.__class__ = _splitting_kind(type(cache))  # type: ignore[arg-type]
     vars(view).update(ownership=ownership, rows=rows)
     return view
 

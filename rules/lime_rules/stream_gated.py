@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,6 +27,15 @@ _PLACES: dict[str, tuple[Place, Place]] = {
     "gate odd": (lambda y: y[..., 1::2], lambda y: y[..., ::2]),
 }
 """How one projection may hold gate and factor: (gate, factor)."""
+
+
+def zero_input(module: nn.Module) -> Tensor:
+    """Return one zero vector ``[1, 1, in]`` for a linear module; quantised ones hold nothing but buffers."""
+    tensors = [t for t in chain(module.parameters(), module.buffers()) if t.device.type != "meta"]
+    floats = [t for t in tensors if t.is_floating_point() and t.element_size() > 1]
+    like = (floats or [torch.zeros(1)])[0]
+    device = tensors[0].device if tensors else like.device
+    return torch.zeros(1, 1, int(module.in_features), device=device, dtype=like.dtype)  # type: ignore[arg-type]
 
 
 class GatedHooks:
@@ -96,11 +106,11 @@ class GatedHooks:
             inner.register_forward_hook(lambda m, a, output: seen.update(made=output)),
             activation.register_forward_hook(lambda m, args, output: seen.update(gate=args[0])),
         ]
-        like = next(p for p in inner.parameters() if p.is_floating_point())
-        probe = torch.linspace(-1, 1, int(inner.in_features), device=like.device, dtype=like.dtype)  # type: ignore[arg-type]
+        probe = zero_input(inner)
+        probe = probe + torch.linspace(-1, 1, probe.shape[-1]).to(probe)
         try:
             with torch.no_grad():
-                self.module(probe[None, None])
+                self.module(probe)
         finally:
             for handle in handles:
                 handle.remove()

@@ -6,7 +6,7 @@ from oracles import GATED, oracle_for
 from torch import nn
 from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
-from lime_rules import LRP_METHODS, audit_decoder
+from lime_rules import LRP_METHODS, audit_decoder, structure
 from lime_rules.experts import is_experts
 from lime_rules.stream import Stream
 from lime_rules.structure import roles
@@ -127,3 +127,11 @@ def test_experts_with_a_gate_of_their_own_are_not_taken_for_known_ones(mixture):
 
     experts.__class__ = Clamped
     assert not is_experts(experts)
+    x = torch.randn(1, 3, 8, dtype=torch.float64)
+    plain = mixture(inputs_embeds=x, use_cache=False).last_hidden_state
+    with LRP_METHODS["attnlrp"]().context(mixture):
+        ruled = mixture(inputs_embeds=x, use_cache=False).last_hidden_state
+    torch.testing.assert_close(ruled, plain)
+    structure._ROLES.pop(mixture)  # asked before the class was exchanged
+    with pytest.raises(NotImplementedError, match=r"layers\.0\.mlp\.experts"):
+        Stream(mixture)

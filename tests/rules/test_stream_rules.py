@@ -146,6 +146,45 @@ def test_modules_without_a_forward_rule_are_named():
         Stream(nn.Sequential(nn.Linear(5, 5)), composite=zennit)
 
 
+def test_a_rule_on_a_linear_layer_is_pushed_too(gated_mlp):
+    module = nn.Sequential(nn.Linear(6, 6), gated_mlp(bias=True)).double()
+    composite = AttnLRP(layer_map=[(nn.Sequential, NormRule()), (nn.Linear, BlockRule())])
+    stream = Stream(module[0], composite=AttnLRP(layer_map=[(nn.Linear, BlockRule())]))
+    with torch.no_grad(), stream.attached(), stream.flow(groups=1):
+        assert not stream.split(module[0](draw(2, 6)))[1].any()
+    assert composite.rules(module)["0"].__class__ is BlockRule
+
+
+def test_a_large_bias_does_not_take_the_tangent_with_it():
+    linear = nn.Linear(64, 64).bfloat16()
+    with torch.no_grad():
+        linear.bias.fill_(100)
+    tangent = 0.1 * torch.randn(1, 3, 64).bfloat16()
+    stream = Stream(nn.Sequential(linear))
+    with torch.no_grad(), stream.attached(), stream.flow(groups=1):
+        wide = stream.decoder(torch.cat([torch.randn(1, 3, 64).bfloat16(), tangent]))
+    expected = nn.functional.linear(tangent.double(), linear.weight.double())
+    assert (wide[1:].double() - expected).norm() < 0.02 * expected.norm()
+
+
+class Packed(nn.Module):
+    """A quantised layer: buffers and nothing else."""
+
+    def __init__(self):
+        super().__init__()
+        self.in_features, self.out_features = 4, 4
+        self.register_buffer("packed", torch.randint(-8, 8, (4, 4), dtype=torch.int8))
+        self.register_buffer("scale", torch.rand(4, 1, dtype=torch.float64))
+        self.register_buffer("bias", torch.randn(4, dtype=torch.float64))
+
+    def forward(self, x):
+        return x @ (self.packed * self.scale).T + self.bias
+
+
+def test_a_quantised_linear_layer_is_linear_but_for_its_bias():
+    check_module(nn.Sequential(Packed(), nn.SiLU(), Packed()), "attnlrp", draw(3, 2, 4))
+
+
 def test_a_flow_needs_its_hooks():
     stream = Stream(nn.Linear(2, 2))
     with pytest.raises(RuntimeError, match="not attached"), stream.flow():
