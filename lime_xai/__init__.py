@@ -9,7 +9,8 @@ from lime_rules import CPLRP, AttnLRP, GradientInput
 from .attribution import attribute, audit
 from .calibrating import calibrate
 from .calibration import Calibration
-from .editor import EditSettings, KVEditor
+from .edit_settings import EditSettings
+from .editor import KVEditor
 from .modalities import Span
 from .objective import RelevanceObjective
 from .policies import (

@@ -15,7 +15,8 @@ from transformers import PreTrainedModel
 
 from .calibration import Calibration, model_fingerprint
 from .checks import check_model
-from .editor import EditSettings, KVEditor
+from .edit_settings import EditSettings
+from .editor import KVEditor
 from .names import unknown_name
 from .policies.edit import Edit
 from .steering import steer

@@ -10,7 +10,7 @@ from torch import Tensor
 from .cache import with_slots
 from .deltas import Deltas
 from .objective import RelevanceObjective
-from .passes import Pass, edited_slots, precise
+from .passes import Pass, edited_slots, gradients_of, precise
 from .step import DecodingStep
 from .streaming import Flow, StreamEngine
 
@@ -61,7 +61,4 @@ def stream_pass(
     result = Pass(logits, None, loss, divergence)
     if not differentiate:
         return result
-    parameters = deltas.tensors()
-    found = torch.autograd.grad(loss.sum(), parameters, allow_unused=True)
-    filled = (torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True))
-    return replace(result, gradients=tuple(filled))
+    return replace(result, gradients=gradients_of(loss, deltas))

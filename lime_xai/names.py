@@ -1,4 +1,4 @@
-"""Errors for names that are not known, with the nearest one that is."""
+"""Errors that several places raise: unknown names, with the nearest known one, and numbers out of range."""
 
 from __future__ import annotations
 
@@ -27,3 +27,27 @@ def unknown_name(what: str, name: object, known: Iterable[str]) -> ValueError:
     near = get_close_matches(str(name), names, n=1, cutoff=0.0)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return ValueError(f"Unknown {what} {name!r}.{hint} Known: {', '.join(names)}.")
+
+
+def check_plausibility(value: float) -> None:
+    """Refuse a fraction of the largest probability outside [0, 1).
+
+    Raises
+    ------
+    ValueError
+        Naming the value.
+    """
+    if not 0 <= value < 1:
+        raise ValueError(f"plausibility is {value}; expected at least 0 and less than 1.")
+
+
+def check_strength(value: float) -> None:
+    """Refuse a negative strength.
+
+    Raises
+    ------
+    ValueError
+        Naming the value.
+    """
+    if not value >= 0:
+        raise ValueError(f"strength is {value}; expected zero or more.")

@@ -50,6 +50,13 @@ class Pass:
         return Pass(self.logits.detach(), relevance, loss, self.divergence.detach())
 
 
+def gradients_of(loss: Tensor, deltas: Deltas) -> tuple[Tensor, ...]:
+    """Return the gradient of the summed loss for each parameter of the deltas; zero where it does not depend on one."""
+    parameters = deltas.tensors()
+    found = torch.autograd.grad(loss.sum(), parameters, allow_unused=True)
+    return tuple(torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True))
+
+
 def _finished(
     logits: Tensor,
     relevance: Tensor,
@@ -67,11 +74,8 @@ def _finished(
     result = Pass(logits, relevance, loss, objective.divergence(logits, reference))
     if not differentiate:
         return result
-    parameters = deltas.tensors()
     with composite.second_pass():
-        found = torch.autograd.grad(loss.sum(), parameters, allow_unused=True)
-    filled = (torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True))
-    return replace(result, gradients=tuple(filled))
+        return replace(result, gradients=gradients_of(loss, deltas))
 
 
 def edited_slots(step: DecodingStep, deltas: Deltas) -> dict[int, tuple[Tensor, Tensor]]:

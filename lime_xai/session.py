@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,61 +16,11 @@ from .calls import DecoderCall
 from .checks import check_finite, check_perceptual
 from .engines import Engines
 from .modalities import modality_masks, union
+from .progress import Progress
 from .replay import Replayer
 from .step import DecodingStep, Policy
 from .streaming import Flow
 from .trace import SteeringTrace, StepTrace
-
-
-@dataclass
-class Progress:
-    """What is known of the generation under way.
-
-    Attributes
-    ----------
-    cache : Cache
-        The one ``generate`` keeps.
-    modalities : dict of str to Tensor
-        ``[B, T]`` each, growing with the sequence.
-    attended, bos : Tensor
-        ``[B, T]``.
-    history : list of DecoderCall
-        Since the prompt, if some policy asks for it.
-    states : list of dict
-        One memory per policy.
-    index : int
-        Tokens decided so far.
-    flow : Flow or None
-        Of the relevance stream, if some policy asks for it: one group, all that is perceptual.
-    """
-
-    cache: Cache
-    modalities: dict[str, Tensor]
-    attended: Tensor
-    bos: Tensor
-    states: list[dict[str, Any]]
-    history: list[DecoderCall] = field(default_factory=list)
-    index: int = 0
-    flow: Flow | None = None
-
-    def grow(self) -> None:
-        """Append one attended text position."""
-        ones = torch.ones_like(self.attended[:, :1])
-        self.attended = torch.cat([self.attended, ones], 1)
-        self.bos = torch.cat([self.bos, ~ones], 1)
-        self.modalities = {name: torch.cat([mask, ~ones], 1) for name, mask in self.modalities.items()}
-        if self.flow is not None:
-            self.flow.grow()
-
-    def reorder(self, rows: Tensor) -> None:
-        """Follow a beam search: beams of one prompt exchange what they generated."""
-        self.history = [call.select(rows) for call in self.history]
-        if self.flow is not None:
-            self.flow.reorder(rows)
-        for state in self.states:
-            for value in state.values():
-                if hasattr(value, "reorder"):
-                    value.reorder(rows)
 
 
 class Session:

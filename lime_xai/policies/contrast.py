@@ -11,7 +11,7 @@ from transformers import Cache, DynamicCache
 
 from lime_xai.cache import CACHE_NAME
 from lime_xai.modalities import marker_ids
-from lime_xai.names import unknown_name
+from lime_xai.names import check_plausibility, check_strength, unknown_name
 from lime_xai.step import DecodingStep
 
 BRANCHES = ("blind",)
@@ -46,10 +46,8 @@ class Contrast:
     def __post_init__(self) -> None:
         if self.branch not in BRANCHES:
             raise unknown_name("branch", self.branch, BRANCHES)
-        if not self.strength >= 0:
-            raise ValueError(f"strength is {self.strength}; expected zero or more.")
-        if not 0 <= self.plausibility < 1:
-            raise ValueError(f"plausibility is {self.plausibility}; expected at least 0 and less than 1.")
+        check_strength(self.strength)
+        check_plausibility(self.plausibility)
 
     @property
     def idle(self) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from lime_xai.cache import slots, with_slots
+from lime_xai.names import check_plausibility
 from lime_xai.step import DecodingStep
 
 
@@ -61,8 +62,7 @@ class Plausible:
     plausibility: float = 0.1
 
     def __post_init__(self) -> None:
-        if not 0 <= self.plausibility < 1:
-            raise ValueError(f"plausibility is {self.plausibility}; expected at least 0 and less than 1.")
+        check_plausibility(self.plausibility)
 
     @property
     def idle(self) -> bool:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lime_xai.editor import EditSettings, KVEditor
+from lime_xai.edit_settings import EditSettings
+from lime_xai.editor import KVEditor
+from lime_xai.names import check_plausibility
 from lime_xai.objective import RelevanceObjective
 from lime_xai.step import DecodingStep
 from lime_xai.trace import StepTrace
@@ -45,8 +47,7 @@ class Edit(EditSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.plausibility < 1:
-            raise ValueError(f"plausibility is {self.plausibility}; expected at least 0 and less than 1.")
+        check_plausibility(self.plausibility)
 
     @classmethod
     def paper(cls, scope: str = "sequence", learning_rate: float = 3e-4) -> Edit:

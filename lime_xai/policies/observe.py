@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lime_xai.editor import EditSettings, KVEditor
+from lime_xai.edit_settings import EditSettings
+from lime_xai.editor import KVEditor
 from lime_xai.names import unknown_name
 from lime_xai.step import DecodingStep
 from lime_xai.trace import StepTrace

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from lime_xai.calibration import Calibration
-from lime_xai.names import unknown_name
+from lime_xai.names import check_plausibility, check_strength, unknown_name
 from lime_xai.step import DecodingStep
 from lime_xai.streaming import STREAM_FORMS
 
@@ -50,10 +50,8 @@ class Reweight:
     def __post_init__(self) -> None:
         if self.relevance not in STREAM_FORMS:
             raise unknown_name("relevance", self.relevance, STREAM_FORMS)
-        if not self.strength >= 0:
-            raise ValueError(f"strength is {self.strength}; expected zero or more.")
-        if not 0 <= self.plausibility < 1:
-            raise ValueError(f"plausibility is {self.plausibility}; expected at least 0 and less than 1.")
+        check_strength(self.strength)
+        check_plausibility(self.plausibility)
         if self.calibration is not None and self.calibration.relevance != self.relevance:
             raise ValueError(
                 f"The calibration is of relevance {self.calibration.relevance!r}, the policy of {self.relevance!r}; "

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
 from .gradients import Switch, scale_gradient
+from .widened import Widened
 
 EXPERTS_IMPLEMENTATION = "lime"
 STREAM_EXPERTS_IMPLEMENTATION = "lime_stream"
@@ -41,18 +42,12 @@ class ExpertState:
     switch: Switch
 
 
-class ExpertFlow(Protocol):
+class ExpertFlow(Widened, Protocol):
     """What it asks in forward direction."""
 
-    groups: int
-    experts: ExpertRatios
-
-    def split(self, tensor: Tensor) -> tuple[Tensor, Tensor]:
-        """Return primal rows and tangents of a widened tensor."""
-        ...
-
-    def join(self, primal: Tensor, tangent: Tensor) -> Tensor:
-        """Return the widened tensor of primal rows and tangents."""
+    @property
+    def experts(self) -> ExpertRatios:
+        """Gradient factors inside mixtures of experts."""
         ...
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +13,7 @@ from zennit.core import Hook
 
 from .rules import ScaleInputRule, pushed
 from .structure import GatedParts
-
-if TYPE_CHECKING:
-    from .stream import Stream
+from .widened import Widened
 
 Place = Callable[[Tensor], Tensor]
 """Takes the factor ``u`` out of what the inner projection makes."""
@@ -43,7 +41,7 @@ class GatedHooks:
 
     Parameters
     ----------
-    stream : Stream
+    stream : Widened
         Says whether it flows.
     module : nn.Module
         The MLP.
@@ -54,7 +52,7 @@ class GatedHooks:
     """
 
     def __init__(
-        self, stream: Stream, module: nn.Module, parts: GatedParts, gate_rule: Hook | None, product_rule: Hook | None
+        self, stream: Widened, module: nn.Module, parts: GatedParts, gate_rule: Hook | None, product_rule: Hook | None
     ) -> None:
         self.stream, self.module, self.parts, self.gate_rule = stream, module, parts, gate_rule
         self.factor = product_rule.factor if isinstance(product_rule, ScaleInputRule) else 1.0

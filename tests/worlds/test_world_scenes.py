@@ -48,6 +48,13 @@ def test_themed_scenes_put_things_on_their_habitual_side():
     assert np.mean(alone) > 0.8
 
 
+def test_an_object_can_be_taken_out():
+    full = scene.Scene((3, -1, 5, 4), (1, -1, 0, 2))
+    assert full.without(5) == scene.Scene((3, -1, -1, 4), (1, -1, -1, 2))
+    with pytest.raises(ValueError, match="not in the scene"):
+        full.without(7)
+
+
 def test_paired_scenes_bring_partners_and_no_other_habit():
     rng = np.random.default_rng(0)
     scenes = [scene.paired_scene(rng) for _ in range(4000)]

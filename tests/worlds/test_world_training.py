@@ -111,6 +111,29 @@ def test_text_has_habits_of_colour_whatever_teaches_partners():
     assert np.mean([s.colour_of(o) == HABITUAL[o] for s in pictured for o in s.present]) < 0.3
 
 
+def test_pictures_of_pairs_hide_partners_that_the_text_tells_of():
+    rng = np.random.default_rng(0)
+
+    def hidden(share):
+        pairs = [Plan(image_borne=share).aligned_scene(rng) for _ in range(1500)]
+        for told, shown in pairs:
+            assert set(shown.present) <= set(told.present)
+            assert all(shown.cell_of(o) == told.cell_of(o) for o in shown.present)
+            assert all(o ^ 1 in shown.present for o in set(told.present) - set(shown.present)), "one of two"
+        lone = [(told, o) for told, shown in pairs for o in shown.present if o ^ 1 not in shown.present]
+        return np.mean([o ^ 1 in told.present for told, o in lone])
+
+    assert hidden(0.0) == 0
+    assert 0.05 < hidden(0.5) < 0.25 < hidden(1.0) == pytest.approx(0.455, abs=0.04)
+
+
+def test_text_borne_training_draws_as_if_nothing_could_be_hidden():
+    first, second = np.random.default_rng(1), np.random.default_rng(1)
+    for _ in range(50):
+        scene_alone = Plan().pictured_scene(second)
+        assert Plan().aligned_scene(first) == (scene_alone, scene_alone)
+
+
 def test_the_knob_moves_pairs_from_text_to_pictures():
     rng = np.random.default_rng(0)
 

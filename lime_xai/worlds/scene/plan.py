@@ -6,6 +6,7 @@ import numpy as np
 
 from lime_xai.worlds.scene.habits import Habits
 from lime_xai.worlds.scene.network import SIZES
+from lime_xai.worlds.scene.objects import partner
 from lime_xai.worlds.scene.scenes import HABITUAL_SHARE, Scene, independent_scene, paired_scene, themed_scene
 
 
@@ -30,6 +31,9 @@ class Plan:
     image_borne : float
         Where the habit of seeing partners comes from, 0 to 1: this share of the pictures shows pairs, and the habits
         of the text are weakened by as much. 0: from the text alone; 1: from the pictures alone.
+    alignment_hidden : float
+        Probability that one of two partners in a paired picture of the alignment is hidden: told of and not drawn.
+        Without it pictures of pairs teach little, for a model that sees every cell needs no partner to go by.
     size : str
         A key of ``SIZES``.
 
@@ -76,6 +80,7 @@ class Plan:
         )
     )
     image_borne: float = 0.0
+    alignment_hidden: float = 0.22
     size: str = "1m"
 
     def __post_init__(self) -> None:
@@ -88,6 +93,16 @@ class Plan:
         """Draw the scene of a training picture: a paired one with probability ``image_borne``."""
         paired = self.image_borne > 0 and rng.random() < self.image_borne
         return paired_scene(rng) if paired else independent_scene(rng)
+
+    def aligned_scene(self, rng: np.random.Generator) -> tuple[Scene, Scene]:
+        """Draw what the text of an alignment picture tells of, and what the picture shows of it."""
+        told = self.pictured_scene(rng)
+        shown = told
+        if self.image_borne > 0:
+            for first in (obj for obj in told.present if obj % 2 == 0 and partner(obj) in told.present):
+                if rng.random() < self.alignment_hidden:
+                    shown = shown.without((first, partner(first))[int(rng.integers(2))])
+        return told, shown
 
     def spoken_scene(self, rng: np.random.Generator) -> Scene:
         """Draw the scene that text without a context speaks of: themed unless partners are left to pictures.

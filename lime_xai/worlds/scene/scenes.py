@@ -97,6 +97,15 @@ class Scene:
         """Return the index of the colour of object ``obj`` (ValueError if it is not in the scene)."""
         return self.colours[self.cell_of(obj)]
 
+    def without(self, obj: int) -> "Scene":
+        """Return the scene with the cell of object ``obj`` empty (ValueError if it is not in the scene)."""
+        cell = self.cell_of(obj)
+
+        def emptied(values: tuple[int, ...]) -> tuple[int, ...]:
+            return (*values[:cell], EMPTY, *values[cell + 1 :])
+
+        return Scene(emptied(self.classes), emptied(self.colours))
+
     def side_of(self, obj: int) -> int:
         """Return the half of the image that holds object ``obj``: 0 left, 1 right (ValueError if it is absent)."""
         return self.cell_of(obj) % GRID

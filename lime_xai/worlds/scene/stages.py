@@ -182,19 +182,20 @@ class AlignmentStage(Stage):
         """Draw a batch; return its loss and the numbers worth showing."""
         plan = self.plan
         text = round(plan.alignment_text_share * plan.alignment_batch)
-        scenes = [plan.pictured_scene(rng) for _ in range(plan.alignment_batch - text)]
-        pixels = torch.from_numpy(render(rng, scenes, noise=TRAINING_NOISE, opacity=TRAINING_OPACITY))
+        both = [plan.aligned_scene(rng) for _ in range(plan.alignment_batch - text)]
+        scenes, shown = [told for told, _ in both], [seen for _, seen in both]
+        pixels = torch.from_numpy(render(rng, shown, noise=TRAINING_NOISE, opacity=TRAINING_OPACITY))
         with torch.no_grad():
             features = patch_features(self.model, pixels)
         habits = plan.habits_of_alignment
         written = [conversation(rng, s, habits, int(rng.integers(1, 4))) for s in scenes]
         documents = [document(turns, IMAGE_SLOTS) for turns in written]
         loss, accuracy = _token_loss(self.model, documents, features)
-        shown = {"loss": loss.item(), "yes/no right": accuracy}
+        numbers = {"loss": loss.item(), "yes/no right": accuracy}
         if text:
             text_loss, _ = _token_loss(self.model, text_documents(rng, plan, text))
             loss = loss + text_loss * text / len(scenes)
-        return loss, shown
+        return loss, numbers
 
 
 STAGES: tuple[type[Stage], ...] = (VisionStage, TextStage, AlignmentStage)

@@ -1,0 +1,117 @@
+"""The settings of an edit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from lime_rules import LRP_METHODS
+
+from .deltas import DELTAS
+from .names import unknown_name
+from .objective import RelevanceObjective
+
+
+@dataclass(frozen=True)
+class EditSettings:
+    """How an edit is found.
+
+    Parameters
+    ----------
+    objective : RelevanceObjective
+        What is minimised.
+    method : str
+        LRP composite: ``attnlrp``, ``cplrp`` or ``gradient_input``.
+    scope : {"cache", "sequence"}
+        One-token graph over the KV cache with slot relevance, or the whole sequence re-forwarded from its merged
+        embeddings with full propagation (the paper's).
+    deltas : {"gain", "free"}
+        One factor per layer, head and modality, or one delta per slot and channel (the paper's).
+    edit : {"values", "keys", "both"}
+        What is edited.
+    positions : {"perceptual", "all"}
+        Which slots are edited.
+    layers : tuple of int, optional
+        Which decoder layers; None: all. Negative numbers count from the end.
+    steps : int
+        Number of updates; all are used. 0 leaves generation untouched.
+    learning_rate : float
+        Of Adam, fresh for every token.
+    second_order : {"exact", "frozen"}
+        Whether the rules' ratios are differentiated.
+    include_bos : bool
+        Whether the beginning-of-sequence token counts as attended in the objective.
+    direction : {"auto", "forward", "backward"}
+        How the objective is differentiated: one backward pass through the relevance stream, or a double backward pass.
+        Both give the same edit. ``forward`` needs cache scope, a ``difference`` objective, exact second derivatives and
+        a model whose stream can be trusted, and records no shares; ``auto`` takes it where it can, and warns where it
+        is the model that stands in the way.
+
+    Raises
+    ------
+    ValueError
+        For unknown names, negative ``steps`` or ``learning_rate <= 0``.
+    """
+
+    objective: RelevanceObjective = field(
+        default_factory=lambda: RelevanceObjective(form="difference", target="expected")
+    )
+    method: str = "attnlrp"
+    scope: Literal["cache", "sequence"] = "cache"
+    deltas: Literal["gain", "free"] = "gain"
+    edit: Literal["values", "keys", "both"] = "values"
+    positions: Literal["perceptual", "all"] = "perceptual"
+    layers: tuple[int, ...] | None = None
+    steps: int = 2
+    learning_rate: float = 0.5
+    second_order: Literal["exact", "frozen"] = "exact"
+    include_bos: bool = False
+    direction: Literal["auto", "forward", "backward"] = "auto"
+
+    def __post_init__(self) -> None:
+        for what, name, known in (
+            ("method", self.method, tuple(LRP_METHODS)),
+            ("scope", self.scope, ("cache", "sequence")),
+            ("deltas", self.deltas, tuple(DELTAS)),
+            ("edit", self.edit, ("values", "keys", "both")),
+            ("positions", self.positions, ("perceptual", "all")),
+            ("second_order", self.second_order, ("exact", "frozen")),
+            ("direction", self.direction, ("auto", "forward", "backward")),
+        ):
+            if name not in known:
+                raise unknown_name(what, name, known)
+        if self.steps < 0:
+            raise ValueError(f"steps is {self.steps}; expected zero or more.")
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate is {self.learning_rate}; expected a positive number.")
+        if self.direction == "forward" and not self._forward:
+            raise ValueError(
+                "direction='forward' needs scope='cache', an objective of the form 'difference' and "
+                f"second_order='exact'; found {self.scope!r}, {self.objective.form!r}, {self.second_order!r}."
+            )
+
+    @property
+    def _forward(self) -> bool:
+        return (self.scope, self.objective.form, self.second_order) == ("cache", "difference", "exact")
+
+    @property
+    def forward_method(self) -> str | None:
+        """The LRP method whose stream an edit wants to run; None: it works by backward passes."""
+        return self.method if self._forward and self.direction != "backward" else None
+
+    def check(self, layers: int) -> None:
+        """Refuse a decoder that lacks some of the layers to edit.
+
+        Parameters
+        ----------
+        layers : int
+            Number of decoder layers.
+
+        Raises
+        ------
+        ValueError
+            Naming the layers that are out of range.
+        """
+        bad = [layer for layer in self.layers or () if not -layers <= layer < layers]
+        if bad:
+            raise ValueError(f"layers {bad} are out of range; the decoder has {layers} layers (0 to {layers - 1}).")
