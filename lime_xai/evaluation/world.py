@@ -23,7 +23,7 @@ from lime_xai.worlds import World, scene
 from lime_xai.worlds.scene.network import weights_hash
 
 OBSERVED = 50
-"""Scenes on which the plain model's image share is measured, by a policy that only observes."""
+"""Scenes on which the image share is measured apart: of the plain model, and of edits in forward direction."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,8 @@ def measure_one(
         captions,
     )
     found = scene.statistics(records, resampling_weights(len(evaluation.scenes)))
-    share = _share(trace) if policy is not None else _observed_share(model, processor, evaluation)
+    observer = _observer(policy)
+    share = _share(trace) if observer is None else _observed_share(model, processor, evaluation, observer)
     differences = (
         {} if plain is None else {name: _numbers(estimate(found[name] - plain.values[name])) for name in found}
     )
@@ -164,9 +165,16 @@ def _share(trace: Any) -> float | None:
     return float(np.mean(shares)) if shares else None
 
 
-def _observed_share(model: PreTrainedModel, processor: Any, evaluation: Any) -> float | None:
+def _observer(policy: Policy | None) -> Policy | None:
+    """Return a policy that records shares where this one records none and could."""
+    if isinstance(policy, Edit) and policy.forward_method is not None:
+        return replace(policy, direction="backward")
+    return Observe() if policy is None else None
+
+
+def _observed_share(model: PreTrainedModel, processor: Any, evaluation: Any, observer: Policy) -> float | None:
     few = replace(evaluation, scenes=evaluation.scenes[:OBSERVED], images=evaluation.images[:OBSERVED])
-    with steering(model, Observe()) as trace:
+    with steering(model, observer) as trace:
         scene.generate_captions(model, processor, few)
     return _share(trace)
 
@@ -214,6 +222,11 @@ def measure_policies(
     weights = weights_hash(model)
     rows = {name: row for name, row in (done or {}).items() if name not in named}
     plain: Baseline | None = None
+
+    def report() -> WorldReport:
+        ordered = {name: rows[name] for name in dict.fromkeys(("vanilla", *(done or {}), *named)) if name in rows}
+        return WorldReport(world.name, model_name, weights, seed, scenes, noise, ordered)
+
     for name, policy in named.items():
         kept = (done or {}).get(name)
         if kept is not None and name != "vanilla" and _same(kept["settings"], policy):
@@ -222,5 +235,5 @@ def measure_policies(
             rows[name], done_by = measure_one(model, processor, evaluation, policy, plain)
             plain = plain or done_by
         if progress is not None:
-            progress(WorldReport(world.name, model_name, weights, seed, scenes, noise, dict(rows)))
-    return WorldReport(world.name, model_name, weights, seed, scenes, noise, rows)
+            progress(report())
+    return report()
