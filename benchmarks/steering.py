@@ -13,6 +13,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,6 +146,21 @@ def print_peak(found: Setting, name: str, tokens: int) -> None:
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
 
 
+def floor(hidden: int, inner: int, rounds: int = 31) -> dict[int, float]:
+    """Return what a linear layer costs with 2 and 3 rows, in calls with one: the floor of whatever widens the batch."""
+    weights = [torch.randn(inner, hidden) for _ in range(6)]
+    spent: dict[int, list[float]] = {rows: [] for rows in (1, 2, 3)}
+    for _ in range(rounds):
+        for rows, times in spent.items():
+            x = torch.randn(rows, 1, hidden)
+            start = time.perf_counter()
+            for weight in weights:
+                torch.nn.functional.linear(x, weight)
+            times.append(time.perf_counter() - start)
+    one = statistics.median(spent[1])
+    return {rows: statistics.median(times) / one for rows, times in spent.items()}
+
+
 def show(title: str, rows: Mapping[str, Mapping[str, float]], console: Console) -> None:
     """Print ratios as a table."""
     table = Table("", "ratio to a plain token", "first token", "peak memory", "rounds", title=title)
@@ -176,9 +192,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--memory", action="store_true", help="also measure peak memory, one process each")
     parser.add_argument("--label", default="", help="added to the name of the CSV file")
+    parser.add_argument("--floor", action="store_true", help="only print what 2 and 3 rows cost in one linear layer")
     parser.add_argument("--peak-of", help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
+    if arguments.floor:
+        shape = SHAPES["wide"]
+        for rows, ratio in floor(shape.hidden, shape.inner).items():
+            print(f"a linear layer {shape.hidden} -> {shape.inner} with {rows} rows: {ratio:.2f} calls with one")
+        return
     found = setting(arguments.model, arguments.device, getattr(torch, arguments.dtype))
     if arguments.peak_of:
         print_peak(found, arguments.peak_of, arguments.tokens)

@@ -51,7 +51,9 @@ def test_bundled_model_is_small_float32_and_complete(bundled):
 
 def test_bundled_model_was_made_by_the_default_plan(bundled):
     recipe = json.loads((scene.MODEL_FOLDER / "recipe.json").read_text(encoding="utf-8"))
-    assert recipe == json.loads(json.dumps(recipe_of(Plan(), seed=recipe["seed"], threads=recipe["threads"])))
+    wanted = json.loads(json.dumps(recipe_of(Plan(), seed=recipe["seed"], threads=recipe["threads"])))
+    assert wanted.pop("alignment_hidden") > 0, "younger than the model, and without effect on pictures without pairs"
+    assert recipe == wanted
     assert weights_hash(bundled[0]) in (scene.MODEL_FOLDER / "README.md").read_text(encoding="utf-8")
 
 
