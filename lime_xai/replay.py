@@ -109,6 +109,15 @@ class Replayer:
         value = getattr(self.decoder.config.get_text_config(), "sliding_window", None)
         return value if isinstance(value, int) else None
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Context in which ``busy`` is set: calls inside it are nobody's steps."""
+        before, self.busy = self.busy, True
+        try:
+            yield
+        finally:
+            self.busy = before
+
     def describe(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> DecoderCall:
         """Turn what the decoder was called with into a ``DecoderCall``.
 
@@ -207,11 +216,10 @@ class Replayer:
             self.decoder.register_forward_pre_hook(swap, with_kwargs=True),
             self.decoder.register_forward_hook(shorten),
         ]
-        before, self.busy = self.busy, True
         try:
-            logits: Tensor = self.model(input_ids=ids, **outer).logits
+            with self.alone():
+                logits: Tensor = self.model(input_ids=ids, **outer).logits
         finally:
-            self.busy = before
             for handle in handles:
                 handle.remove()
         return logits[:, -keep:]

@@ -148,9 +148,7 @@ class StreamEngine:
         owed : Tensor
             ``[G, B, keep, V]``: the part of every logit that each group is owed.
         """
-        wide = call.widened(flow.groups[..., -call.length :])
-        ownership = flow.ownership(call.length)
-        view = splitting(cache, ownership, call.embeddings.shape[0])
+        wide, ownership, view = _widened(flow, call, cache)
         with self.stream.flow(flow.count, ownership):
             return self._split(self.replayer.run(wide, wide.embeddings, view, keep=keep))
 
@@ -171,13 +169,12 @@ class StreamEngine:
             flow, call = found
             self.close()
             self._cache = cache = given_cache(kwargs)
-            wide = call.widened(flow.groups[..., -call.length :])
-            ownership = flow.ownership(call.length)
+            wide, ownership, view = _widened(flow, call, cache)
             self._open, self._rows = ExitStack(), call.embeddings.shape[0]
             self._open.enter_context(self.stream.flow(flow.count, ownership))
             asked = {name: value for name, value in kwargs.items() if name not in (*CACHE_NAMES, "input_ids")}
             new = {**asked, **wide.kwargs, "inputs_embeds": wide.embeddings}
-            return (), {**new, CACHE_NAME: splitting(cache, ownership, self._rows)}
+            return (), {**new, CACHE_NAME: view}
 
         def restore(module: nn.Module, args: Any, output: Any) -> Any:
             if self._open is not None and not self.replayer.busy and getattr(output, CACHE_NAME, None) is not None:
@@ -237,6 +234,13 @@ class StreamEngine:
                 raise RuntimeError(f"The head of {type(self.replayer.model).__name__} was not called.")
             owed = self.stream.split(self._raw.to(logits.device))[1] * (1 - (logits / self._softcap) ** 2)
         return logits, owed
+
+
+def _widened(flow: Flow, call: DecoderCall, cache: Cache) -> tuple[DecoderCall, Ownership, Cache]:
+    """Return a call with tangents, who owns the slots of its past, and the view of the cache that it may update."""
+    ownership = flow.ownership(call.length)
+    wide = call.widened(flow.groups[..., -call.length :])
+    return wide, ownership, splitting(cache, ownership, call.embeddings.shape[0])
 
 
 def _primal(value: Any, rows: int, wide: int) -> Any:

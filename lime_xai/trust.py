@@ -55,16 +55,13 @@ def stream_gap(engine: StreamEngine) -> float:
     method = f"{type(engine.stream.composite).__name__}, {replayer.model.dtype}"
     known = _GAPS.setdefault(replayer.model, {})
     if method not in known:
-        before, replayer.busy = replayer.busy, True
         try:
-            with torch.inference_mode(False), frozen_parameters(replayer.model), engine.attached():
+            with torch.inference_mode(False), replayer.alone(), frozen_parameters(replayer.model), engine.attached():
                 known[method] = adjoint_gap(engine.stream, _random_embeddings(replayer))
         except (RuntimeError, ValueError, TypeError) as error:
             raise NotImplementedError(
                 f"The relevance stream does not run through {type(replayer.decoder).__name__}: {error}"
             ) from error
-        finally:
-            replayer.busy = before
     return known[method]
 
 
@@ -91,11 +88,8 @@ def check_trust(engine: StreamEngine) -> None:
 
 
 def _culprits(replayer: Replayer) -> str:
-    before, replayer.busy = replayer.busy, True
-    try:
+    with replayer.alone():
         found = unseen_operations(replayer.decoder, replayer.neutral_embeddings())
-    finally:
-        replayer.busy = before
     return "".join(f"; {one.name} in {one.module}" for one in found[:3])
 
 

@@ -96,18 +96,14 @@ class BlindBranch:
             self.attended = torch.cat([self.attended, torch.ones_like(ids, dtype=torch.bool)], 1)
         positions = (self.attended.long().cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         model, replayer = step.replayer.model, step.replayer
-        replayer.busy = True
-        try:
-            with torch.no_grad(), _untouched(model):
-                output = model(
-                    input_ids=ids,
-                    attention_mask=self.attended.long(),
-                    position_ids=positions,
-                    use_cache=True,
-                    **{CACHE_NAME: self.cache},
-                )
-        finally:
-            replayer.busy = False
+        with torch.no_grad(), replayer.alone(), _untouched(model):
+            output = model(
+                input_ids=ids,
+                attention_mask=self.attended.long(),
+                position_ids=positions,
+                use_cache=True,
+                **{CACHE_NAME: self.cache},
+            )
         logits: Tensor = output.logits[:, -1]
         return logits
 

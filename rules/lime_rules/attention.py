@@ -59,6 +59,24 @@ class AttentionRule:
         self.calls = 0
 
 
+def check_sinks(module: nn.Module, kwargs: Mapping[str, Any]) -> None:
+    """Refuse attention sinks.
+
+    Raises
+    ------
+    NotImplementedError
+        Naming the module.
+    """
+    if kwargs.get("s_aux") is not None:
+        raise NotImplementedError(f"{type(module).__name__} uses attention sinks; no relevance rule covers them.")
+
+
+def is_causal(module: nn.Module, kwargs: Mapping[str, Any]) -> bool:
+    """Return whether an attention call without a mask is causal: as the caller says, or as its module is."""
+    causal = kwargs.get("is_causal")
+    return bool(getattr(module, "is_causal", True) if causal is None else causal)
+
+
 def additive_mask(mask: Tensor | None, query: Tensor, key: Tensor, causal: bool) -> Tensor | None:
     """Return a float mask to add to the scores ``[B, H, Tq, Tk]``, or None."""
     if mask is None:
@@ -110,8 +128,7 @@ def attention_with_rules(
     NotImplementedError
         For attention sinks (``s_aux``), for which no rule is known.
     """
-    if kwargs.get("s_aux") is not None:
-        raise NotImplementedError(f"{type(module).__name__} uses attention sinks; no relevance rule covers them.")
+    check_sinks(module, kwargs)
     rule: AttentionRule | None = getattr(module.config, _RULE_ATTRIBUTE, None)
     if rule is not None:
         rule.calls += 1
@@ -125,9 +142,7 @@ def attention_with_rules(
     softcap = kwargs.get("softcap")
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
-    causal = kwargs.get("is_causal")
-    causal = getattr(module, "is_causal", True) if causal is None else causal
-    mask = additive_mask(attention_mask, query, key, bool(causal))
+    mask = additive_mask(attention_mask, query, key, is_causal(module, kwargs))
     if mask is not None:
         scores = scores + mask
     weights = scores.softmax(-1, dtype=torch.promote_types(query.dtype, torch.float32)).to(query.dtype)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
-from .attention import AttentionRatios, additive_mask
+from .attention import AttentionRatios, additive_mask, check_sinks, is_causal
 
 STREAM_IMPLEMENTATION = "lime_stream"
 """Name of the attention and mask functions in transformers' registries."""
@@ -158,7 +158,7 @@ def attention_stream(
     query : Tensor
         ``[(1 + G) * B, H, S, D]``, primal rows first.
     key, value : Tensor
-        ``[B, Hkv, T, D]`` from a ``StreamCache``, or ``[(1 + G) * B, Hkv, S, D]`` without a cache.
+        ``[B, Hkv, T, D]`` from a ``splitting`` cache, or ``[(1 + G) * B, Hkv, S, D]`` without a cache.
     attention_mask : Tensor or None
         As in ``attention_with_rules``, for all rows or for the primal ones.
     scaling : float, optional
@@ -176,14 +176,11 @@ def attention_stream(
     NotImplementedError
         For attention sinks (``s_aux``), for which no rule is known.
     """
-    if kwargs.get("s_aux") is not None:
-        raise NotImplementedError(f"{type(module).__name__} uses attention sinks; no relevance rule covers them.")
+    check_sinks(module, kwargs)
     flow: AttentionFlow = getattr(module.config, STREAM_ATTRIBUTE)
     key, value, tangents = flow.owned(module, key, value)
-    causal = kwargs.get("is_causal")
-    causal = getattr(module, "is_causal", True) if causal is None else causal
     rows, heads = key.shape[0], key.shape[1]
-    mask = _for_scores(additive_mask(attention_mask, query, key, bool(causal)), rows, heads)
+    mask = _for_scores(additive_mask(attention_mask, query, key, is_causal(module, kwargs)), rows, heads)
     # [(1 + G) B, H, S, D] -> [B, Hkv, R, 1 + G, S, D]: all rows become queries over one set of keys.
     stacked = torch.unflatten(torch.unflatten(query, 0, (1 + flow.groups, rows)), 2, (heads, -1)).permute(
         1, 2, 3, 0, 4, 5
