@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,6 +49,42 @@ class DecoderCall:
         rows = rows.to(self.embeddings.device)
         return replace(self, embeddings=self.embeddings.index_select(0, rows))
 
+    def row(self, index: int) -> DecoderCall:
+        """Return the call of one row alone, with everything that belongs to it."""
+        batch, length = self.embeddings.shape[:2]
+        visual = self.kwargs.get("visual_pos_masks")
+        kwargs: dict[str, Any] = {}
+        for name, value in self.kwargs.items():
+            if name == "deepstack_visual_embeds" and isinstance(value, list) and isinstance(visual, Tensor):
+                start, count = int(visual[:index].sum()), int(visual[index].sum())
+                kwargs[name] = [features[start : start + count] for features in value]
+            elif isinstance(value, Mapping):
+                kwargs[name] = {key: _row_of(part, batch, length, index) for key, part in value.items()}
+            else:
+                kwargs[name] = _row_of(value, batch, length, index)
+        return DecoderCall(self.embeddings[index : index + 1], kwargs)
+
+    def with_rows(self, embeddings: Tensor, deep: Sequence[Tensor] = ()) -> DecoderCall:
+        """Return the call of one row with other embeddings for many rows.
+
+        Parameters
+        ----------
+        embeddings : Tensor
+            ``[R, n, d]``.
+        deep : sequence of Tensor
+            Deep visual features, ``[R, N, d]`` each; empty if the call has none.
+        """
+        rows = embeddings.shape[0]
+        kwargs: dict[str, Any] = {}
+        for name, value in self.kwargs.items():
+            if name == "deepstack_visual_embeds" and isinstance(value, list):
+                kwargs[name] = [features.flatten(0, 1) for features in deep]
+            elif isinstance(value, Mapping):
+                kwargs[name] = {key: _repeated(part, 1, self.length, rows) for key, part in value.items()}
+            else:
+                kwargs[name] = _repeated(value, 1, self.length, rows)
+        return DecoderCall(embeddings, kwargs)
+
     def widened(self, groups: Tensor) -> DecoderCall:
         """Return the call of a relevance stream: a tangent of the embeddings per group below the rows themselves.
 
@@ -93,6 +129,15 @@ class DecoderCall:
         if rows == slice(-1, None) or not isinstance(mask, Tensor):
             return None if isinstance(mask, Tensor) else value
         return mask[:, rows] if name == "visual_pos_masks" else value
+
+
+def _row_of(value: Any, batch: int, length: int, index: int) -> Any:
+    """Return one row of a tensor that has one per prompt, and anything else as it is."""
+    if not isinstance(value, Tensor) or value.dim() < 2:
+        return value
+    if value.dim() == 3 and value.shape[1:] == (batch, length):  # position ids of several axes, [A, B, n]
+        return value[:, index : index + 1]
+    return value[index : index + 1] if value.shape[0] == batch else value
 
 
 def _repeated(value: Any, batch: int, length: int, times: int) -> Any:
