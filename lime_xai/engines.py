@@ -1,4 +1,4 @@
-"""The relevance streams that the policies of one session run."""
+"""The relevance streams and the second branch that the policies of one session run."""
 
 from __future__ import annotations
 
@@ -6,9 +6,18 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+import torch
+from torch import Tensor
+from transformers import Cache
+
 from lime_rules import LRP_METHODS
 
+from .branch import Branch
+from .branching import Branches
+from .cache import fork_cache
 from .calls import DecoderCall
+from .modalities import union
+from .progress import Progress
 from .replay import Replayer
 from .streaming import Flow, StreamEngine
 from .trust import check_trust, warn_backward
@@ -33,11 +42,14 @@ class Engines:
     ----------
     own : StreamEngine or None
         The one inside the model's own calls.
+    branches : Branches or None
+        What a policy contrasts the model with.
 
     Raises
     ------
     ValueError
-        If policies ask for both forms of the stream, or one would not see what another does to the cache.
+        If policies ask for both forms of the stream or for different branches, or one would not see what another does
+        to the cache.
     """
 
     def __init__(self, replayer: Replayer, policies: Sequence[Any], stack: ExitStack) -> None:
@@ -58,18 +70,27 @@ class Engines:
                 f"{blind[0] if blind else 'the exact relevance stream'} starts from the embeddings and would not see "
                 "that. Use scope='cache' or relevance='slot' beside it."
             )
+        kinds = {kind for policy in policies if (kind := getattr(policy, "against", None)) is not None}
+        if len(kinds) > 1:
+            raise ValueError(f"The policies want {len(kinds)} different branches; give all contrasts the same one.")
+        kind = kinds.pop() if kinds else None
+        self.branches = None if kind is None else Branches(replayer, kind, apart=self._form is not None)
         self._methods = {m for policy in policies if (m := getattr(policy, "forward_method", None)) is not None}
         self._required = {
             policy.forward_method for policy in policies if getattr(policy, "direction", None) == "forward"
         }
 
-    def begin(self, current: Callable[[], tuple[Flow, DecoderCall] | None]) -> None:
+    def begin(
+        self,
+        current: Callable[[], tuple[Flow, DecoderCall] | None],
+        branching: Callable[[], tuple[Branch, DecoderCall] | None],
+    ) -> None:
         """Make the engines, once.
 
         Parameters
         ----------
-        current : callable
-            As ``StreamEngine.inside`` asks it.
+        current, branching : callable
+            As ``StreamEngine.inside`` and ``Branches.inside`` ask them.
 
         Raises
         ------
@@ -82,11 +103,83 @@ class Engines:
         if self._form is not None:
             self.own = StreamEngine(self.replayer, self._form)
             self._stack.enter_context(self.own.inside(current))
+        if self.branches is not None and self.branches.batched:
+            self._stack.enter_context(self.branches.inside(branching))
         for method in sorted(self._methods):
             try:
                 self._editing[method] = StreamEngine(self.replayer, "slot", LRP_METHODS[method]())
             except NotImplementedError as error:
                 self._do_without(method, error)
+
+    def check_embeddings(self) -> None:
+        """Refuse a prompt without token ids for a branch that is made from them.
+
+        Raises
+        ------
+        ValueError
+            If a branch is blind.
+        """
+        if self.branches is not None and self.branches.kind.name == "blind":
+            raise ValueError(
+                "Contrast('blind') takes the placeholders out of the prompt's token ids, and the prompt is given as "
+                "inputs_embeds; use Contrast('slot') or Contrast('noise')."
+            )
+
+    def close(self) -> None:
+        """End calls that were begun and failed."""
+        for engine in (self.own, self.branches):
+            if engine is not None:
+                engine.close()
+
+    def finish(self, output: Any) -> tuple[Tensor | None, Tensor | None]:
+        """Take tangents and branch out of the output of the model.
+
+        Returns
+        -------
+        owed, other : Tensor or None
+            ``[B, V]``: what is owed to perception, and the logits of the second branch; None for what did not run in
+            this call.
+        """
+        owed = None if self.own is None else self.own.finish(output)
+        other = None if self.branches is None else self.branches.finish(output)
+        return None if owed is None else owed[0], other
+
+    def owed_alone(self, progress: Progress, call: DecoderCall, past: Cache) -> Tensor | None:
+        """Return what is owed to perception at a prompt's last position, where the prompt itself ran plain."""
+        if self.own is None or progress.flow is None:
+            return None
+        self.prepare(self.own)
+        with torch.no_grad():
+            _, owed = self.own.run(progress.flow, call, fork_cache(past))
+        return owed[0, :, -1]
+
+    def branch_alone(
+        self, progress: Progress, prompt: DecoderCall | None, call: DecoderCall, past: Cache | None, ids: Tensor
+    ) -> Tensor | None:
+        """Begin the second branch at a ``prompt``, or advance it; return its logits ``[B, V]``, None without one.
+
+        Parameters
+        ----------
+        progress : Progress
+            Holds the branch.
+        prompt : DecoderCall or None
+            At the first step.
+        call : DecoderCall
+            The last position alone.
+        past : Cache or None
+            Before it.
+        ids : Tensor
+            What the model was given.
+        """
+        if self.branches is None:
+            return None
+        found: Tensor | None = None
+        if prompt is not None:
+            perceptual = union(progress.modalities, progress.attended)
+            progress.branch, found = self.branches.begin(prompt, ids, progress.attended, perceptual)
+        if found is None and progress.branch is not None:
+            found = self.branches.alone(progress.branch, call, past)
+        return found
 
     def prepare(self, engine: StreamEngine) -> None:
         """Probe an engine and put its hooks on, once.

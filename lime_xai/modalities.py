@@ -120,6 +120,17 @@ def modality_masks(
     return {name: mask for name, mask in masks.items() if bool(mask.any())}
 
 
+def repeated(perceptual: Tensor | Mapping[str, Tensor] | None, rows: int) -> Tensor | Mapping[str, Tensor] | None:
+    """Return a user's mask, or masks, repeated for ``rows`` rows: beams and returned sequences."""
+
+    def repeat(mask: Tensor) -> Tensor:
+        return mask.repeat_interleave(rows // mask.shape[0], 0) if rows % mask.shape[0] == 0 else mask
+
+    if isinstance(perceptual, Mapping):
+        return {name: repeat(mask) for name, mask in perceptual.items()}
+    return None if perceptual is None else repeat(perceptual)
+
+
 def union(masks: Mapping[str, Tensor], like: Tensor) -> Tensor:
     """Return the mask ``[B, T]`` of all perceptual positions; ``like`` gives shape and device."""
     result = torch.zeros(like.shape, dtype=torch.bool, device=like.device)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import Cache
 
+from .branch import Branch
 from .calls import DecoderCall
 from .streaming import Flow
 
@@ -33,6 +34,8 @@ class Progress:
         Tokens decided so far.
     flow : Flow or None
         Of the relevance stream, if some policy asks for it: one group, all that is perceptual.
+    branch : Branch or None
+        That perceives less, if some policy asks for it.
     """
 
     cache: Cache
@@ -43,6 +46,7 @@ class Progress:
     history: list[DecoderCall] = field(default_factory=list)
     index: int = 0
     flow: Flow | None = None
+    branch: Branch | None = None
 
     def grow(self) -> None:
         """Append one attended text position."""
@@ -52,12 +56,16 @@ class Progress:
         self.modalities = {name: torch.cat([mask, ~ones], 1) for name, mask in self.modalities.items()}
         if self.flow is not None:
             self.flow.grow()
+        if self.branch is not None:
+            self.branch.grow()
 
     def reorder(self, rows: Tensor) -> None:
         """Follow a beam search: beams of one prompt exchange what they generated."""
         self.history = [call.select(rows) for call in self.history]
         if self.flow is not None:
             self.flow.reorder(rows)
+        if self.branch is not None:
+            self.branch.reorder(rows)
         for state in self.states:
             for value in state.values():
                 if hasattr(value, "reorder"):

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from transformers import Cache, PreTrainedModel
 
+from .branch import Branch
 from .cache import cache_length, check_cache, detach_inference, fork_cache, given_cache
 from .calls import DecoderCall
 from .checks import check_finite, check_perceptual
 from .engines import Engines
-from .modalities import modality_masks, union
+from .modalities import modality_masks, repeated, union
 from .progress import Progress
 from .replay import Replayer
 from .step import DecodingStep, Policy
@@ -46,11 +47,14 @@ class Session:
         self.policies = [policy for policy in policies if not policy.idle]
         self.perceptual = perceptual
         self.replayer = Replayer(model)
-        self._keeps_past = any(getattr(policy, "needs_past", True) for policy in self.policies)
         self._stack = ExitStack()
         self.engines = Engines(self.replayer, self.policies, self._stack)
+        branches = self.engines.branches
+        self._keeps_past = any(getattr(policy, "needs_past", True) for policy in self.policies)
+        self._keeps_past |= branches is not None and branches.needs_past
         # the exact stream needs no past, nor does a policy that only reads logits
-        self._prompt_is_cut = self._keeps_past or any(
+        cut = self._keeps_past or (branches is not None and branches.kind.name == "slot")
+        self._prompt_is_cut = cut or any(
             getattr(policy, "rewrites_cache", False) or getattr(policy, "stream", None) == "slot"
             for policy in self.policies
         )
@@ -59,6 +63,7 @@ class Session:
         self._before: Cache | None = None
         self._prompt = True
         self._owed: Tensor | None = None
+        self._other: Tensor | None = None
         self._calls: list[DecoderCall] = []
         self._finite: Tensor | None = None
 
@@ -95,6 +100,12 @@ class Session:
         self.engines.prepare(engine)
         return self.progress.flow, self._calls[-1]
 
+    def _branching(self) -> tuple[Branch, DecoderCall] | None:
+        """Return the branch that runs in the call under way; its prompt ran before."""
+        if self._prompt or self.progress is None or self.progress.branch is None:
+            return None
+        return self.progress.branch, self._calls[-1]
+
     def _release(self) -> None:
         if self.progress is not None:
             vars(self.progress.cache).pop("reorder_cache", None)
@@ -104,8 +115,7 @@ class Session:
     def _pre(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self.replayer.busy:
             return
-        if self.engines.own is not None:
-            self.engines.own.close()
+        self.engines.close()
         self._calls.clear()
         cache = given_cache(kwargs)
         check_cache(cache)
@@ -146,7 +156,7 @@ class Session:
 
     def _begin(self, cache: Cache, ids: Tensor, kwargs: dict[str, Any]) -> None:
         self._release()
-        masks = modality_masks(self.model.config, ids, self._expanded(ids.shape[0]))
+        masks = modality_masks(self.model.config, ids, repeated(self.perceptual, ids.shape[0]))
         check_perceptual(self.model, masks, ids.shape[0])
         given = kwargs.get("attention_mask")
         two = isinstance(given, Tensor) and given.dim() == 2
@@ -154,7 +164,9 @@ class Session:
         token = getattr(self.model.config.get_text_config(), "bos_token_id", None)
         bos = (ids == token) & attended if isinstance(token, int) else torch.zeros_like(attended)
         self.progress = Progress(cache, masks, attended, bos, [{} for _ in self.policies])
-        self.engines.begin(self._streamed)
+        self.engines.begin(self._streamed, self._branching)
+        if kwargs.get("inputs_embeds") is not None:
+            self.engines.check_embeddings()
         if self.engines.own is not None:
             self.progress.flow = self.engines.own.start(union(masks, attended)[:, None])
         original = cache.reorder_cache
@@ -166,21 +178,10 @@ class Session:
 
         vars(cache)["reorder_cache"] = reorder
 
-    def _expanded(self, rows: int) -> Tensor | Mapping[str, Tensor] | None:
-        """Return the user's mask repeated for beams and returned sequences."""
-
-        def repeat(mask: Tensor) -> Tensor:
-            return mask.repeat_interleave(rows // mask.shape[0], 0) if rows % mask.shape[0] == 0 else mask
-
-        if isinstance(self.perceptual, Mapping):
-            return {name: repeat(mask) for name, mask in self.perceptual.items()}
-        return None if self.perceptual is None else repeat(self.perceptual)
-
     def _post(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         if self.replayer.busy or self.progress is None:
             return output
-        found = None if self.engines.own is None else self.engines.own.finish(output)
-        self._owed = None if found is None else found[0]
+        self._owed, self._other = self.engines.finish(output)
         with torch.inference_mode(False):
             plain = detach_inference(output.logits[:, -1])
         self._watch(plain)
@@ -208,7 +209,10 @@ class Session:
         past, one = self._before, call
         if self._prompt and self._prompt_is_cut:
             past, one = self.replayer.past_of(call, progress.cache), call.last_position(self.replayer.window)
-            self._stream_last(one, past)
+            if self._owed is None:
+                self._owed = self.engines.owed_alone(progress, one, past)
+        if self._other is None:
+            self._other = self.engines.branch_alone(progress, call if self._prompt else None, one, past, ids)
         return DecodingStep(
             replayer=self.replayer,
             call=one,
@@ -224,21 +228,12 @@ class Session:
             replace=self._replace if self._prompt else None,
             engines=self.engines.editing(),
             owed=self._owed,
+            branch=self._other,
         )
 
     def _replace(self, cache: Cache) -> None:
         if self.progress is not None:
             self.progress.cache.layers[:] = cache.layers
-
-    def _stream_last(self, call: DecoderCall, past: Cache) -> None:
-        """Run the prompt's last position as a stream where the prompt itself ran plain."""
-        flow = None if self.progress is None else self.progress.flow
-        engine = self.engines.own
-        if engine is not None and flow is not None and self._owed is None:
-            self.engines.prepare(engine)
-            with torch.no_grad():
-                _, owed = engine.run(flow, call, fork_cache(past))
-            self._owed = owed[0, :, -1]
 
     def _decide(self, step: DecodingStep) -> Tensor:
         progress = self.progress

@@ -52,6 +52,8 @@ class DecodingStep:
         By LRP method: streams in slot form for policies that edit in forward direction.
     owed : Tensor or None
         ``[B, V]``: the part of each logit that is owed to what is perceived, if some policy runs the relevance stream.
+    branch : Tensor or None
+        ``[B, V]``: logits of a branch that perceives less, if some policy asks for one.
     """
 
     replayer: Replayer
@@ -69,6 +71,7 @@ class DecodingStep:
     replace: Callable[[Cache], None] | None = None
     engines: Mapping[str, Any] = field(default_factory=dict)
     owed: Tensor | None = None
+    branch: Tensor | None = None
 
     @property
     def perceptual(self) -> Tensor:
@@ -159,7 +162,8 @@ class Policy(Protocol):
         ...
 
     # Optional attributes: ``needs_past = False`` lets the cache before the step be forgotten, ``stream`` ("slot" or
-    # "input") asks for the relevance stream and ``DecodingStep.owed``, ``forward_method`` for ``DecodingStep.engines``.
+    # "input") asks for the relevance stream and ``DecodingStep.owed``, ``forward_method`` for ``DecodingStep.engines``,
+    # ``against`` (a ``BranchKind``) for a second branch and ``DecodingStep.branch``.
 
     def step(self, step: DecodingStep) -> Tensor:
         """Return the logits ``[B, V]`` to decode from."""

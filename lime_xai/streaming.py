@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,9 +15,10 @@ from lime_rules import TransformerComposite
 from lime_rules.stream import Stream
 from lime_rules.stream_cache import Ownership, empty_tangents, splitting
 
-from .cache import CACHE_NAME, CACHE_NAMES, detach_inference, given_cache
+from .cache import detach_inference
 from .calls import DecoderCall
 from .replay import Replayer
+from .widening import Widening
 
 StreamForm = Literal["slot", "input"]
 """What a group owns: cached slots as they are, or, exactly, all that its input embeddings have led to."""
@@ -67,7 +68,7 @@ class Flow:
         return Ownership(self.count, masks=self.groups[..., : self.groups.shape[-1] - fresh])
 
 
-class StreamEngine:
+class StreamEngine(Widening[Flow]):
     """Runs a stream through one model's own calls, or through repeated ones.
 
     Parameters
@@ -88,15 +89,13 @@ class StreamEngine:
     def __init__(
         self, replayer: Replayer, form: StreamForm = "slot", composite: TransformerComposite | None = None
     ) -> None:
-        self.replayer, self.form = replayer, form
+        super().__init__(replayer)
+        self.form = form
         self.head = replayer.model.get_output_embeddings()  # type: ignore[no-untyped-call]
         self.stream = Stream(replayer.decoder, self.head, composite)
         config = replayer.model.config.get_text_config()
         self._softcap: float | None = getattr(config, "final_logit_softcapping", None)
         self._raw: Tensor | None = None
-        self._open: ExitStack | None = None
-        self._rows = 0
-        self._cache: Cache | None = None
 
     @contextmanager
     def attached(self) -> Iterator[StreamEngine]:
@@ -152,47 +151,6 @@ class StreamEngine:
         with self.stream.flow(flow.count, ownership):
             return self._split(self.replayer.run(wide, wide.embeddings, view, keep=keep))
 
-    @contextmanager
-    def inside(self, current: Callable[[], tuple[Flow, DecoderCall] | None]) -> Iterator[None]:
-        """Context in which the model's own calls of its decoder run as a stream.
-
-        Parameters
-        ----------
-        current : callable
-            Asked at each call; None lets it run plain. ``finish`` must follow on the model's output.
-        """
-
-        def widen(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
-            found = None if self.replayer.busy else current()
-            if found is None:
-                return None
-            flow, call = found
-            self.close()
-            self._cache = cache = given_cache(kwargs)
-            wide, ownership, view = _widened(flow, call, cache)
-            self._open, self._rows = ExitStack(), call.embeddings.shape[0]
-            self._open.enter_context(self.stream.flow(flow.count, ownership))
-            asked = {name: value for name, value in kwargs.items() if name not in (*CACHE_NAMES, "input_ids")}
-            new = {**asked, **wide.kwargs, "inputs_embeds": wide.embeddings}
-            return (), {**new, CACHE_NAME: view}
-
-        def restore(module: nn.Module, args: Any, output: Any) -> Any:
-            if self._open is not None and not self.replayer.busy and getattr(output, CACHE_NAME, None) is not None:
-                setattr(output, CACHE_NAME, self._cache)
-            return output
-
-        decoder = self.replayer.decoder
-        handles = [
-            decoder.register_forward_pre_hook(widen, with_kwargs=True),
-            decoder.register_forward_hook(restore),
-        ]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
-            self.close()
-
     def finish(self, output: Any) -> Tensor | None:
         """Take the tangents out of the output of a call that ran as a stream.
 
@@ -209,11 +167,7 @@ class StreamEngine:
         if self._open is None:
             return None
         logits, owed = self._split(output.logits)
-        rows, wide = self._rows, output.logits.shape[0]
-        for name, value in list(output.items()):
-            if not isinstance(value, Cache):
-                output[name] = _primal(value, rows, wide)
-        output.logits = logits
+        self._narrow(output, logits)
         self.close()
         with torch.inference_mode(False):
             found: Tensor = detach_inference(owed[:, :, -1])
@@ -221,10 +175,13 @@ class StreamEngine:
 
     def close(self) -> None:
         """End a call that was begun, also one that failed."""
-        if self._open is not None:
-            self._open.close()
-            self._open = None
-        self._raw = self._cache = None
+        super().close()
+        self._raw = None
+
+    def _enter(self, stack: ExitStack, state: Flow, call: DecoderCall, cache: Cache) -> tuple[DecoderCall, Cache]:
+        wide, ownership, view = _widened(state, call, cache)
+        stack.enter_context(self.stream.flow(state.count, ownership))
+        return wide, view
 
     def _split(self, wide: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits ``[B, n, V]`` and their parts ``[G, B, n, V]``; the cap on logits is differentiated."""
@@ -241,12 +198,3 @@ def _widened(flow: Flow, call: DecoderCall, cache: Cache) -> tuple[DecoderCall, 
     ownership = flow.ownership(call.length)
     wide = call.widened(flow.groups[..., -call.length :])
     return wide, ownership, splitting(cache, ownership, call.embeddings.shape[0])
-
-
-def _primal(value: Any, rows: int, wide: int) -> Any:
-    """Return the first ``rows`` rows of every tensor that has ``wide``."""
-    if isinstance(value, Tensor):
-        return value[:rows] if value.dim() and value.shape[0] == wide else value
-    if isinstance(value, tuple | list):
-        return type(value)(_primal(item, rows, wide) for item in value)
-    return value

@@ -18,6 +18,8 @@ ACTIVE = {
     "free": Edit(deltas="free", edit="both", learning_rate=0.05, steps=1, positions="all"),
     "paper": Edit.paper(learning_rate=0.01),
     "contrast": Contrast(),
+    "contrast_slot": Contrast("slot"),
+    "contrast_noise": Contrast("noise"),
     "uniform": UniformGain(),
 }
 

@@ -5,13 +5,38 @@ from __future__ import annotations
 import copy
 import functools
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 from transformers import Cache, DynamicCache
 
 from .stream_attention import Owned, SlotTangents, SplitTangents
+
+T = TypeVar("T")
+
+
+class ByLayer(Generic[T]):
+    """What one call noted beside the keys of each cache layer, found again by the attention that is given them."""
+
+    def __init__(self) -> None:
+        self._noted: dict[int, tuple[Tensor, T]] = {}
+
+    def put(self, layer: int, keys: Tensor, noted: T) -> None:
+        """Note something beside the keys ``[B, Hkv, T, D]`` that a layer returned."""
+        self._noted[layer] = keys, noted
+
+    def of(self, module: nn.Module, keys: Tensor) -> T | None:
+        """Return what was noted beside the keys that an attention module was given, or None."""
+        known = self._noted.get(getattr(module, "layer_idx", -1))
+        if known is not None and known[0].shape == keys.shape:
+            return known[1]
+        # layers that share keys and values
+        return next((noted for held, noted in self._noted.values() if held is keys), None)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._noted.clear()
 
 
 @dataclass
@@ -32,7 +57,7 @@ class Ownership:
     groups: int
     masks: Tensor | None = None
     tangents: Cache | None = None
-    _known: dict[int, tuple[Tensor, Owned]] = field(default_factory=dict, repr=False)
+    _known: ByLayer[Owned] = field(default_factory=ByLayer, repr=False)
 
     def note(self, layer: int, keys: Tensor, fresh: tuple[Tensor, Tensor]) -> None:
         """Remember the tangents of ``keys`` ``[B, Hkv, T, D]`` of a layer, given those of its newest slots.
@@ -51,7 +76,7 @@ class Ownership:
             owned: Owned = SplitTangents(self.by_row(all_keys), self.by_row(all_values))
         else:
             owned = SlotTangents(self._columns(keys, fresh[0].shape[2]), *(self.by_row(t) for t in fresh))
-        self._known[layer] = keys, owned
+        self._known.put(layer, keys, owned)
 
     def by_row(self, tensor: Tensor) -> Tensor:
         """Return ``[B, Hkv, G, T, D]`` from ``[G * B, Hkv, T, D]``."""
@@ -75,26 +100,31 @@ class Ownership:
         NotImplementedError
             If the module did not get its keys from the cache as they were.
         """
-        known = self._known.get(getattr(module, "layer_idx", -1))
-        if known is not None and known[0].shape == keys.shape:
-            return known[1]
-        for held, owned in self._known.values():
-            if held is keys:  # layers that share keys and values
-                return owned
-        raise NotImplementedError(
-            f"{type(module).__name__} does not attend to the keys of its own cache layer; the relevance stream cannot "
-            "follow it. Use relevance by backward passes instead."
-        )
+        found = self._known.of(module, keys)
+        if found is None:
+            raise NotImplementedError(
+                f"{type(module).__name__} does not attend to the keys of its own cache layer; the relevance stream "
+                "cannot follow it. Use relevance by backward passes instead."
+            )
+        return found
 
     def forget(self) -> None:
         """Drop what was remembered of the last call."""
         self._known.clear()
 
 
-class _Splitting:
-    """Mixed into a cache's class: rows of tangents do not enter."""
+class Beside(Protocol):
+    """Takes the keys and values of the rows that do not enter a ``splitting`` cache."""
 
-    ownership: Ownership
+    def note(self, layer: int, keys: Tensor, fresh: tuple[Tensor, Tensor]) -> None:
+        """See ``Ownership.note``."""
+        ...
+
+
+class _Splitting:
+    """Mixed into a cache's class: only the first rows enter."""
+
+    ownership: Beside
     rows: int
 
     def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any) -> Any:
@@ -109,15 +139,15 @@ def _splitting_kind(kind: type[Cache]) -> type[Cache]:
     return type(f"Splitting{kind.__name__}", (_Splitting, kind), {})
 
 
-def splitting(cache: Cache, ownership: Ownership, rows: int) -> Cache:
-    """Return a view of a cache that a stream may update: its first ``rows`` rows enter, the others are tangents.
+def splitting(cache: Cache, ownership: Beside, rows: int) -> Cache:
+    """Return a view of a cache that a widened batch may update: its first ``rows`` rows enter, the others stay beside.
 
     Parameters
     ----------
     cache : Cache
         Shares its layers with the result, so that both see every update.
-    ownership : Ownership
-        Told each layer's tangents.
+    ownership : Ownership or another Beside
+        Told each layer's other rows.
     rows : int
         Batch size ``B`` of the cache.
     """

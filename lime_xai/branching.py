@@ -1,0 +1,188 @@
+"""A second branch of a model that perceives less, decoding beside it: in the same batch, or in calls of its own."""
+
+from __future__ import annotations
+
+import math
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import Cache, DynamicCache
+
+from lime_rules.attention import ConfigSwap
+from lime_rules.stream_cache import splitting
+
+from .branch import Branch, BranchKind
+from .branch_attention import BRANCH_ATTRIBUTE, BRANCH_IMPLEMENTATION, BranchSlots
+from .cache import CACHE_NAME, detach_inference, fork_cache
+from .calls import DecoderCall
+from .modalities import marker_ids
+from .replay import Replayer
+from .widening import Widening
+
+
+class Branches(Widening[Branch]):
+    """Begins and advances the second branch of generations of one model.
+
+    Parameters
+    ----------
+    replayer : Replayer
+        Of the model.
+    kind : BranchKind
+        What the branch perceives.
+    apart : bool
+        Never decode in the model's own calls, because something else widens them.
+    """
+
+    def __init__(self, replayer: Replayer, kind: BranchKind, apart: bool = False) -> None:
+        super().__init__(replayer)
+        self.kind = kind
+        layers = DynamicCache(config=replayer.config).layers
+        plain = not any(hasattr(layer, "recurrent_states") for layer in layers)
+        sinks = any(hasattr(module, "sinks") for module in replayer.decoder.modules())
+        self.batched = kind.batched and plain and not sinks and not apart
+        # the functions find what one call needs in a list that all configs share
+        self._slots: list[BranchSlots] = []
+        self._swap = ConfigSwap(replayer.decoder, BRANCH_IMPLEMENTATION, {BRANCH_ATTRIBUTE: self._slots})
+
+    @property
+    def needs_past(self) -> bool:
+        """Whether ``alone`` needs the cache before the step at every step."""
+        return self.kind.name == "slot" and not self.batched
+
+    def begin(
+        self, prompt: DecoderCall, ids: Tensor, attended: Tensor, perceptual: Tensor
+    ) -> tuple[Branch, Tensor | None]:
+        """Run the prompt of a branch.
+
+        Parameters
+        ----------
+        prompt : DecoderCall
+            The model's own, ``T`` positions.
+        ids, attended, perceptual : Tensor
+            ``[B, T]``.
+
+        Returns
+        -------
+        branch : Branch
+        logits : Tensor or None
+            ``[B, V]`` at its last position; None if it has yet to be run ``alone`` over the past.
+        """
+        if self.kind.name == "slot":
+            return Branch(attended & ~perceptual), None
+        cache: Cache = DynamicCache(config=self.replayer.config)
+        if self.kind.name == "blind":
+            return self._blind(cache, ids, attended & ~perceptual)
+        noised = self._noised(prompt, perceptual)
+        with torch.no_grad():
+            logits = self.replayer.run(noised, noised.embeddings, cache)[:, -1]
+        return Branch(attended, cache), logits
+
+    def _blind(self, cache: Cache, ids: Tensor, kept: Tensor) -> tuple[Branch, Tensor]:
+        """Run the prompt without placeholders and their markers, positions rebuilt."""
+        model = self.replayer.model
+        markers = torch.tensor(sorted(marker_ids(model.config)), dtype=ids.dtype, device=ids.device)
+        kept = kept & ~torch.isin(ids, markers)
+        # a stable sort moves what is kept to the right, in order: left padding
+        order = kept.long().argsort(dim=-1, stable=True)[:, -int(kept.sum(-1).max()) :]
+        seen = kept.gather(1, order)
+        positions = (seen.long().cumsum(-1) - 1).clamp(min=0)
+        with torch.no_grad(), self.replayer.alone(), _offsets_kept(model):
+            output = model(
+                input_ids=ids.gather(1, order),
+                attention_mask=seen.long(),
+                position_ids=positions,
+                use_cache=True,
+                **{CACHE_NAME: cache},
+            )
+        return Branch(seen, cache, counted=True), output.logits[:, -1]
+
+    def _noised(self, prompt: DecoderCall, perceptual: Tensor) -> DecoderCall:
+        """Return a prompt whose perceptual features are mixed with noise."""
+        embeddings, kwargs = prompt.embeddings.clone(), dict(prompt.kwargs)
+        deep = kwargs.get("deepstack_visual_embeds")
+        deep = [features.clone() for features in deep] if isinstance(deep, list) else []
+        start = 0
+        for row, mask in enumerate(perceptual.to(embeddings.device)):
+            generator = torch.Generator().manual_seed(self.kind.seed)
+            embeddings[row, mask] = _mixed(embeddings[row, mask], self.kind.noise, generator)
+            if deep:
+                stop = start + int(kwargs["visual_pos_masks"][row].sum())
+                for features in deep:
+                    features[start:stop] = _mixed(features[start:stop], self.kind.noise, generator)
+                start = stop
+        return DecoderCall(embeddings, {**kwargs, "deepstack_visual_embeds": deep} if deep else kwargs)
+
+    def alone(self, branch: Branch, call: DecoderCall, past: Cache | None) -> Tensor:
+        """Advance a branch by a call of its own, and return its logits ``[B, V]``.
+
+        Parameters
+        ----------
+        branch : Branch
+            Already grown by the new position.
+        call : DecoderCall
+            The model's own, of one token.
+        past : Cache or None
+            Before the step, for a branch without a cache; left alone.
+
+        Raises
+        ------
+        ValueError
+            If a branch without a cache is given no past.
+        """
+        cache = branch.cache
+        if cache is None:
+            if past is None:
+                raise ValueError("A branch that reads the model's cache needs the past of the step.")
+            cache = fork_cache(past)
+        own = branch.own(call)
+        with torch.no_grad():
+            return self.replayer.run(own, own.embeddings, cache)[:, -1]
+
+    def _enter(self, stack: ExitStack, state: Branch, call: DecoderCall, cache: Cache) -> tuple[DecoderCall, Cache]:
+        slots = BranchSlots(state.attended, state.cache)
+        self._slots[:] = [slots]
+        stack.callback(self._slots.clear)
+        self._swap.on()
+        stack.callback(self._swap.off)
+        batch = call.embeddings.shape[0]
+        return state.beside(call, int(cache.get_seq_length())), splitting(cache, slots, batch)
+
+    def finish(self, output: Any) -> Tensor | None:
+        """Take the second branch out of the output of a widened call.
+
+        Returns
+        -------
+        Tensor or None
+            ``[B, V]``: its logits at the last position; None if the call ran plain.
+        """
+        if self._open is None:
+            return None
+        both = output.logits
+        self._narrow(output, both[: self._rows])
+        self.close()
+        with torch.inference_mode(False):
+            found: Tensor = detach_inference(both[self._rows :, -1])
+        return found
+
+
+def _mixed(features: Tensor, noise: float, generator: torch.Generator) -> Tensor:
+    """Return features ``[N, d]`` with a share of each channel's variance exchanged for Gaussian noise."""
+    mean, spread = features.mean(0), features.std(0, correction=0)
+    drawn = torch.randn(features.shape, generator=generator).to(features)
+    return mean + math.sqrt(1 - noise) * (features - mean) + math.sqrt(noise) * spread * drawn
+
+
+class _offsets_kept:  # noqa: N801 - a context manager
+    """Keep a model's remembered position offsets (``rope_deltas``) over a call."""
+
+    def __init__(self, model: Any) -> None:
+        self.saved = [(m, m.rope_deltas) for m in model.modules() if "rope_deltas" in vars(m)]
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *exception: object) -> None:
+        for module, value in self.saved:
+            module.rope_deltas = value
