@@ -152,6 +152,9 @@ def world(
     tuned: Annotated[
         Path | None, typer.Option(exists=True, help="Settings to use; by default the shipped ones.")
     ] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Of the model, for reweight and constant; measured if there is no such file.")
+    ] = None,
     threads: Threads = 2,
 ) -> None:
     """Measure policies on an embedded world, beside the model without any."""
@@ -160,7 +163,7 @@ def world(
     from .evaluation.command import run_world
 
     _threads(threads)
-    run_world(console, name, seed, scenes, policies.split(","), noise, model, out, tune, tuned)
+    run_world(console, name, seed, scenes, policies.split(","), noise, model, out, tune, tuned, calibration)
 
 
 @world_app.command()

@@ -274,3 +274,41 @@ def test_worlds_are_listed_under_their_names():
 def test_reports_go_through_json():
     report = WorldReport("scene", "m", "0f", 1, 2, 0.5, {"vanilla": {"chair_i": 0.5}})
     assert WorldReport(**strict_json(report.to_json())) == report
+
+
+def test_policies_that_need_a_calibration_measure_it_once(untrained_folder, tmp_path, monkeypatch):
+    from lime_xai import Calibration
+    from lime_xai.evaluation import calibrations
+
+    monkeypatch.setattr(calibrations, "SCENES", 1)
+    monkeypatch.setattr(calibrations, "CAPTION_TOKENS", 2)
+    with pytest.raises(ValueError, match="'reweight' needs a calibration of the model; pass --calibration FILE"):
+        command_line(untrained_folder, ["reweight"])
+    out, file, tuned = tmp_path / "report.json", tmp_path / "c.safetensors", tmp_path / "tuned.json"
+    tuned.write_text(json.dumps(TUNED | {"reweight": 1.5, "constant": 0.5}))
+    settings = {"out": out, "tuned": tuned, "calibration": file}
+    command_line(untrained_folder, ["reweight", "constant"], **settings)
+    rows = strict_json(out.read_text())["policies"]
+    assert rows["reweight"]["settings"]["strength"] == 1.5
+    assert rows["constant"]["settings"]["scale"] == 0.5
+    calibration = Calibration.load(file)
+    questions = [q for q in load_world("scene").evaluation_set(900, scenes=1).questions if q.scene == 0]
+    assert calibration.prompts == 1 + len(questions)
+    written = file.stat().st_mtime_ns
+    monkeypatch.setattr(command, "measure_policies", lambda *args, **kwargs: WorldReport(**strict_json(out.read_text())))
+    command_line(untrained_folder, ["reweight"], **settings)
+    assert file.stat().st_mtime_ns == written
+
+
+def test_tuning_by_name_keeps_what_the_file_holds(untrained_folder, tmp_path, monkeypatch):
+    from lime_xai.evaluation import tuning
+
+    file = tmp_path / "tuned.json"
+    file.write_text(json.dumps({"paper": 0.5, "uniform_gain": 9.0}))
+    monkeypatch.setattr(tuning, "timed_captions", lambda model, processor, evaluation, policy, ban: ([], 0.0, None))
+    monkeypatch.setattr(tuning.scene, "caption_metrics", lambda captions, scenes: scene.CaptionMetrics(*[0.5] * 11))
+    command_line(untrained_folder, ["uniform_gain"], tune=file)
+    found = json.loads(file.read_text())
+    assert (found["paper"], found["uniform_gain"]) == (0.5, 0.4)
+    with pytest.raises(ValueError, match="needs a calibration; pass --calibration FILE"):
+        command_line(untrained_folder, ["reweight"], tune=file)

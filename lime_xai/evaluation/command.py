@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from lime_xai.evaluation.tuning import tune_policies
+from lime_xai.evaluation.tuning import TUNED, tune_policies
 from lime_xai.worlds import load_world
 from lime_xai.worlds.scene.evaluation import evaluation_set
 from lime_xai.worlds.scene.models import BUNDLED, load_frozen, protocol, recipe
@@ -18,7 +18,8 @@ from lime_xai.worlds.scene.network import weights_hash
 from lime_xai.worlds.scene.targets import kind_of
 
 from .acceptance import acceptance, acceptance_table, as_json
-from .registry import select_policies, world_policies
+from .calibrations import world_calibration
+from .registry import CALIBRATED, select_policies, world_policies
 from .world import WorldReport, measure_policies
 
 
@@ -33,6 +34,7 @@ def run_world(
     out: Path | None = None,
     tune: Path | None = None,
     tuned: Path | None = None,
+    calibration: Path | None = None,
 ) -> None:
     """Measure (or tune) policies on a world and print the table.
 
@@ -49,9 +51,12 @@ def run_world(
     out : Path, optional
         JSON report, written after every policy; rows it already has are kept if it is of the same set.
     tune : Path, optional
-        Choose settings on ``seed`` and write them here instead.
+        Choose the settings of those of ``names`` that have any on ``seed`` instead, and write them here; others that
+        the file holds are kept.
     tuned : Path, optional
         Settings to use instead of the shipped ones.
+    calibration : Path, optional
+        Of the model, for policies that need one; measured on a tuning seed if there is no such file.
 
     Raises
     ------
@@ -60,13 +65,26 @@ def run_world(
     """
     world = load_world(name)
     model, processor = load_frozen(model_name)
+    wants = calibration is not None and set(names) & set(CALIBRATED)
+    measured = world_calibration(world, model, processor, calibration) if wants and calibration else None
     if tune is not None:
-        chosen = tune_policies(world, model, processor, seed=seed, scenes=scenes, say=console.print)
-        tune.write_text(json.dumps(chosen, indent=1) + "\n", encoding="utf-8")
+        chosen = [name for name in TUNED if name in names]
+        found = tune_policies(
+            world,
+            model,
+            processor,
+            seed=seed,
+            scenes=scenes,
+            names=chosen or None,
+            calibration=measured,
+            say=console.print,
+        )
+        found = (json.loads(tune.read_text(encoding="utf-8")) if tune.exists() else {}) | found
+        tune.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         console.print(f"settings chosen on seed {seed}: {tune}")
         return
     settings = json.loads(tuned.read_text(encoding="utf-8")) if tuned else None
-    policies = select_policies(names, world_policies(processor, settings))
+    policies = select_policies(names, world_policies(processor, settings, measured))
     noise = world.default_noise if noise is None else noise
     label = Path(model_name).name
     identity: dict[str, Any] = {"world": name, "model": label, "weights": weights_hash(model)}

@@ -7,12 +7,18 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
+from lime_xai.calibration import Calibration
 from lime_xai.names import unknown_name
-from lime_xai.policies import Contrast, Edit, LogitShift, Plausible, UniformGain
+from lime_xai.policies import Constant, Contrast, Edit, LogitShift, Plausible, Reweight, UniformGain
 from lime_xai.step import Policy
 
+CALIBRATED = ("reweight", "constant")
+"""Policies that need a calibration of the model."""
 
-def world_policies(processor: Any, tuned: Mapping[str, Any] | None = None) -> dict[str, Policy | None]:
+
+def world_policies(
+    processor: Any, tuned: Mapping[str, Any] | None = None, calibration: Calibration | None = None
+) -> dict[str, Policy | None]:
     """Return the policies that ``lime-xai world`` knows, by name; ``vanilla`` is None.
 
     Parameters
@@ -20,21 +26,31 @@ def world_policies(processor: Any, tuned: Mapping[str, Any] | None = None) -> di
     processor : object
         Gives the token id of "yes".
     tuned : mapping, optional
-        ``paper``, ``paper_cache`` (learning rates), ``uniform_gain`` and ``yes_shift``, as ``tune_policies``
-        returns them; by default those shipped with the world.
+        ``paper``, ``paper_cache`` (learning rates), ``uniform_gain``, ``yes_shift``, ``reweight`` (strength) and
+        ``constant`` (scale), as ``tune_policies`` returns them; by default those shipped with the world.
+    calibration : Calibration, optional
+        Of the model; without it the policies in ``CALIBRATED`` are left out.
     """
     values = dict(tuned if tuned is not None else shipped_tuning())
     yes = processor.tokenizer.convert_tokens_to_ids("yes")
-    return {
+    known: dict[str, Policy | None] = {
         "vanilla": None,
         "plausible": Plausible(),
         "paper": Edit.paper(learning_rate=values["paper"]),
         "paper_cache": Edit.paper(scope="cache", learning_rate=values["paper_cache"]),
         "edit": Edit(),
         "contrast": Contrast(),
+        "contrast_slot": Contrast("slot"),
+        "contrast_noise": Contrast("noise"),
         "uniform_gain": UniformGain(values["uniform_gain"]),
         "yes_shift": LogitShift({yes: values["yes_shift"]}),
     }
+    if calibration is not None:
+        known |= {
+            "reweight": Reweight(values["reweight"], calibration),
+            "constant": Constant(calibration, values["constant"]),
+        }
+    return known
 
 
 def shipped_tuning() -> dict[str, Any]:
@@ -50,9 +66,14 @@ def select_policies(names: Sequence[str], known: Mapping[str, Policy | None]) ->
     Raises
     ------
     ValueError
-        For an unknown name, with the nearest known one.
+        For an unknown name, with the nearest known one, or for one that needs a calibration.
     """
     for name in names:
+        if name not in known and name in CALIBRATED:
+            raise ValueError(
+                f"The policy {name!r} needs a calibration of the model; pass --calibration FILE, which is measured on "
+                "unlabelled prompts of a tuning seed if there is no such file."
+            )
         if name not in known:
             raise unknown_name("policy", name, known)
     return {name: known[name] for name in names}

@@ -8,13 +8,19 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedModel
 
+from lime_xai.calibration import Calibration
+from lime_xai.evaluation.registry import CALIBRATED
 from lime_xai.evaluation.world import timed_captions
-from lime_xai.policies import Edit, UniformGain
+from lime_xai.names import unknown_name
+from lime_xai.policies import Constant, Edit, Reweight, UniformGain
 from lime_xai.step import Policy
 from lime_xai.worlds import World, scene
 
 LEARNING_RATES = (0.001, 0.003, 0.01, 0.03)
 GAINS = (0.4, 0.8, 1.6)
+STRENGTHS = (1.0, 2.0, 3.0, 4.0)
+SCALES = (0.5, 1.0, 2.0, 4.0)
+TUNED = ("paper", "paper_cache", "uniform_gain", "yes_shift", "reweight", "constant")
 
 
 def tune_policies(
@@ -24,9 +30,11 @@ def tune_policies(
     *,
     seed: int,
     scenes: int = 60,
+    names: Sequence[str] | None = None,
+    calibration: Calibration | None = None,
     say: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """Choose the paper's learning rates, the uniform gain and the yes shift on a tuning seed.
+    """Choose the paper's learning rates, the uniform gain, the yes shift and what follows a calibration.
 
     Captions under the ban decide by F1; the shift is the one with the best mean accuracy over the splits.
 
@@ -36,6 +44,10 @@ def tune_policies(
         As in ``measure_policies``.
     seed, scenes : int
         Of the tuning set; never report on this seed.
+    names : sequence of str, optional
+        Which of ``TUNED`` to choose; by default all, without a calibration all that need none.
+    calibration : Calibration, optional
+        Of the model, for ``reweight`` and ``constant``.
     say : callable, optional
         Told each trial.
 
@@ -43,6 +55,11 @@ def tune_policies(
     -------
     dict
         Written to ``tuned_scene.json`` beside this module.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, or where a calibration is needed and missing.
     """
     evaluation = world.evaluation_set(seed, scenes=scenes)
 
@@ -56,14 +73,25 @@ def tune_policies(
     def best(values: Sequence[float], make: Callable[[float], Policy]) -> float:
         return max(values, key=lambda value: score(make(value)))
 
-    return {
-        "seed": seed,
-        "scenes": scenes,
-        "paper": best(LEARNING_RATES, lambda rate: Edit.paper(learning_rate=rate)),
-        "paper_cache": best(LEARNING_RATES, lambda rate: Edit.paper(scope="cache", learning_rate=rate)),
-        "uniform_gain": best(GAINS, UniformGain),
-        "yes_shift": _best_shift(model, processor, evaluation),
+    def calibrated() -> Calibration:
+        if calibration is None:
+            raise ValueError("Choosing reweight and constant needs a calibration; pass --calibration FILE.")
+        return calibration
+
+    choices: dict[str, Callable[[], float]] = {
+        "paper": lambda: best(LEARNING_RATES, lambda rate: Edit.paper(learning_rate=rate)),
+        "paper_cache": lambda: best(LEARNING_RATES, lambda rate: Edit.paper(scope="cache", learning_rate=rate)),
+        "uniform_gain": lambda: best(GAINS, UniformGain),
+        "yes_shift": lambda: _best_shift(model, processor, evaluation),
+        "reweight": lambda: best(STRENGTHS, lambda strength: Reweight(strength, calibrated())),
+        "constant": lambda: best(SCALES, lambda scale: Constant(calibrated(), scale)),
     }
+    if names is None:
+        names = [name for name in TUNED if calibration is not None or name not in CALIBRATED]
+    for name in names:
+        if name not in choices:
+            raise unknown_name("setting to tune", name, choices)
+    return {"seed": seed, "scenes": scenes, **{name: choices[name]() for name in names}}
 
 
 def _best_shift(model: PreTrainedModel, processor: Any, evaluation: Any) -> float:
