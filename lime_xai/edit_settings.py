@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from torch import Tensor
+
 from lime_rules import LRP_METHODS
 
 from .deltas import DELTAS
@@ -46,11 +48,16 @@ class EditSettings:
         Both give the same edit. ``forward`` needs cache scope, a ``difference`` objective, exact second derivatives and
         a model whose stream can be trusted, and records no shares; ``auto`` takes it where it can, and warns where it
         is the model that stands in the way.
+    plateau : float
+        A row is not updated further once an update has lowered its loss by less than this fraction; 0: never stop.
+    kl_budget : float, optional
+        A row is not updated further once its KL divergence from the plain prediction has reached this, in nats.
 
     Raises
     ------
     ValueError
-        For unknown names, negative ``steps`` or ``learning_rate <= 0``.
+        For unknown names, negative ``steps``, ``learning_rate <= 0``, a plateau outside [0, 1) or a budget that is not
+        positive.
     """
 
     objective: RelevanceObjective = field(
@@ -67,6 +74,8 @@ class EditSettings:
     second_order: Literal["exact", "frozen"] = "exact"
     include_bos: bool = False
     direction: Literal["auto", "forward", "backward"] = "auto"
+    plateau: float = 0.0
+    kl_budget: float | None = None
 
     def __post_init__(self) -> None:
         for what, name, known in (
@@ -84,6 +93,10 @@ class EditSettings:
             raise ValueError(f"steps is {self.steps}; expected zero or more.")
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate is {self.learning_rate}; expected a positive number.")
+        if not 0 <= self.plateau < 1:
+            raise ValueError(f"plateau is {self.plateau}; expected a fraction of the loss, at least 0 and less than 1.")
+        if self.kl_budget is not None and not self.kl_budget > 0:
+            raise ValueError(f"kl_budget is {self.kl_budget}; expected a positive number of nats, or None.")
         if self.direction == "forward" and not self._forward:
             raise ValueError(
                 "direction='forward' needs scope='cache', an objective of the form 'difference' and "
@@ -98,6 +111,10 @@ class EditSettings:
     def forward_method(self) -> str | None:
         """The LRP method whose stream an edit wants to run; None: it works by backward passes."""
         return self.method if self._forward and self.direction != "backward" else None
+
+    def counted(self, attended: Tensor, bos: Tensor) -> Tensor:
+        """Return which of the attended positions ``[B, T]`` count in the objective."""
+        return attended if self.include_bos else attended & ~bos
 
     def check(self, layers: int) -> None:
         """Refuse a decoder that lacks some of the layers to edit.

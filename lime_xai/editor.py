@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from transformers import Cache
 
 from lime_rules import LRP_METHODS
 
 from .cache import check_differentiable, slots, with_slots
 from .deltas import DELTAS, Deltas, LayerShape
 from .edit_settings import EditSettings
-from .forward_pass import stream_pass
+from .forward_pass import difference_pass, stream_pass
+from .modalities import union
 from .passes import Pass, cache_pass, edited_slots, precise, sequence_pass
 from .step import DecodingStep
 from .streaming import StreamEngine
+from .updates import Updates
 
 
 @dataclass(frozen=True)
@@ -101,15 +104,19 @@ class KVEditor:
         """
         check_differentiable(step.past)
         with torch.inference_mode(False), torch.enable_grad():
-            deltas = self.build(step)
-            optimizer = torch.optim.Adam(deltas.tensors(), lr=self.settings.learning_rate)
+            begun = step.begun if step.begun is not None and step.begun.settings is self.settings else None
+            deltas = self.build(step) if begun is None else begun.deltas
+            update = Updates(deltas, self.settings)
             passes: list[Pass] = []
-            for _ in range(self.settings.steps):
-                current = self.evaluate(step, deltas)
+            for index in range(self.settings.steps):
+                if begun is not None and index == 0:
+                    objective = self.settings.objective
+                    current = difference_pass(step, deltas, begun.logits, begun.owed, objective, differentiate=True)
+                else:
+                    current = self.evaluate(step, deltas)
                 passes.append(current.detached())
-                for parameter, gradient in zip(deltas.tensors(), current.gradients, strict=True):
-                    parameter.grad = gradient
-                optimizer.step()
+                if not update(current):
+                    break
             last = self._last(step, deltas)
             passes.append(last)
         first = passes[0]
@@ -155,24 +162,47 @@ class KVEditor:
 
     def counted(self, step: DecodingStep) -> Tensor:
         """Return the positions ``[B, T]`` that count in the objective."""
-        return step.attended if self.settings.include_bos else step.attended & ~step.bos
+        return self.settings.counted(step.attended, step.bos)
 
     def build(self, step: DecodingStep) -> Deltas:
         """Return zero deltas for a step."""
         # In the cache scope the last token's own slot is not part of the past and stays as it is.
         length = step.attended.shape[1] - (1 if self.settings.scope == "cache" else 0)
-        masks = {name: mask[:, :length] for name, mask in step.modalities.items()}
-        if self.settings.positions == "all":
-            masks["text"] = (step.attended & ~step.perceptual)[:, :length]
-        held = slots(step.past)
-        chosen = self._layers(len(step.past.layers))
-        shapes = {i: LayerShape.of(*held[i], length) for i in chosen if i in held}
-        if not shapes:
-            raise ValueError(f"None of the layers {list(chosen)} holds keys and values that could be edited.")
-        return DELTAS[self.settings.deltas](shapes, masks, self.settings.edit)
+        return build_deltas(self.settings, step.past, step.attended, step.modalities, length)
 
-    def _layers(self, count: int) -> Sequence[int]:
-        self.settings.check(count)
-        if self.settings.layers is None:
-            return range(count)
-        return [layer % count for layer in self.settings.layers]
+
+def build_deltas(
+    settings: EditSettings, past: Cache, attended: Tensor, modalities: Mapping[str, Tensor], length: int
+) -> Deltas:
+    """Return zero deltas.
+
+    Parameters
+    ----------
+    settings : EditSettings
+        What is edited.
+    past : Cache
+        Gives the shapes.
+    attended : Tensor
+        ``[B, T]``.
+    modalities : mapping of str to Tensor
+        ``[B, T]`` per perceptual modality.
+    length : int
+        Positions that may change: the first ones.
+
+    Raises
+    ------
+    ValueError
+        If a layer is out of range or no editable layer holds slots.
+    """
+    inside = torch.arange(attended.shape[1], device=attended.device) < length
+    masks = {name: mask & inside for name, mask in modalities.items()}
+    if settings.positions == "all":
+        masks["text"] = attended & ~union(modalities, attended) & inside
+    held = slots(past)
+    count = len(past.layers)
+    settings.check(count)
+    chosen = range(count) if settings.layers is None else [layer % count for layer in settings.layers]
+    shapes = {i: LayerShape.of(*held[i], attended.shape[1]) for i in chosen if i in held}
+    if not shapes:
+        raise ValueError(f"None of the layers {list(chosen)} holds keys and values that could be edited.")
+    return DELTAS[settings.deltas](shapes, masks, settings.edit)

@@ -14,8 +14,10 @@ from lime_rules import LRP_METHODS
 
 from .branch import Branch
 from .branching import Branches
-from .cache import fork_cache
+from .cache import detach_inference, fork_cache
 from .calls import DecoderCall
+from .edit_settings import EditSettings
+from .leading import Leading
 from .modalities import union
 from .progress import Progress
 from .replay import Replayer
@@ -44,6 +46,9 @@ class Engines:
         The one inside the model's own calls.
     branches : Branches or None
         What a policy contrasts the model with.
+    leading : Leading or None
+        The edit whose first pass runs in the model's own calls: where a single policy edits in forward direction and
+        nothing else widens them.
 
     Raises
     ------
@@ -76,6 +81,11 @@ class Engines:
         kind = kinds.pop() if kinds else None
         self.branches = None if kind is None else Branches(replayer, kind, apart=self._form is not None)
         self._methods = {m for policy in policies if (m := getattr(policy, "forward_method", None)) is not None}
+        forward = [policy for policy in policies if getattr(policy, "forward_method", None) is not None]
+        alone = len(forward) == 1 and self._form is None and self.branches is None
+        shared = getattr(replayer.config.get_text_config(), "num_kv_shared_layers", 0)
+        self._leader = forward[0] if alone and not shared and isinstance(forward[0], EditSettings) else None
+        self.leading: Leading | None = None
         self._required = {
             policy.forward_method for policy in policies if getattr(policy, "direction", None) == "forward"
         }
@@ -84,13 +94,14 @@ class Engines:
         self,
         current: Callable[[], tuple[Flow, DecoderCall] | None],
         branching: Callable[[], tuple[Branch, DecoderCall] | None],
+        leading: Callable[[], tuple[Flow, DecoderCall] | None],
     ) -> None:
         """Make the engines, once.
 
         Parameters
         ----------
-        current, branching : callable
-            As ``StreamEngine.inside`` and ``Branches.inside`` ask them.
+        current, branching, leading : callable
+            As ``inside`` of the stream, of the branches and of the leading edit's stream asks them.
 
         Raises
         ------
@@ -110,6 +121,10 @@ class Engines:
                 self._editing[method] = StreamEngine(self.replayer, "slot", LRP_METHODS[method]())
             except NotImplementedError as error:
                 self._do_without(method, error)
+        engine = None if self._leader is None else self._editing.get(self._leader.forward_method or "")
+        if engine is not None and self._leader is not None:
+            self.leading = Leading(self._leader, engine)
+            self._stack.enter_context(engine.inside(leading))
 
     def check_embeddings(self) -> None:
         """Refuse a prompt without token ids for a branch that is made from them.
@@ -127,7 +142,7 @@ class Engines:
 
     def close(self) -> None:
         """End calls that were begun and failed."""
-        for engine in (self.own, self.branches):
+        for engine in (self.own, self.branches, None if self.leading is None else self.leading.engine):
             if engine is not None:
                 engine.close()
 
@@ -140,9 +155,10 @@ class Engines:
             ``[B, V]``: what is owed to perception, and the logits of the second branch; None for what did not run in
             this call.
         """
-        owed = None if self.own is None else self.own.finish(output)
+        found = None if self.own is None else self.own.finish(output)
         other = None if self.branches is None else self.branches.finish(output)
-        return None if owed is None else owed[0], other
+        with torch.inference_mode(False):
+            return None if found is None else detach_inference(found[1][0]), other
 
     def owed_alone(self, progress: Progress, call: DecoderCall, past: Cache) -> Tensor | None:
         """Return what is owed to perception at a prompt's last position, where the prompt itself ran plain."""
@@ -201,6 +217,7 @@ class Engines:
                 self.prepare(engine)
             except NotImplementedError as error:
                 del self._editing[method]
+                self.leading = None
                 self._do_without(method, error)
         return self._editing
 

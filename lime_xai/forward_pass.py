@@ -49,15 +49,51 @@ def stream_pass(
         Without relevance of single positions.
     """
     edited = edited_slots(step, deltas)
-    weights = counted.to(torch.float32) * torch.where(step.perceptual, -1.0, 1.0)
-    flow = Flow(weights[:, None], torch.zeros_like(weights[:, :1]))
     with torch.set_grad_enabled(differentiate):
-        wide = engine.run(flow, step.call, with_slots(step.past, edited))
-        logits, owed = (precise(part) for part in (wide[0][:, -1], wide[1][0, :, -1]))
-        reference = step.plain.to(logits)
-        lack = (objective.direction(logits.detach(), reference) * owed).sum(-1)
-        divergence = objective.divergence(logits, reference)
-        loss = lack + objective.kl_weight * divergence
+        wide = engine.run(difference_flow(step.perceptual, counted), step.call, with_slots(step.past, edited))
+        return difference_pass(step, deltas, wide[0][:, -1], wide[1][0, :, -1], objective, differentiate)
+
+
+def difference_flow(perceptual: Tensor, counted: Tensor) -> Flow:
+    """Return the flow whose one tangent is text minus perception.
+
+    Parameters
+    ----------
+    perceptual, counted : Tensor
+        ``[B, T]``: positions of any perceptual modality, and those that count.
+    """
+    weights = counted.to(torch.float32) * torch.where(perceptual, -1.0, 1.0)
+    return Flow(weights[:, None], torch.zeros_like(weights[:, :1]))
+
+
+def difference_pass(
+    step: DecodingStep,
+    deltas: Deltas,
+    logits: Tensor,
+    owed: Tensor,
+    objective: RelevanceObjective,
+    differentiate: bool,
+) -> Pass:
+    """Evaluate a ``difference`` objective from what the logits ``[B, V]`` are owed by text minus perception.
+
+    Parameters
+    ----------
+    step : DecodingStep
+        Gives the plain logits.
+    deltas : Deltas
+        Differentiated for.
+    logits, owed : Tensor
+        ``[B, V]``, with their graph if gradients are wanted.
+    objective : RelevanceObjective
+        Of the form ``difference``.
+    differentiate : bool
+        Whether to differentiate the loss.
+    """
+    logits, owed = precise(logits), precise(owed)
+    reference = step.plain.to(logits)
+    lack = (objective.direction(logits.detach(), reference) * owed).sum(-1)
+    divergence = objective.divergence(logits, reference)
+    loss = lack + objective.kl_weight * divergence
     result = Pass(logits, None, loss, divergence)
     if not differentiate:
         return result

@@ -16,6 +16,7 @@ from .cache import cache_length, check_cache, detach_inference, fork_cache, give
 from .calls import DecoderCall
 from .checks import check_finite, check_perceptual
 from .engines import Engines
+from .leading import Begun
 from .modalities import modality_masks, repeated, union
 from .progress import Progress
 from .replay import Replayer
@@ -64,6 +65,7 @@ class Session:
         self._prompt = True
         self._owed: Tensor | None = None
         self._other: Tensor | None = None
+        self._begun: Begun | None = None
         self._calls: list[DecoderCall] = []
         self._finite: Tensor | None = None
 
@@ -105,6 +107,14 @@ class Session:
         if self._prompt or self.progress is None or self.progress.branch is None:
             return None
         return self.progress.branch, self._calls[-1]
+
+    def _leading(self) -> tuple[Flow, DecoderCall] | None:
+        """Return the flow in which an edit's first pass runs in the call under way; the first token has none."""
+        leading, progress = self.engines.leading, self.progress
+        if self._prompt or leading is None or progress is None or self._before is None:
+            return None
+        flow = leading.flow(self._before, progress.attended, progress.bos, progress.modalities)
+        return None if flow is None else (flow, self._calls[-1])
 
     def _release(self) -> None:
         if self.progress is not None:
@@ -164,7 +174,7 @@ class Session:
         token = getattr(self.model.config.get_text_config(), "bos_token_id", None)
         bos = (ids == token) & attended if isinstance(token, int) else torch.zeros_like(attended)
         self.progress = Progress(cache, masks, attended, bos, [{} for _ in self.policies])
-        self.engines.begin(self._streamed, self._branching)
+        self.engines.begin(self._streamed, self._branching, self._leading)
         if kwargs.get("inputs_embeds") is not None:
             self.engines.check_embeddings()
         if self.engines.own is not None:
@@ -182,6 +192,7 @@ class Session:
         if self.replayer.busy or self.progress is None:
             return output
         self._owed, self._other = self.engines.finish(output)
+        self._begun = None if self.engines.leading is None else self.engines.leading.finish(output)
         with torch.inference_mode(False):
             plain = detach_inference(output.logits[:, -1])
         self._watch(plain)
@@ -229,6 +240,7 @@ class Session:
             engines=self.engines.editing(),
             owed=self._owed,
             branch=self._other,
+            begun=self._begun,
         )
 
     def _replace(self, cache: Cache) -> None:

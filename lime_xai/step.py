@@ -54,6 +54,8 @@ class DecodingStep:
         ``[B, V]``: the part of each logit that is owed to what is perceived, if some policy runs the relevance stream.
     branch : Tensor or None
         ``[B, V]``: logits of a branch that perceives less, if some policy asks for one.
+    begun : Begun or None
+        An edit whose first pass ran in the model's own call.
     """
 
     replayer: Replayer
@@ -72,6 +74,7 @@ class DecodingStep:
     engines: Mapping[str, Any] = field(default_factory=dict)
     owed: Tensor | None = None
     branch: Tensor | None = None
+    begun: Any = None
 
     @property
     def perceptual(self) -> Tensor:

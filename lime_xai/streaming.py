@@ -13,9 +13,8 @@ from transformers import Cache
 
 from lime_rules import TransformerComposite
 from lime_rules.stream import Stream
-from lime_rules.stream_cache import Ownership, empty_tangents, splitting
+from lime_rules.stream_cache import Ownership, SlotEdit, empty_tangents, splitting
 
-from .cache import detach_inference
 from .calls import DecoderCall
 from .replay import Replayer
 from .widening import Widening
@@ -39,11 +38,14 @@ class Flow:
         ``[B, G]``: the same of tokens generated later.
     tangents : Cache or None
         Of the exact form: the parts of all cached keys and values, ``[G * B, Hkv, T, D]`` per layer.
+    edit : callable or None
+        ``(layer, keys, values) -> (keys, values)``: what attention reads in place of the cache's slots.
     """
 
     groups: Tensor
     later: Tensor
     tangents: Cache | None = None
+    edit: SlotEdit | None = None
 
     @property
     def count(self) -> int:
@@ -151,27 +153,26 @@ class StreamEngine(Widening[Flow]):
         with self.stream.flow(flow.count, ownership):
             return self._split(self.replayer.run(wide, wide.embeddings, view, keep=keep))
 
-    def finish(self, output: Any) -> Tensor | None:
+    def finish(self, output: Any) -> tuple[Tensor, Tensor] | None:
         """Take the tangents out of the output of a call that ran as a stream.
 
         Parameters
         ----------
         output : ModelOutput
-            Of the model; left as a plain call would have made it.
+            Of the model; left as a plain call would have made it, without a graph.
 
         Returns
         -------
-        Tensor or None
-            ``[G, B, V]``: what each group is owed of the last position's logits; None if the call ran plain.
+        logits, owed : Tensor
+            ``[B, V]`` and ``[G, B, V]``: at the last position, the logits and what each group is owed of them; with
+            the graph, if there was one. None if the call ran plain.
         """
         if self._open is None:
             return None
         logits, owed = self._split(output.logits)
-        self._narrow(output, logits)
+        self._narrow(output, logits.detach())
         self.close()
-        with torch.inference_mode(False):
-            found: Tensor = detach_inference(owed[:, :, -1])
-        return found
+        return logits[:, -1], owed[:, :, -1]
 
     def close(self) -> None:
         """End a call that was begun, also one that failed."""
@@ -197,4 +198,4 @@ def _widened(flow: Flow, call: DecoderCall, cache: Cache) -> tuple[DecoderCall, 
     """Return a call with tangents, who owns the slots of its past, and the view of the cache that it may update."""
     ownership = flow.ownership(call.length)
     wide = call.widened(flow.groups[..., -call.length :])
-    return wide, ownership, splitting(cache, ownership, call.embeddings.shape[0])
+    return wide, ownership, splitting(cache, ownership, call.embeddings.shape[0], flow.edit)

@@ -94,9 +94,9 @@ class Widening(Generic[State]):
 
 
 def _first(value: Any, rows: int, wide: int) -> Any:
-    """Return the first ``rows`` rows of every tensor that has ``wide``."""
+    """Return the first ``rows`` rows of every tensor that has ``wide``, without a graph."""
     if isinstance(value, Tensor):
-        return value[:rows] if value.dim() and value.shape[0] == wide else value
+        return (value[:rows] if value.dim() and value.shape[0] == wide else value).detach()
     if isinstance(value, tuple | list):
         return type(value)(_first(item, rows, wide) for item in value)
     return value

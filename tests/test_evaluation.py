@@ -295,7 +295,9 @@ def test_policies_that_need_a_calibration_measure_it_once(untrained_folder, tmp_
     questions = [q for q in load_world("scene").evaluation_set(900, scenes=1).questions if q.scene == 0]
     assert calibration.prompts == 1 + len(questions)
     written = file.stat().st_mtime_ns
-    monkeypatch.setattr(command, "measure_policies", lambda *args, **kwargs: WorldReport(**strict_json(out.read_text())))
+    monkeypatch.setattr(
+        command, "measure_policies", lambda *args, **kwargs: WorldReport(**strict_json(out.read_text()))
+    )
     command_line(untrained_folder, ["reweight"], **settings)
     assert file.stat().st_mtime_ns == written
 

@@ -18,8 +18,8 @@ from lime_xai.worlds import World, scene
 
 LEARNING_RATES = (0.001, 0.003, 0.01, 0.03)
 GAINS = (0.4, 0.8, 1.6)
-STRENGTHS = (1.0, 2.0, 3.0, 4.0)
-SCALES = (0.5, 1.0, 2.0, 4.0)
+STRENGTHS = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0)
+SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
 TUNED = ("paper", "paper_cache", "uniform_gain", "yes_shift", "reweight", "constant")
 
 

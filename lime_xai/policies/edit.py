@@ -27,7 +27,7 @@ class Edit(EditSettings):
         Tokens whose probability without the edit is below this fraction of the largest are excluded; 0: none.
     objective, method, scope, deltas, edit, positions, layers, steps, learning_rate
         As in ``EditSettings``.
-    second_order, include_bos, direction
+    second_order, include_bos, direction, plateau, kl_budget
         As in ``EditSettings``.
 
     Raises

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -14,6 +15,9 @@ from transformers import Cache, DynamicCache
 from .stream_attention import Owned, SlotTangents, SplitTangents
 
 T = TypeVar("T")
+
+SlotEdit = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""``(layer, keys, values) -> (keys, values)``, ``[B, Hkv, T, D]`` each."""
 
 
 class ByLayer(Generic[T]):
@@ -126,10 +130,15 @@ class _Splitting:
 
     ownership: Beside
     rows: int
+    edit: SlotEdit | None
 
     def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any) -> Any:
         rows = self.rows
         keys, values = super().update(key_states[:rows], value_states[:rows], layer_idx, *args, **kwargs)  # type: ignore[misc]
+        if self.edit is not None:
+            layer = self.layers[layer_idx]  # type: ignore[attr-defined]
+            layer.keys, layer.values = layer.keys.detach(), layer.values.detach()
+            keys, values = self.edit(layer_idx, keys, values)
         self.ownership.note(layer_idx, keys, (key_states[rows:], value_states[rows:]))
         return keys, values
 
@@ -139,7 +148,7 @@ def _splitting_kind(kind: type[Cache]) -> type[Cache]:
     return type(f"Splitting{kind.__name__}", (_Splitting, kind), {})
 
 
-def splitting(cache: Cache, ownership: Beside, rows: int) -> Cache:
+def splitting(cache: Cache, ownership: Beside, rows: int, edit: SlotEdit | None = None) -> Cache:
     """Return a view of a cache that a widened batch may update: its first ``rows`` rows enter, the others stay beside.
 
     Parameters
@@ -150,11 +159,14 @@ def splitting(cache: Cache, ownership: Beside, rows: int) -> Cache:
         Told each layer's other rows.
     rows : int
         Batch size ``B`` of the cache.
+    edit : callable, optional
+        ``(layer, keys, values) -> (keys, values)``: what attention reads in place of a layer's slots; the cache keeps
+        them as they are, without a graph.
     """
     view = copy.copy(cache)
     vars(view).pop("reorder_cache", None)
     view.__class__ = _splitting_kind(type(cache))  # type: ignore[arg-type]
-    vars(view).update(ownership=ownership, rows=rows)
+    vars(view).update(ownership=ownership, rows=rows, edit=edit)
     return view
 
 
