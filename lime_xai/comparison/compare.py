@@ -96,6 +96,7 @@ def compare_attributions(
         "metrics": names,
         "replacements": list(kinds),
         "seed": seed,
+        "labels": processor is not None,
     }
     path = None if out is None else Path(out)
     records = [] if path is None else resume(path, header)

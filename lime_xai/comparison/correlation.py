@@ -13,7 +13,7 @@ def spearman(first: Tensor, second: Tensor) -> float:
     """
     ranks = [_ranks(vector) for vector in (first, second)]
     one, other = (rank - rank.mean() for rank in ranks)
-    scale = float(one.norm() * other.norm())
+    scale = float(((one @ one) * (other @ other)).sqrt())
     return float(one @ other) / scale if scale > 0 else 0.0
 
 

@@ -33,7 +33,7 @@ class Comparison:
     ----------
     header : mapping
         ``weights`` (SHA-256 of the model, None if no file was written), ``methods``, ``metrics`` (the columns),
-        ``replacements`` and ``seed``.
+        ``replacements``, ``seed`` and ``labels`` (whether tokens of a word were joined).
     examples : sequence of mapping
         As in the JSON file.
     """
