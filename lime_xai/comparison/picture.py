@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from .registry import metric_of
 
@@ -69,7 +70,12 @@ def _draw_cost(axes: Axes, comparison: Comparison) -> None:
         axes.errorbar(
             cost.mean, area.mean, [[area.mean - area.low], [area.high - area.mean]], fmt="o", color=colour, label=method
         )
+    costs = [comparison.summary[method]["passes"].mean for method in comparison.methods]
     axes.set_xscale("log")
+    axes.set_xlim(min(costs) / 2, max(costs) * 2)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_title("faithfulness and cost", fontsize=10)
     axes.set_xlabel("time, in forward passes", fontsize=8)
     axes.set_ylabel("delta_a", fontsize=8)
