@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 
 import torch
 from families import FAMILIES, batch
+from hypothesis import strategies as st
 
-from lime_xai.comparison import Case, Example, Row
+from lime_xai.comparison import METRICS, Case, Example, Row
 from lime_xai.comparison.prepare import Settings, prepare
 from lime_xai.groups import Groups
 
+RELEVANCE = st.lists(st.floats(-5, 5, width=32), min_size=2, max_size=12)
 SETTINGS = Settings(processor=None, replacements=("mean",), rows_per_pass=5, seed=3)
 
 
@@ -52,3 +54,8 @@ def example(name, target=5, row=0, **kwargs):
     family = FAMILIES[name]
     model, _, _ = family.build()
     return Example(family.inputs(model, row), target, **kwargs)
+
+
+def measure(name, case):
+    """The value of a metric."""
+    return METRICS[name].measure(case)

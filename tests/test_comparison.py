@@ -1,8 +1,10 @@
-"""Comparing methods: values, intervals, resuming, tables, figures; the bundled world; the command."""
+"""Comparing methods: values, intervals, resuming, tables, figures."""
 
 import csv
 import io
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -17,10 +19,8 @@ from lime_rules import AttnLRP
 from lime_xai import Comparison, Example, compare_attributions
 from lime_xai.comparison import METRICS, Case
 from lime_xai.comparison.prepare import Settings, prepare
-from lime_xai.comparison.scene import scene_examples
 from lime_xai.comparison.statistics import Clusters
 from lime_xai.evaluation.bootstrap import resampling_weights
-from lime_xai.worlds import bundled_model
 
 METHODS = ["attnlrp", "gradient_input"]
 CHEAP = ["delta_a", "mass", "perceptual_share", "agreement", "passes"]
@@ -216,32 +216,12 @@ def test_a_dataset_of_something_else_is_refused(model):
         compare_attributions(model, [{"input_ids": 1}], METHODS, CHEAP, progress=False)
 
 
-# The scene world -----------------------------------------------------------------------------------------------------
+def test_progress_is_shown_where_it_is_asked_for(model):
+    console = Console(file=io.StringIO(), force_terminal=True)
+    compare_attributions(model, dataset(2), METHODS, ["mass"], progress=console)
+    assert "4/4" in console.file.getvalue()
 
 
-def test_scene_examples_are_present_objects_each_scene_first_with_nine_true_tokens():
-    _, processor = bundled_model()
-    examples = scene_examples(processor, 310)
-    questions = examples.questions
-    assert len(examples) == 310
-    assert all(question.label for question in questions)
-    assert [q.scene for q in questions[:300]] == list(range(300))
-    assert len({(q.scene, q.obj, q.context) for q in questions}) == 310
-    first = next(iter(examples))
-    assert isinstance(first, Example)
-    assert int(first.truth.sum()) == 9
-    tokenizer = processor.tokenizer
-    assert first.target == (tokenizer.convert_tokens_to_ids("yes"), tokenizer.convert_tokens_to_ids("no"))
-    with pytest.raises(ValueError, match="questions is 0"):
-        scene_examples(processor, 0)
-
-
-def test_lrp_finds_the_object_in_the_scene_and_gradients_do_not():
-    model, processor = bundled_model()
-    metrics = ["delta_a", "pointing", "mass", "rank"]
-    found = compare_attributions(
-        model, scene_examples(processor, 4), METHODS, metrics, processor=processor, progress=False
-    )
-    for name in metrics:
-        assert found.best(name) == ("attnlrp",)
-    assert found.summary["attnlrp"]["rank"].mean > 0.8
+def test_importing_the_library_draws_in_no_plotting_and_no_world():
+    code = "import sys, lime_xai; print({'matplotlib', 'lime_xai.worlds', 'scipy.stats'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

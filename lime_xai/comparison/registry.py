@@ -72,6 +72,7 @@ METRICS: Mapping[str, Metric] = {
         Metric("memory", "bookkeeping", "low", bookkeeping.memory),
     )
 }
+"""Every metric by name."""
 
 
 def metric_of(column: str) -> Metric:
