@@ -16,7 +16,7 @@ from rich.console import Console
 
 import lime_xai
 from lime_rules import AttnLRP
-from lime_xai import Comparison, Example, compare_attributions
+from lime_xai import Comparison, compare_attributions
 from lime_xai.comparison import METRICS, Case
 from lime_xai.comparison.prepare import Settings, prepare
 from lime_xai.comparison.statistics import Clusters
@@ -122,6 +122,14 @@ def test_files_hold_what_was_measured(found, tmp_path):
     assert (tmp_path / "a.tex").read_text().startswith(r"\begin{tabular}")
     found.plot().savefig(tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 0
+
+
+def test_the_figure_has_a_panel_per_main_metric_and_one_for_cost(found, model):
+    shown = [axes.get_title() for axes in found.plot().axes if axes.get_title()]
+    assert shown[:2] == ["delta_a", "deletion"]
+    assert shown[-1] == "faithfulness and cost"
+    few = compare_attributions(model, dataset(1), METHODS, ["agreement"], progress=False)
+    assert [axes.get_title() for axes in few.plot().axes] == ["agreement"]
 
 
 # Resuming ------------------------------------------------------------------------------------------------------------

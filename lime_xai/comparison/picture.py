@@ -67,18 +67,17 @@ def _draw_cost(axes: Axes, comparison: Comparison) -> None:
     """Draw faithfulness over the number of forward passes that an attribution takes as long as."""
     for method, colour in zip(comparison.methods, _colours(comparison), strict=True):
         cost, area = (comparison.summary[method][column] for column in ("passes", "delta_a"))
-        axes.errorbar(
-            cost.mean, area.mean, [[area.mean - area.low], [area.high - area.mean]], fmt="o", color=colour, label=method
-        )
+        reach = [[area.mean - area.low], [area.high - area.mean]]
+        axes.errorbar(cost.mean, area.mean, reach, fmt="o", color=colour)
+        axes.annotate(method, (cost.mean, area.mean), (4, 2), textcoords="offset points", fontsize=6)
     costs = [comparison.summary[method]["passes"].mean for method in comparison.methods]
     axes.set_xscale("log")
-    axes.set_xlim(min(costs) / 2, max(costs) * 2)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.set_xlim(min(costs) / 2, max(costs) * 4)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if max(costs) < 25 * min(costs) else (1,)))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_title("faithfulness and cost", fontsize=10)
     axes.set_xlabel("time, in forward passes", fontsize=8)
     axes.set_ylabel("delta_a", fontsize=8)
     axes.tick_params(labelsize=8)
-    axes.legend(fontsize=7)
     axes.grid(alpha=0.3)
