@@ -9,6 +9,7 @@ from lime_rules import CPLRP, AttnLRP, GradientInput
 from .attribution import attribute, audit
 from .calibrating import calibrate
 from .calibration import Calibration
+from .comparison import Comparison, Example, compare_attributions
 from .edit_settings import EditSettings
 from .editor import KVEditor
 from .modalities import Span
@@ -39,10 +40,12 @@ __all__ = [
     "AttnLRP",
     "Attribution",
     "Calibration",
+    "Comparison",
     "Constant",
     "Contrast",
     "Edit",
     "EditSettings",
+    "Example",
     "GradientInput",
     "KVEditor",
     "LogitShift",
@@ -59,6 +62,7 @@ __all__ = [
     "attribute",
     "audit",
     "calibrate",
+    "compare_attributions",
     "policy_from_dict",
     "policy_to_dict",
     "routes",

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lime_xai import Attribution, cli
+from lime_xai import Attribution, Comparison, cli
 from lime_xai.worlds import scene
 
 QUESTION = "is there a cup in the image ?"
@@ -124,6 +124,22 @@ def test_audit_says_that_the_bundled_model_is_covered(lime):
     assert "every module is covered" in text
     assert "LlamaAttention" in text
     assert "bilinear" in text
+
+
+def test_compare_prints_tables_and_writes_files(lime, tmp_path):
+    arguments = ["compare", "--methods", "attnlrp,gradient_input", "--metrics", "delta_a,mass", "--questions", "2"]
+    files = ["--json", "c.json", "--csv", "c.csv", "--latex", "c.tex", "--plot", "c.png"]
+    status, text = lime(*arguments, *files, "--threads", "1")
+    assert status in (0, None)
+    found = Comparison.from_json(tmp_path / "c.json")
+    assert found.metrics == ("delta_a", "delta_a@blur", "mass")
+    for method in ("attnlrp", "gradient_input"):
+        assert str(found.summary[method]["delta_a"]) in text
+    assert len((tmp_path / "c.csv").read_text().splitlines()) == 7
+    assert r"\textbf" in (tmp_path / "c.tex").read_text()
+    assert Image.open(tmp_path / "c.png").format == "PNG"
+    refused(lime(*arguments, *files, "--seed", "6"), "is another one", "another file name")
+    refused(lime(*arguments[:3], "--metrics", "delta"), "Did you mean 'delta_a'")
 
 
 def test_world_writes_a_report(lime, tmp_path):

@@ -1,0 +1,195 @@
+"""Comparing attribution methods: every metric for every method on every example."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from lime_xai.names import unknown_name
+from lime_xai.replacement import REPLACEMENTS
+from lime_xai.targets import TargetLike
+
+from .measure import measure
+from .prepare import Example, Method, Settings, digest, prepare
+from .registry import METRICS, columns, metric_of
+from .report import Comparison
+from .store import resume, write
+
+
+def compare_attributions(
+    model: PreTrainedModel,
+    inputs_or_dataset: Mapping[str, Any] | Iterable[Example],
+    methods: Sequence[str] | Mapping[str, Method],
+    metrics: Sequence[str] | None = None,
+    *,
+    target: TargetLike = None,
+    truth: Tensor | None = None,
+    processor: Any = None,
+    replacement: str | Sequence[str] = "mean",
+    seed: int = 0,
+    rows_per_pass: int = 32,
+    out: str | Path | None = None,
+    progress: bool | Console = True,
+) -> Comparison:
+    """Measure attribution methods by the metrics of the protocol, on the same examples.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        In eval mode.
+    inputs_or_dataset : mapping, or iterable of Example
+        What a processor returns, or many such with their own target, true region and cluster.
+    methods : sequence of str, or mapping of str to str or TransformerComposite
+        Names that ``attribute`` knows, or names of your own for such or for composites. The first is what the others
+        are held against.
+    metrics : sequence of str, optional
+        Names in ``METRICS``; by default all, without those that need a true region where a single batch has none.
+    target, truth : optional
+        As in ``Example``; for examples that have none of their own.
+    processor : object, optional
+        Labels tokens, so that tokens of a word join, and encodes a phrase.
+    replacement : str or sequence of str
+        ``mean``, ``blur`` or ``zero``. Of several, the first gives the plain columns; metrics that perturb are measured
+        with the others too, in columns such as ``delta_a@blur``.
+    seed : int
+        Of noise, weights, permutations, and whatever a method draws.
+    rows_per_pass : int
+        Perturbed rows that run at once.
+    out : str or Path, optional
+        JSON file, written after every example; an interrupted comparison goes on from it.
+    progress : bool or rich.console.Console
+        Whether, or where, to show a progress bar.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    ValueError, TypeError
+        For unknown names, bad inputs, a missing true region, or a file of other settings or examples.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        found = lime_xai.compare_attributions(model, inputs, ["attnlrp", "gradient_input"], target=(yes, no))
+        print(found.summary["attnlrp"]["delta_a"])
+    """
+    named = dict(methods) if isinstance(methods, Mapping) else {name: name for name in methods}
+    kinds = (replacement,) if isinstance(replacement, str) else tuple(replacement)
+    _check(named, kinds, rows_per_pass)
+    single = isinstance(inputs_or_dataset, Mapping)
+    dataset = [Example(inputs_or_dataset)] if isinstance(inputs_or_dataset, Mapping) else inputs_or_dataset
+    chosen = _metrics(metrics, regions=not single or truth is not None)
+    names = columns(chosen, kinds)
+    header: dict[str, Any] = {
+        "weights": None if out is None else _weights(model),
+        "methods": list(named),
+        "metrics": names,
+        "replacements": list(kinds),
+        "seed": seed,
+        "labels": processor is not None,
+    }
+    path = None if out is None else Path(out)
+    records = [] if path is None else resume(path, header)
+    settings = Settings(processor, kinds, rows_per_pass, seed)
+    used, warm = 0, False
+    with _bar(progress) as bar:
+        task = bar.add_task("attributions", total=len(dataset) * len(named) if isinstance(dataset, Sized) else None)
+        for index, given in enumerate(dataset):
+            example = _completed(given, target, truth, metrics, index)
+            code, used = digest(example), index + 1
+            if index < len(records):
+                _check_same(records[index], code, index, path)
+                bar.advance(task, len(named))
+                continue
+            prepared = prepare(model, example, settings)
+            if not warm:  # what happens once per process is not to be timed
+                prepared.explain("gradient_input")
+                warm = True
+            values = measure(prepared, named, names, lambda: bar.advance(task))
+            records.append(_record(code, example, index, values))
+            if path is not None:
+                write(path, {"header": header, "examples": records})
+    if not used:
+        raise ValueError("The dataset has no examples; give at least one.")
+    comparison = Comparison(header, records[:used])
+    if path is not None and len(records) == used:
+        comparison.to_json(path)
+    return comparison
+
+
+def _check(methods: Mapping[str, Method], kinds: Sequence[str], rows_per_pass: int) -> None:
+    if not methods:
+        raise ValueError("methods is empty; name at least one.")
+    if not kinds:
+        raise ValueError(f"replacement is empty; expected some of {', '.join(REPLACEMENTS)}.")
+    for kind in kinds:
+        if kind not in REPLACEMENTS:
+            raise unknown_name("replacement", kind, REPLACEMENTS)
+    if rows_per_pass < 1:
+        raise ValueError(f"rows_per_pass is {rows_per_pass}; a pass needs at least one row.")
+
+
+def _metrics(metrics: Sequence[str] | None, regions: bool) -> list[str]:
+    """Return the names of the metrics; refuse unknown ones, and those that need a region where there is none."""
+    if metrics is None:
+        return [name for name, metric in METRICS.items() if regions or "truth" not in metric.needs]
+    if not metrics:
+        raise ValueError("metrics is empty; name at least one, or leave it out for all.")
+    for name in metrics:
+        if name not in METRICS:
+            raise unknown_name("metric", name, METRICS)
+    return list(dict.fromkeys(metrics))
+
+
+def _completed(
+    given: Example, target: TargetLike, truth: Tensor | None, metrics: Sequence[str] | None, index: int
+) -> Example:
+    """Return an example with the common target and region where it has none; refuse it if a metric needs a region."""
+    if not isinstance(given, Example):
+        raise TypeError(f"Example {index} of the dataset is {type(given).__name__}; expected lime_xai.Example.")
+    example = replace(
+        given,
+        target=target if given.target is None else given.target,
+        truth=truth if given.truth is None else given.truth,
+    )
+    missing = [name for name in metrics or () if "truth" in metric_of(name).needs]
+    if missing and example.truth is None:
+        raise ValueError(
+            f"{', '.join(missing)} need a true region and example {index} has none; pass truth=, or drop them."
+        )
+    return example
+
+
+def _check_same(record: Mapping[str, Any], code: str, index: int, path: Path | None) -> None:
+    if record["digest"] != code:
+        raise ValueError(f"Example {index} in {path} is another one than was given; give another file name.")
+
+
+def _record(code: str, example: Example, index: int, values: Sequence[Any]) -> dict[str, Any]:
+    named = example.cluster is not None
+    rows = [
+        {"cluster": example.cluster if named else f"{index}.{row}", "values": found} for row, found in enumerate(values)
+    ]
+    return {"digest": code, "rows": rows}
+
+
+def _weights(model: PreTrainedModel) -> str:
+    from lime_xai.worlds.scene.network import weights_hash
+
+    return weights_hash(model)
+
+
+def _bar(progress: bool | Console) -> Progress:
+    console = progress if isinstance(progress, Console) else Console(stderr=True)
+    parts = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*parts, console=console, disable=progress is False)

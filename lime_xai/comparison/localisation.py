@@ -1,0 +1,50 @@
+"""Whether relevance lies where the thing is: a region of an image, or, the same, a stretch of sound or video."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from .case import Case
+
+
+def pointing(case: Case) -> float:
+    """Return 1 if the perceptual position of largest relevance lies in the true region, otherwise 0.
+
+    Of equal ones the first counts. Source: the pointing game, Zhang et al. 2018.
+    """
+    relevance, truth = _perceived(case)
+    return float(truth[_ordered(relevance)[0]])
+
+
+def mass(case: Case) -> float:
+    r"""Return the share of positive relevance of the perceptual positions that lies in the true region :math:`T`.
+
+    .. math:: \sum_{i \in T} \max(R_i, 0) \big/ \sum_i \max(R_i, 0)
+
+    Zero if no perceptual position has positive relevance. Source: relevance mass accuracy, Arras et al. 2022.
+    """
+    relevance, truth = _perceived(case)
+    positive = relevance.clamp(min=0)
+    total = float(positive.sum())
+    return float(positive[truth].sum()) / total if total > 0 else 0.0
+
+
+def rank(case: Case) -> float:
+    """Return the share of the ``k`` most relevant perceptual positions in the true region of ``k`` positions.
+
+    Of equal ones the first count. Source: relevance rank accuracy, Arras et al. 2022.
+    """
+    relevance, truth = _perceived(case)
+    count = int(truth.sum())
+    return float(truth[_ordered(relevance)[:count]].double().mean())
+
+
+def _perceived(case: Case) -> tuple[Tensor, Tensor]:
+    """Return relevance, float64, and truth of the perceptual positions, on the CPU."""
+    perceptual = case.row.perceptual.cpu()
+    return case.relevance.cpu().double()[perceptual], case.truth.cpu()[perceptual]
+
+
+def _ordered(relevance: Tensor) -> Tensor:
+    """Return positions by falling relevance."""
+    return relevance.argsort(descending=True, stable=True)

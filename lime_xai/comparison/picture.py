@@ -1,0 +1,83 @@
+"""The figure of a comparison."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from .registry import metric_of
+
+if TYPE_CHECKING:
+    from .report import Comparison
+
+MAIN = ("delta_a", "deletion", "insertion", "pointing", "mass", "rank", "sensitivity", "randomisation")
+"""Metrics that get a panel where they were measured."""
+_ACROSS = 3
+
+
+def comparison_figure(comparison: Comparison) -> Figure:
+    """Return a figure: one panel per main metric with 95 % intervals, and ``delta_a`` over cost.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        Without any of the main metrics, all measured ones get a panel.
+    """
+    panels = [name for name in MAIN if name in comparison.measured] or list(comparison.measured)
+    scatter = {"delta_a", "passes"} <= set(comparison.measured)
+    count = len(panels) + scatter
+    down = -(-count // _ACROSS)
+    height = 1.1 + 0.28 * len(comparison.methods)
+    figure = Figure(figsize=(4 * min(count, _ACROSS), max(height, 2.6) * down), layout="constrained")
+    axes = list(np.atleast_1d(figure.subplots(down, min(count, _ACROSS))).flat)
+    for index, (place, column) in enumerate(zip(axes, panels, strict=False)):
+        _draw_means(place, comparison, column, labelled=index % _ACROSS == 0)
+    if scatter:
+        _draw_cost(axes[len(panels)], comparison)
+    for place in axes[count:]:
+        place.set_axis_off()
+    return figure
+
+
+def _colours(comparison: Comparison) -> list[tuple[float, ...]]:
+    return [colormaps["tab20"](index % 20) for index in range(len(comparison.methods))]
+
+
+def _draw_means(axes: Axes, comparison: Comparison, column: str, labelled: bool) -> None:
+    """Draw the mean of each method with its interval, methods from the top."""
+    for row, (method, colour) in enumerate(zip(comparison.methods, _colours(comparison), strict=True)):
+        found = comparison.summary[method][column]
+        axes.plot([found.low, found.high], [row, row], color=colour, linewidth=2)
+        axes.plot(found.mean, row, "o", color=colour)
+    axes.set_yticks(range(len(comparison.methods)), comparison.methods if labelled else [])
+    axes.set_ylim(len(comparison.methods) - 0.5, -0.5)
+    better = {"high": "higher is better", "low": "lower is better", None: ""}[metric_of(column).better]
+    axes.set_title(column, fontsize=10)
+    axes.set_xlabel(better, fontsize=8)
+    axes.tick_params(labelsize=8)
+    axes.grid(axis="x", alpha=0.3)
+
+
+def _draw_cost(axes: Axes, comparison: Comparison) -> None:
+    """Draw faithfulness over the number of forward passes that an attribution takes as long as."""
+    for method, colour in zip(comparison.methods, _colours(comparison), strict=True):
+        cost, area = (comparison.summary[method][column] for column in ("passes", "delta_a"))
+        reach = [[area.mean - area.low], [area.high - area.mean]]
+        axes.errorbar(cost.mean, area.mean, reach, fmt="o", color=colour)
+        axes.annotate(method, (cost.mean, area.mean), (4, 2), textcoords="offset points", fontsize=6)
+    costs = [comparison.summary[method]["passes"].mean for method in comparison.methods]
+    axes.set_xscale("log")
+    axes.set_xlim(min(costs) / 2, max(costs) * 4)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if max(costs) < 25 * min(costs) else (1,)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_title("faithfulness and cost", fontsize=10)
+    axes.set_xlabel("time, in forward passes", fontsize=8)
+    axes.set_ylabel("delta_a", fontsize=8)
+    axes.tick_params(labelsize=8)
+    axes.grid(alpha=0.3)

@@ -1,0 +1,52 @@
+"""Means over examples with bootstrap intervals over clusters, and paired differences."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lime_xai.evaluation.bootstrap import Floats, bounded, estimate, resampling_weights
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over examples with its 95 % bootstrap interval, and how many examples have a value."""
+
+    mean: float
+    low: float
+    high: float
+    examples: int
+
+    def __str__(self) -> str:
+        if not self.examples:
+            return bounded(None, None, None)
+        if abs(self.mean) >= 100 or 0 < abs(self.mean) < 0.01:
+            return f"{self.mean:.3g} [{self.low:.3g}, {self.high:.3g}]"
+        return bounded(self.mean, self.low, self.high)
+
+
+class Clusters:
+    """Resampling of clusters, the same for every method and metric.
+
+    Parameters
+    ----------
+    names : sequence
+        ``[N]``: the cluster of each example.
+    """
+
+    def __init__(self, names: Sequence[Hashable]) -> None:
+        numbers: dict[Hashable, int] = {}
+        self.index = np.asarray([numbers.setdefault(name, len(numbers)) for name in names])
+        self.count = len(numbers)
+        self.weights = resampling_weights(self.count)
+
+    def mean(self, values: Floats) -> Estimate:
+        """Return the mean of ``[N]`` values; NaN ones are left out."""
+        known = np.isfinite(values)
+        sums = np.bincount(self.index, np.where(known, values, 0.0), self.count)
+        counts = np.bincount(self.index, known.astype(np.float64), self.count)
+        total = self.weights @ counts
+        means = np.divide(self.weights @ sums, total, out=np.full(len(total), np.nan), where=total > 0)
+        return Estimate(*estimate(means), examples=int(known.sum()))
