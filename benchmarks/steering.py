@@ -99,6 +99,8 @@ def policies(model: Any) -> dict[str, Policy]:
     return {
         "constant gains": Constant(made_up),
         "uniform gain": UniformGain(),
+        "contrast, slot": Contrast("slot"),
+        "contrast, noise": Contrast("noise"),
         "contrast, blind": Contrast(),
         "reweight, slot": Reweight(),
         "reweight, input": Reweight(relevance="input"),

@@ -193,3 +193,29 @@ def check_policies(model: PreTrainedModel, policies: Sequence[Policy]) -> None:
         check = getattr(policy, "check", None)
         if check is not None:
             check(layers)
+
+
+class FiniteWatch:
+    """Watches the logits of a generation without waiting for a device at every token."""
+
+    def __init__(self) -> None:
+        self._finite: Tensor | None = None
+
+    def note(self, logits: Tensor, first: bool) -> None:
+        """Look at logits at once if they are the first or on the CPU, else remember whether they were finite.
+
+        Raises
+        ------
+        FloatingPointError
+            If they are not.
+        """
+        if first or logits.device.type == "cpu":
+            check_finite(logits)
+            return
+        finite = torch.isfinite(logits).all()
+        self._finite = finite if self._finite is None else self._finite & finite
+
+    def check(self) -> None:
+        """Raise if some step met NaN or infinite logits (asked of the device once, at the end)."""
+        if self._finite is not None and not bool(self._finite):
+            raise FloatingPointError("The model's logits became NaN or infinite while decoding; try bfloat16.")

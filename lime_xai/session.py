@@ -14,7 +14,7 @@ from transformers import Cache, PreTrainedModel
 from .branch import Branch
 from .cache import cache_length, check_cache, detach_inference, fork_cache, given_cache
 from .calls import DecoderCall
-from .checks import check_finite, check_perceptual
+from .checks import FiniteWatch, check_perceptual
 from .engines import Engines
 from .leading import Begun
 from .modalities import modality_masks, repeated, union
@@ -67,7 +67,7 @@ class Session:
         self._other: Tensor | None = None
         self._begun: Begun | None = None
         self._calls: list[DecoderCall] = []
-        self._finite: Tensor | None = None
+        self.finite = FiniteWatch()
 
     @contextmanager
     def attached(self) -> Iterator[None]:
@@ -86,11 +86,6 @@ class Session:
             for handle in handles:
                 handle.remove()
             self._release()
-
-    def check_finite(self) -> None:
-        """Raise if some step met NaN or infinite logits (asked of the device once, at the end)."""
-        if self._finite is not None and not bool(self._finite):
-            raise FloatingPointError("The model's logits became NaN or infinite while decoding; try bfloat16.")
 
     def _streamed(self) -> tuple[Flow, DecoderCall] | None:
         """Return the flow of the call under way; the slot form lets a prompt run plain, whose slots own themselves."""
@@ -195,19 +190,12 @@ class Session:
         self._begun = None if self.engines.leading is None else self.engines.leading.finish(output)
         with torch.inference_mode(False):
             plain = detach_inference(output.logits[:, -1])
-        self._watch(plain)
+        self.finite.note(plain, first=self._prompt)
         logits = self._decide(self._step(self._ids(args, kwargs), plain))
         edited = output.logits.clone()
         edited[:, -1] = logits
         output.logits = edited
         return output
-
-    def _watch(self, plain: Tensor) -> None:
-        if self.progress is not None and (self.progress.index == 0 or plain.device.type == "cpu"):
-            check_finite(plain)
-            return
-        finite = torch.isfinite(plain).all()
-        self._finite = finite if self._finite is None else self._finite & finite
 
     def _step(self, ids: Tensor, plain: Tensor) -> DecodingStep:
         progress = self.progress

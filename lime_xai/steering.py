@@ -91,7 +91,7 @@ def steering(
     try:
         with frozen_parameters(model), session.attached():
             yield session.trace
-        session.check_finite()
+        session.finite.check()
     finally:
         _ACTIVE.discard(model)
 
