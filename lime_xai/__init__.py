@@ -7,10 +7,12 @@ et al.'s LIME.
 from lime_rules import CPLRP, AttnLRP, GradientInput
 
 from .attribution import attribute, audit
+from .baselines import BASELINES
 from .calibrating import calibrate
 from .calibration import Calibration
 from .edit_settings import EditSettings
 from .editor import KVEditor
+from .groups import Groups
 from .modalities import Span
 from .objective import RelevanceObjective
 from .policies import (
@@ -34,6 +36,7 @@ from .trace import SteeringTrace, StepTrace
 __version__ = "0.1.0"
 
 __all__ = [
+    "BASELINES",
     "CPLRP",
     "POLICIES",
     "AttnLRP",
@@ -44,6 +47,7 @@ __all__ = [
     "Edit",
     "EditSettings",
     "GradientInput",
+    "Groups",
     "KVEditor",
     "LogitShift",
     "Observe",

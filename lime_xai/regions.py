@@ -108,7 +108,7 @@ def segment_groups(
         raise ValueError(
             f"labels has {tuple(labels.shape)} pixels, the image {rows} x {across} tokens; give more pixels."
         )
-    known, numbers = labels.cpu().long().unique(return_inverse=True)
+    known, numbers = torch.unique(labels.cpu().long(), return_inverse=True)
     y = torch.arange(labels.shape[0]) * rows // labels.shape[0]
     x = torch.arange(labels.shape[1]) * across // labels.shape[1]
     cells = (y[:, None] * across + x).flatten()

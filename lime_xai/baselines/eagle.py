@@ -61,7 +61,7 @@ class Eagle(Perturbation):
         )
 
         def rows(kept: Tensor) -> Tensor:
-            parts = torch.split(kept.to(switches), self.rows_per_pass)  # type: ignore[no-untyped-call]
+            parts = torch.split(kept.to(switches), self.rows_per_pass)
             return torch.cat([function(part) for part in parts])
 
         with torch.no_grad():

@@ -77,7 +77,7 @@ class StreamRelevance:
         wanted = columns(problem, column)
         values = []
         with torch.no_grad(), engine.attached():
-            for chunk in torch.split(prompt, self.rows_per_pass, 1):  # type: ignore[no-untyped-call]
+            for chunk in torch.split(prompt, self.rows_per_pass, 1):
                 _, owed, _ = follow(engine, engine.start(chunk), calls)
                 values.append(_of_targets(problem, owed[:, 0])[:, wanted].sum(-1))
         return groups.spread(torch.cat(values))
