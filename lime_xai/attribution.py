@@ -16,6 +16,7 @@ from lime_rules import LRP_METHODS, Audit, TransformerComposite, audit_decoder
 
 from .baselines import BASELINES, Baseline
 from .baselines.running import GroupsLike, explain_rows, groups_of
+from .cache import detach_inference
 from .calls import merged
 from .checks import check_finite, check_inputs, check_model
 from .leaves import CallLeaves, relevance_of
@@ -122,6 +123,7 @@ def attribute(
     masks = modality_masks(model.config, ids, perceptual)
     replayer = Replayer(model)
     with torch.inference_mode(False), frozen_parameters(model):
+        goal = replace(goal, ids=detach_inference(goal.ids), against=detach_inference(goal.against))
         recording = record(replayer, inputs, ids, goal.continuation)
         check_finite(recording.logits.flatten(0, 1))
         goal = replace(goal, ids=recording.logits[:, -1].argmax(-1, keepdim=True)) if goal.ids is None else goal

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from families import FAMILIES, batch
+from test_attribution import text_model
 
 import lime_xai
 from lime_xai.baselines import BASELINES, baseline_from_dict
@@ -76,3 +77,10 @@ def test_rollout_refuses_layers_without_attention_weights(name):
     model, inputs, _ = FAMILIES["qwen3_5_moe"].build()
     with pytest.raises(NotImplementedError, match=r"layers of .* give attention weights"):
         lime_xai.attribute(model, inputs, 5, name)
+
+
+def test_token_activation_maps_need_tokens():
+    model, inputs = text_model()
+    embeddings = model.get_input_embeddings()(inputs["input_ids"]).detach()
+    with pytest.raises(ValueError, match="give input_ids, not inputs_embeds"):
+        lime_xai.attribute(model, {"inputs_embeds": embeddings}, 5, "tam")

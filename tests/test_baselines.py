@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from families import FAMILIES, batch
+from test_attribution import text_model
 from test_errors import hooks_of, state
 from test_problem import posed
 
@@ -195,3 +196,25 @@ def test_a_bar_only_if_it_is_asked_for(pair, capsys):
     assert out == ""
     assert "feature_ablation" in err
     assert "100%" in err
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_half_precision_and_inference_mode(name):
+    model, inputs, _ = FAMILIES["llava"].build()
+    model.bfloat16()
+    inputs = {key: value.bfloat16() if value.is_floating_point() else value for key, value in inputs.items()}
+    with torch.inference_mode():
+        found = lime_xai.attribute(model, inputs, (5, 9), small(name))
+    assert found.relevance.dtype == torch.float32
+    assert found.relevance.isfinite().all()
+    assert found.relevance.any()
+
+
+@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("target", [5, [5, 6]], ids=["token", "answer"])
+def test_text_alone(name, target):
+    model, inputs = text_model()
+    found = lime_xai.attribute(model, inputs, target, small(name))
+    assert found.relevance.isfinite().all()
+    assert found.relevance.any()
+    assert list(found.shares) == ["text"]

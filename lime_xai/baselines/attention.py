@@ -77,7 +77,7 @@ def assembled(problem: Problem, parts: Sequence[Tensor]) -> Tensor:
     rows, stop = [], 0
     for part in parts:
         stop += part.shape[-2]
-        rows.append(pad(part, (stop - part.shape[-1], total - stop)))
+        rows.append(pad(part.to(problem.input_ids.device), (stop - part.shape[-1], total - stop)))
     return torch.cat(rows, -2)
 
 

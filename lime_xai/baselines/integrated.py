@@ -113,7 +113,13 @@ class GradientShap:
         """Return ``[T]`` float; zero but on players."""
         from captum.attr import GradientShap as Captum
 
-        captum, start = Captum(explained(problem, column)), start_of(problem, self.replacement)
+        value, kinds = explained(problem, column), [tensor.dtype for tensor in problem.inputs]
+
+        def in_their_type(*inputs: Tensor) -> Tensor:
+            return value(*(tensor.to(kind) for tensor, kind in zip(inputs, kinds, strict=True)))
+
+        # Captum adds noise of width zero in float32, whatever the model computes in.
+        captum, start = Captum(in_their_type), start_of(problem, self.replacement)
         total, left = torch.zeros(len(problem.input_ids), device=problem.input_ids.device), self.samples
         with seeded(self.seed), torch.enable_grad():
             while left > 0:

@@ -61,7 +61,15 @@ class TokenActivationMap:
         return 1
 
     def relevance(self, problem: Problem, groups: Groups, column: int | None) -> Tensor:
-        """Return ``[T]`` float32."""
+        """Return ``[T]`` float.
+
+        Raises
+        ------
+        ValueError
+            For a prompt given as embeddings: its context has no vocabulary rows.
+        """
+        if not bool(problem.input_ids[: problem.calls[0].length].any()):
+            raise ValueError("tam compares with the vocabulary rows of the context; give input_ids, not inputs_embeds.")
         states = last_states(problem)
         table: Tensor = problem.replayer.model.get_output_embeddings().weight.detach()  # type: ignore[no-untyped-call]
         total = torch.zeros_like(states[:, 0])
@@ -107,7 +115,7 @@ def last_states(problem: Problem) -> Tensor:
             problem.logits(*problem.inputs)
     finally:
         handle.remove()
-    states = torch.cat(parts)
+    states = torch.cat(parts).to(problem.input_ids.device)
     return states.to(torch.promote_types(states.dtype, torch.float32))
 
 
