@@ -27,7 +27,7 @@ class Eagle(Perturbation):
     Relevance of a group is what it added to ``F`` when it was chosen; where a later group added more than an earlier
     one, both get their mean (the closest sequence that does not increase), so that relevance follows the order of
     choice. It sums to ``F`` of the chosen groups minus ``F`` of none, in probability: ``Attribution.residual`` means
-    nothing.
+    nothing. Where the probability is close to one with and without a group, gains are small and the order says little.
 
     Only the idea of the objective and the greedy search are the paper's; regions are ``Groups``, and the scores above
     are this library's own.

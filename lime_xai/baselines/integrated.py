@@ -33,7 +33,7 @@ class IntegratedGradients:
     Parameters
     ----------
     steps : int
-        Points, one forward and backward row each.
+        Points, one forward and backward row each. Compare the sum with that of four times as many before you trust it.
     replacement : {"mean", "blur", "zero"}
         Where the way begins; zero is a bad place, since normalisation is steep there.
     rows_per_pass : int

@@ -73,7 +73,7 @@ class KernelShap(Perturbation):
         Of the sets.
     """
 
-    samples: int = 512
+    samples: int = 1024
     seed: int = 0
     name: ClassVar[str] = "kernel_shap"
 
