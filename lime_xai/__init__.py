@@ -7,11 +7,13 @@ et al.'s LIME.
 from lime_rules import CPLRP, AttnLRP, GradientInput
 
 from .attribution import attribute, audit
+from .baselines import BASELINES
 from .calibrating import calibrate
 from .calibration import Calibration
 from .comparison import Comparison, Example, compare_attributions
 from .edit_settings import EditSettings
 from .editor import KVEditor
+from .groups import Groups
 from .modalities import Span
 from .objective import RelevanceObjective
 from .policies import (
@@ -35,6 +37,7 @@ from .trace import SteeringTrace, StepTrace
 __version__ = "0.1.0"
 
 __all__ = [
+    "BASELINES",
     "CPLRP",
     "POLICIES",
     "AttnLRP",
@@ -47,6 +50,7 @@ __all__ = [
     "EditSettings",
     "Example",
     "GradientInput",
+    "Groups",
     "KVEditor",
     "LogitShift",
     "Observe",

@@ -14,12 +14,16 @@ from transformers import PreTrainedModel
 
 from lime_rules import LRP_METHODS, Audit, TransformerComposite, audit_decoder
 
+from .baselines import BASELINES, Baseline
+from .baselines.running import GroupsLike, explain_rows, groups_of
+from .cache import detach_inference
 from .calls import merged
 from .checks import check_finite, check_inputs, check_model
 from .leaves import CallLeaves, relevance_of
 from .modalities import modality_masks, spans
 from .names import unknown_name
 from .passes import forward_sequence
+from .problem import problems
 from .recording import Recording, record
 from .replay import Replayer, frozen_parameters
 from .result import Attribution
@@ -51,11 +55,13 @@ def attribute(
     model: PreTrainedModel,
     inputs: Mapping[str, Any],
     target: TargetLike = None,
-    method: str | TransformerComposite = "attnlrp",
+    method: str | TransformerComposite | Baseline = "attnlrp",
     *,
     per_token: bool = True,
     processor: Any = None,
     perceptual: Tensor | Mapping[str, Tensor] | None = None,
+    groups: GroupsLike = None,
+    progress: bool = False,
 ) -> Attribution:
     """Attribute a logit to every input token.
 
@@ -68,15 +74,22 @@ def attribute(
     target : int, tuple of two int, str, list of int, Tensor or None
         A token id; a margin ``(a, b)``; a phrase; its token ids; one id per row ``[B]`` or one answer per row
         ``[B, G]`` (padded with -100). None: the token the model would choose.
-    method : str or TransformerComposite
-        ``attnlrp``, ``cplrp``, ``gradient_input``, or a composite of your own (with a ``layer_map``, say).
+    method : str, TransformerComposite or Baseline
+        ``attnlrp``, ``cplrp``, ``gradient_input``, or a composite of your own (with a ``layer_map``, say). Or a name in
+        ``lime_xai.baselines.BASELINES`` (``integrated_gradients``, ``feature_ablation``, ...), or one of these methods
+        with settings of its own, ``KernelShap(samples=64)``.
     per_token : bool
         For a phrase or answer: relevance of each of its tokens, ``[B, G, T]``; False: of their sum, ``[B, T]``,
-        in one backward pass.
+        in one backward pass. Baselines run once per token.
     processor : object, optional
-        Gives token labels and encodes a phrase.
+        Gives token labels and encodes a phrase; tokens of a word are perturbed together.
     perceptual : Tensor or mapping, optional
         ``[B, T]`` masks instead of the placeholders.
+    groups : Groups or sequence of Groups, optional
+        What methods that perturb groups perturb, for all rows or one each; by default ``group_tokens``. Methods that
+        give each position its own relevance do not ask for them.
+    progress : bool
+        Show a bar while a baseline runs.
 
     Returns
     -------
@@ -85,7 +98,7 @@ def attribute(
     Raises
     ------
     ValueError, TypeError
-        For bad input, before any compute.
+        For bad input, before any compute; for a baseline that would cost more than its limit, before its first pass.
     FloatingPointError
         For NaN or infinite logits.
 
@@ -102,7 +115,7 @@ def attribute(
         attribution = lime_xai.attribute(model, inputs, target=yes)
         attribution.relevance.shape, attribution.shares["image"]
     """
-    composite = _composite(method)
+    chosen = _method(method)
     check_model(model)
     ids = check_inputs(model, inputs)
     vocabulary = int(model.config.get_text_config().vocab_size)
@@ -110,14 +123,23 @@ def attribute(
     masks = modality_masks(model.config, ids, perceptual)
     replayer = Replayer(model)
     with torch.inference_mode(False), frozen_parameters(model):
+        goal = replace(goal, ids=detach_inference(goal.ids), against=detach_inference(goal.against))
         recording = record(replayer, inputs, ids, goal.continuation)
         check_finite(recording.logits.flatten(0, 1))
-        _warn_uncovered(replayer, composite)
         goal = replace(goal, ids=recording.logits[:, -1].argmax(-1, keepdim=True)) if goal.ids is None else goal
-        relevance, logits = _propagate(replayer, recording, goal, composite, per_token)
-    extra = recording.input_ids.shape[1] - ids.shape[1]
-    masks = {name: torch.nn.functional.pad(mask, (0, extra)) for name, mask in masks.items()}
-    name = method if isinstance(method, str) else type(method).__name__
+        extra = recording.input_ids.shape[1] - ids.shape[1]
+        masks = {name: torch.nn.functional.pad(mask, (0, extra)) for name, mask in masks.items()}
+        tokens = _labels(recording.input_ids, processor)
+        if isinstance(chosen, TransformerComposite):
+            _warn_uncovered(replayer, chosen)
+            relevance, logits = _propagate(replayer, recording, goal, chosen, per_token)
+        else:
+            rows = list(problems(replayer, recording, goal, masks))
+            single = not (goal.answer and per_token)
+            found = groups_of(rows, groups, tokens)
+            relevance = explain_rows(chosen, rows, found, not single, progress)
+            values = _values(recording.logits, goal).float()
+            logits = values.sum(-1) if single else values
     return Attribution(
         relevance=relevance * (recording.attended[:, None] if relevance.dim() == 3 else recording.attended),
         input_ids=recording.input_ids,
@@ -125,17 +147,36 @@ def attribute(
         logits=logits,
         attended=recording.attended,
         spans=spans(masks, recording.attended),
-        method=name,
-        tokens=_labels(recording.input_ids, processor),
+        method=_name(method),
+        tokens=tokens,
     )
 
 
-def _composite(method: str | TransformerComposite) -> TransformerComposite:
-    if isinstance(method, TransformerComposite):
+def _method(method: str | TransformerComposite | Baseline) -> TransformerComposite | Baseline:
+    """Return the method that a user named or gave."""
+    if isinstance(method, TransformerComposite) or (isinstance(method, Baseline) and not isinstance(method, type)):
         return method
-    if method not in LRP_METHODS:
-        raise unknown_name("method", method, LRP_METHODS)
-    return LRP_METHODS[method]()
+    known: dict[str, type[Any]] = {**LRP_METHODS, **BASELINES}
+    if not isinstance(method, str) or method not in known:
+        raise unknown_name("method", method, known)
+    found: TransformerComposite | Baseline = known[method]()
+    return found
+
+
+def _name(method: str | TransformerComposite | Baseline) -> str:
+    if isinstance(method, str):
+        return method
+    return type(method).__name__ if isinstance(method, TransformerComposite) else method.name
+
+
+def _values(logits: Tensor, goal: Target) -> Tensor:
+    """Return what is explained, ``[B, G]``, of logits ``[B, G, V]``; 0 where an answer has ended."""
+    if goal.ids is None:
+        raise ValueError("The target has no token ids.")
+    values = logits.gather(-1, goal.ids.clamp(min=0)[..., None])[..., 0]
+    if goal.against is not None:
+        values = values - logits.gather(-1, goal.against[..., None])[..., 0]
+    return values * (goal.ids != IGNORED)
 
 
 def _propagate(
@@ -150,10 +191,7 @@ def _propagate(
         logits = forward_sequence(replayer, leaves, keep=count)
         if not any(rule.calls for rule in composite.attention_rules()):
             raise ValueError(f"The attention of {type(replayer.decoder).__name__} cannot be switched to LRP rules.")
-        values = logits.gather(-1, goal.ids.clamp(min=0)[..., None])[..., 0]
-        if goal.against is not None:
-            values = values - logits.gather(-1, goal.against[..., None])[..., 0]
-        values = values * (goal.ids != IGNORED)
+        values = _values(logits, goal)
         if not (goal.answer and per_token):
             relevance = relevance_of(values, leaves, create_graph=False)
             return relevance.float(), values.detach().sum(-1).float()

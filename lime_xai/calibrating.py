@@ -151,9 +151,14 @@ def calibrate(
     return found
 
 
+_LATER = {"plateau": 0.0, "kl_budget": None}
+"""Settings that older files do not name, and what they were."""
+
+
 def _described(edit: EditSettings) -> dict[str, Any]:
     """Return the settings that decide which gains an edit finds; its direction does not."""
-    return {name: value for name, value in asdict(edit).items() if name not in ("direction", "plausibility")}
+    found = {name: value for name, value in asdict(edit).items() if name not in ("direction", "plausibility")}
+    return {name: value for name, value in found.items() if name not in _LATER or value != _LATER[name]}
 
 
 def _resumed(path: str | Path | None, start: Calibration) -> Calibration | None:

@@ -53,7 +53,9 @@ def attribute(
     image: Images = None,
     audio: Audios = None,
     target: Annotated[str | None, typer.Option(help="Phrase to explain; by default the model's next token.")] = None,
-    method: Annotated[str, typer.Option(help="attnlrp, cplrp or gradient_input.")] = "attnlrp",
+    method: Annotated[
+        str, typer.Option(help="attnlrp, cplrp, gradient_input or another name in lime_xai.BASELINES.")
+    ] = "attnlrp",
     out: Annotated[Path | None, typer.Option(help="PNG to write.")] = None,
     save: Annotated[Path | None, typer.Option(help="Safetensors file to write.")] = None,
     device: Device = None,

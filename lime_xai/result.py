@@ -40,7 +40,8 @@ class Attribution:
     shares : dict of str to Tensor
         Per modality, ``[B]`` or ``[B, G]``: its share of the absolute relevance.
     residual : Tensor
-        ``[B]`` or ``[B, G]``: sum of relevance minus logit (biases and softmax absorb the rest).
+        ``[B]`` or ``[B, G]``: sum of relevance minus logit (biases and softmax absorb the rest). What it means for
+        methods that are not LRP, the docstring of each class in ``lime_xai.baselines`` says.
     method : str
         Name of the attribution method.
     tokens : list of list of str, or None

@@ -132,7 +132,7 @@ def routes(
         with engine.attached():
             flow = engine.start(start, later)
             calls = merged(recording.calls) if relevance == "input" else recording.calls  # slots are owned one by one
-            logits, owed, cache = _follow(engine, flow, calls)
+            logits, owed, cache = follow(engine, flow, calls)
     return Routes(logits, dict(zip(names, owed, strict=True)), cache, _states(flow, names))
 
 
@@ -156,7 +156,7 @@ def _groups(
     return chosen
 
 
-def _follow(engine: StreamEngine, flow: Flow, calls: list[DecoderCall]) -> tuple[Tensor, Tensor, Cache]:
+def follow(engine: StreamEngine, flow: Flow, calls: list[DecoderCall]) -> tuple[Tensor, Tensor, Cache]:
     """Run a prompt and what follows as a stream; return logits, parts and the cache."""
     prompt, rest = calls[0], calls[1:]
     cache: Cache = DynamicCache(config=engine.replayer.config)

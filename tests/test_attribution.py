@@ -203,3 +203,12 @@ def test_audit_is_honest(family):
     report = lime_xai.audit(model)
     assert bool(report.uncovered) is not FAMILIES[family].covered
     assert {row.rule for row in report.rows if row.role.kind == "attention"} == {"bilinear"}
+
+
+@pytest.mark.parametrize("target", [5, (5, 9), [5, 6]], ids=["token", "margin", "answer"])
+def test_inference_mode_changes_nothing(target):
+    model, inputs, _ = FAMILIES["llava"].build()
+    expected = lime_xai.attribute(model, inputs, target)
+    with torch.inference_mode():
+        found = lime_xai.attribute(model, inputs, target)
+    assert torch.equal(found.relevance, expected.relevance)

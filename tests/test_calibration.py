@@ -309,3 +309,10 @@ def test_bad_files_and_settings(llava, prompts, measured, tmp_path):
     elsewhere = dataclasses.replace(measured, gains={"audio": measured.gains["image"]})
     with pytest.raises(ValueError, match="the prompt holds 'image'"):
         lime_xai.steer(llava[0], prompts[0], Constant(elsewhere), max_new_tokens=1)
+
+
+def test_settings_that_came_later_do_not_part_old_files_from_new_ones():
+    from lime_xai.calibrating import _described
+
+    assert not {"plateau", "kl_budget"} & _described(Edit()).keys()
+    assert _described(Edit(plateau=0.1))["plateau"] == 0.1

@@ -592,7 +592,7 @@ def test_what_is_no_policy(call, policy, llava):
 
 
 @pytest.mark.parametrize(
-    ("name", "near"), [("attnlpr", "attnlrp"), ("cp-lrp", "cplrp"), ("gradient", "gradient_input")]
+    ("name", "near"), [("attnlpr", "attnlrp"), ("cp-lrp", "cplrp"), ("gradient-input", "gradient_input")]
 )
 def test_unknown_methods(name, near, llava):
     model, inputs = llava

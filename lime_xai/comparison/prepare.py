@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from lime_rules import LRP_METHODS, TransformerComposite
+from lime_rules import TransformerComposite
 from lime_xai.attribution import attribute
+from lime_xai.baselines import Baseline
 from lime_xai.checks import check_finite, check_inputs, check_model
 from lime_xai.groups import Groups, group_tokens
 from lime_xai.modalities import modality_masks
@@ -26,7 +27,7 @@ from lime_xai.targets import IGNORED, TargetLike, resolve_target
 from .case import Row
 from .robustness import DRAWS, cascade, cascade_depths, decoder_layers, draw_noise, noisy
 
-Method = str | TransformerComposite
+Method = str | TransformerComposite | Baseline
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,12 +125,10 @@ class Prepared:
     def explain(self, method: Method) -> Tensor:
         """Return the relevance of a method, ``[B, G, T]`` float32; what the method draws is drawn with the seed."""
         devices = [self.model.device] if self.model.device.type == "cuda" else []
-        extra: dict[str, Any] = {"processor": self.settings.processor}
-        if isinstance(method, str) and method not in LRP_METHODS and self.count == 1:
-            extra["groups"] = self.groups[0]
+        asked = {"processor": self.settings.processor, "groups": self.groups}
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(self.settings.seed)
-            found = attribute(self.model, self.example.inputs, self.example.target, method, **extra)
+            found = attribute(self.model, self.example.inputs, self.example.target, method, **asked)
         return found.relevance if found.relevance.dim() == 3 else found.relevance[:, None]
 
     def under_noise(self, method: Method) -> Tensor:
