@@ -10,6 +10,8 @@ from torch import Tensor
 from transformers import LlavaConfig, LlavaForConditionalGeneration
 
 VOCABULARY = 8000
+PATCHES = 4
+"""Placeholders that one picture of 28 x 28 pixels fills."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +81,16 @@ def random_llava(
     return model.eval().requires_grad_(False)
 
 
-def prompt_of(model: LlavaForConditionalGeneration, shape: Shape, rows: int = 1) -> tuple[dict[str, Tensor], Tensor]:
-    """Return inputs of ``generate`` and the mask of perceptual positions ``[B, T]``."""
+def prompt_of(model: LlavaForConditionalGeneration, shape: Shape, rows: int = 1) -> dict[str, Tensor]:
+    """Return inputs of ``generate``: small pictures that fill ``shape.image`` placeholders, then text, in equal rows."""
     torch.manual_seed(1)
-    length = shape.image + shape.text
-    ids = torch.randint(5, shape.vocabulary - 10, (1, length), device=model.device)
-    embeddings = model.get_input_embeddings()(ids).detach().repeat(rows, 1, 1)
-    mask = (torch.arange(length, device=model.device) < shape.image).expand(rows, -1)
-    attended = torch.ones(rows, length, dtype=torch.long, device=model.device)
-    return {"inputs_embeds": embeddings, "attention_mask": attended}, mask
+    device = model.device
+    pictures = torch.randn(shape.image // PATCHES, 3, 28, 28, device=device, dtype=model.dtype)
+    placeholder = torch.full((1, shape.image), shape.vocabulary - 1, device=device)
+    text = torch.randint(5, shape.vocabulary - 10, (1, shape.text), device=device)
+    ids = torch.cat([placeholder, text], 1).repeat(rows, 1)
+    return {
+        "input_ids": ids,
+        "attention_mask": torch.ones_like(ids),
+        "pixel_values": pictures.repeat(rows, 1, 1, 1),
+    }

@@ -52,10 +52,10 @@ class _Told(StoppingCriteria):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class Setting:
-    """A model, a prompt of ``rows`` equal rows, and the mask of what is perceived."""
+    """A model and a prompt of ``rows`` equal rows."""
 
     model: Any
-    prompt: Callable[[int], tuple[Mapping[str, Any], torch.Tensor | None]]
+    prompt: Callable[[int], Mapping[str, Any]]
 
 
 def setting(name: str, device: str, dtype: torch.dtype) -> Setting:
@@ -64,10 +64,11 @@ def setting(name: str, device: str, dtype: torch.dtype) -> Setting:
         model, processor = bundled_model()
         scenes = load_world("scene").evaluation_set(seed=900, scenes=1)
 
-        def ask(rows: int) -> tuple[Mapping[str, Any], None]:
+        def ask(rows: int) -> Mapping[str, Any]:
             images = [[scenes.images[0]]] * rows
             found = processor(images=images, text=[scenes.caption_prompt] * rows, return_tensors="pt")
-            return found.to(device), None
+            moved: Mapping[str, Any] = found.to(device)
+            return moved
 
         return Setting(model.to(device, dtype), ask)
     shape = SHAPES[name]
@@ -77,7 +78,7 @@ def setting(name: str, device: str, dtype: torch.dtype) -> Setting:
 
 def generation(found: Setting, policy: Policy | None, tokens: int, rows: int = 1) -> Generation:
     """Return what ``alternate`` runs: plain, or under a policy."""
-    inputs, mask = found.prompt(rows)
+    inputs = found.prompt(rows)
 
     def run(model: Any, per_token: Callable[[], None]) -> None:
         told = StoppingCriteriaList([_Told(per_token)])
@@ -85,7 +86,7 @@ def generation(found: Setting, policy: Policy | None, tokens: int, rows: int = 1
         if policy is None:
             model.generate(**inputs, **asked)
         else:
-            with lime_xai.steering(model, policy, perceptual=mask):
+            with lime_xai.steering(model, policy):
                 model.generate(**inputs, **asked)
 
     return run
