@@ -82,7 +82,7 @@ def random_llava(
 
 
 def prompt_of(model: LlavaForConditionalGeneration, shape: Shape, rows: int = 1) -> dict[str, Tensor]:
-    """Return inputs of ``generate``: small pictures that fill ``shape.image`` placeholders, then text, in equal rows."""
+    """Return inputs of ``generate``: small pictures that fill the placeholders, then text, in equal rows."""
     torch.manual_seed(1)
     device = model.device
     pictures = torch.randn(shape.image // PATCHES, 3, 28, 28, device=device, dtype=model.dtype)
