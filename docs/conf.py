@@ -1,13 +1,20 @@
 """Sphinx configuration; the build needs no network."""
 
 import importlib.metadata
+import shutil
+import sys
+from pathlib import Path
+
+here = Path(__file__).parent
+for notebook in (here.parent / "tutorials").glob("*.ipynb"):
+    shutil.copy(notebook, here / "tutorials" / notebook.name)  # Sphinx reads below its own folder only
 
 project = "lime_xai"
 author = "the lime_xai authors"
 copyright = "2026, the lime_xai authors"
 release = importlib.metadata.version("lime_xai")
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.doctest",
@@ -15,6 +22,10 @@ extensions = [
     "sphinx.ext.napoleon",
 ]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
+nb_execution_mode = "off" if "doctest" in sys.argv else "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
+nb_output_stderr = "remove"
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
