@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import resource
 import statistics
 import subprocess
 import sys
@@ -140,13 +139,18 @@ def peak_memory(name: str, policy: str, tokens: int, arguments: argparse.Namespa
 
 
 def print_peak(found: Setting, name: str, tokens: int) -> None:
-    """Generate once and print the peak: allocated on a device, resident on the CPU."""
+    """Generate once and print the peak meanwhile, weights included: allocated on a device, resident on the CPU."""
     known: dict[str, Policy | None] = {PLAIN: None, **policies(found.model)}
+    if found.model.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        Path("/proc/self/clear_refs").write_text("5")  # forget the peak of making the model (Linux)
     generation(found, known[name], tokens)(found.model, lambda: None)
     if found.model.device.type == "cuda":
         print(torch.cuda.max_memory_allocated() / 1e6)
     else:
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        print(next(int(line.split()[1]) / 1e3 for line in status.splitlines() if line.startswith("VmHWM")))
 
 
 def floor(hidden: int, inner: int, rounds: int = 31) -> dict[int, float]:
@@ -196,7 +200,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--memory", action="store_true", help="also measure peak memory, one process each")
     parser.add_argument("--label", default="", help="added to the name of the CSV file")
     parser.add_argument("--floor", action="store_true", help="only print what 2 and 3 rows cost in one linear layer")
-    parser.add_argument("--peak-of", help=argparse.SUPPRESS)
+    parser.add_argument("--peak-of", help="only print the peak memory, in MB, of one generation under this name")
     arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
     if arguments.floor:
