@@ -124,15 +124,17 @@ def attribute(
     replayer = Replayer(model)
     with torch.inference_mode(False), frozen_parameters(model):
         goal = replace(goal, ids=detach_inference(goal.ids), against=detach_inference(goal.against))
-        recording = record(replayer, inputs, ids, goal.continuation)
-        check_finite(recording.logits.flatten(0, 1))
-        goal = replace(goal, ids=recording.logits[:, -1].argmax(-1, keepdim=True)) if goal.ids is None else goal
+        # rules run the prompt themselves: without an answer to decode, the decoder's arguments are all they need
+        run = goal.answer or not isinstance(chosen, TransformerComposite)
+        recording = record(replayer, inputs, ids, goal.continuation, run=run)
+        if run:
+            goal = _chosen(goal, recording.logits)
         extra = recording.input_ids.shape[1] - ids.shape[1]
         masks = {name: torch.nn.functional.pad(mask, (0, extra)) for name, mask in masks.items()}
         tokens = _labels(recording.input_ids, processor)
         if isinstance(chosen, TransformerComposite):
             _warn_uncovered(replayer, chosen)
-            relevance, logits = _propagate(replayer, recording, goal, chosen, per_token)
+            goal, relevance, logits = _propagate(replayer, recording, goal, chosen, per_token)
         else:
             rows = list(problems(replayer, recording, goal, masks))
             single = not (goal.answer and per_token)
@@ -169,6 +171,12 @@ def _name(method: str | TransformerComposite | Baseline) -> str:
     return type(method).__name__ if isinstance(method, TransformerComposite) else method.name
 
 
+def _chosen(goal: Target, logits: Tensor) -> Target:
+    """Return the target with the token that the model would choose, if none was given, by logits ``[B, G, V]``."""
+    check_finite(logits.flatten(0, 1))
+    return goal if goal.ids is not None else replace(goal, ids=logits[:, -1].argmax(-1, keepdim=True))
+
+
 def _values(logits: Tensor, goal: Target) -> Tensor:
     """Return what is explained, ``[B, G]``, of logits ``[B, G, V]``; 0 where an answer has ended."""
     if goal.ids is None:
@@ -181,22 +189,21 @@ def _values(logits: Tensor, goal: Target) -> Tensor:
 
 def _propagate(
     replayer: Replayer, recording: Recording, goal: Target, composite: TransformerComposite, per_token: bool
-) -> tuple[Tensor, Tensor]:
-    """Return relevance and the logits that it explains."""
-    if goal.ids is None:
-        raise ValueError("The target has no token ids.")
+) -> tuple[Target, Tensor, Tensor]:
+    """Return the target with its ids, relevance, and the logits that it explains."""
     with torch.enable_grad(), composite.context(replayer.decoder):
         leaves = [CallLeaves.of(call) for call in merged(recording.calls)]
-        count = goal.ids.shape[1]
+        count = 1 if goal.ids is None else goal.ids.shape[1]
         logits = forward_sequence(replayer, leaves, keep=count)
+        goal = _chosen(goal, logits.detach())
         if not any(rule.calls for rule in composite.attention_rules()):
             raise ValueError(f"The attention of {type(replayer.decoder).__name__} cannot be switched to LRP rules.")
         values = _values(logits, goal)
         if not (goal.answer and per_token):
             relevance = relevance_of(values, leaves, create_graph=False)
-            return relevance.float(), values.detach().sum(-1).float()
+            return goal, relevance.float(), values.detach().sum(-1).float()
         rows = [relevance_of(values[:, g], leaves, False, retain_graph=g + 1 < count) for g in range(count)]
-    return torch.stack(rows, 1).float(), values.detach().float()
+    return goal, torch.stack(rows, 1).float(), values.detach().float()
 
 
 def _warn_uncovered(replayer: Replayer, composite: TransformerComposite) -> None:

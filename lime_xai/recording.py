@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
 from .calls import DecoderCall
-from .replay import Replayer
+from .replay import Recorded, Replayer
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class Recording:
     calls : list of DecoderCall
         The prompt, then one token each.
     logits : Tensor
-        ``[B, G, V]`` float32: of the model as it is, at the last prompt position and behind it.
+        ``[B, G, V]`` float32: of the model as it is, at the last prompt position and behind it; ``[B, 0, 0]`` if the
+        decoder was not run.
     input_ids : Tensor
         ``[B, T]``: prompt and all continuation tokens but the last.
     attended : Tensor
@@ -63,7 +64,11 @@ def _endless(model: PreTrainedModel) -> Iterator[None]:
 
 
 def record(
-    replayer: Replayer, inputs: Mapping[str, Any], input_ids: Tensor, continuation: Tensor | None = None
+    replayer: Replayer,
+    inputs: Mapping[str, Any],
+    input_ids: Tensor,
+    continuation: Tensor | None = None,
+    run: bool = True,
 ) -> Recording:
     """Run a prompt as ``generate`` would and record what its decoder was given.
 
@@ -79,6 +84,8 @@ def record(
         ``[B, T0]`` prompt ids (zeros if ``inputs`` holds embeddings).
     continuation : Tensor, optional
         ``[B, G]`` tokens to decode after the prompt; the last one is only a target.
+    run : bool
+        Whether the decoder runs at all. Without a continuation it need not: its first call is all there is to record.
 
     Returns
     -------
@@ -89,7 +96,8 @@ def record(
     prompt = input_ids.shape[1] if "input_ids" in inputs else 0
     forced = [] if continuation is None else [_Forced(continuation[:, :-1], prompt)]
     calls: list[DecoderCall] = []
-    with replayer.recording(calls), _endless(model):
+    logits = torch.zeros(input_ids.shape[0], 0, 0, device=input_ids.device)
+    with replayer.recording(calls, stop=not run), _endless(model), suppress(Recorded):
         output = model.generate(
             **inputs,
             max_new_tokens=count,
@@ -99,10 +107,11 @@ def record(
             output_logits=True,
             logits_processor=LogitsProcessorList(forced),
         )
+        logits = torch.stack(output.logits, 1)
     mask = inputs.get("attention_mask")
     attended = torch.ones_like(input_ids).bool() if mask is None else mask.bool()
     ids = input_ids
     if continuation is not None and count > 1:
         ids = torch.cat([ids, continuation[:, :-1]], 1)
         attended = torch.cat([attended, torch.ones_like(continuation[:, :-1]).bool()], 1)
-    return Recording(calls, torch.stack(output.logits, 1), ids, attended)
+    return Recording(calls, logits, ids, attended)

@@ -32,6 +32,10 @@ _DROPPED = (
 )
 
 
+class Recorded(Exception):  # noqa: N818 - no error: what was asked for is there
+    """Raised where nothing but the first call of a decoder was asked for."""
+
+
 def decoder_of(model: PreTrainedModel) -> PreTrainedModel:
     """Return the text decoder of a model.
 
@@ -147,12 +151,22 @@ class Replayer:
             return DecoderCall(detach_inference(embeddings), detach_inference(kept))
 
     @contextmanager
-    def recording(self, calls: list[DecoderCall]) -> Iterator[None]:
-        """Append a ``DecoderCall`` to ``calls`` for every call of the decoder inside the context."""
+    def recording(self, calls: list[DecoderCall], stop: bool = False) -> Iterator[None]:
+        """Append a ``DecoderCall`` to ``calls`` for every call of the decoder inside the context.
+
+        Parameters
+        ----------
+        calls : list of DecoderCall
+            Grows.
+        stop : bool
+            Leave at the first call, before the decoder runs, by raising ``Recorded``.
+        """
 
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             if not self.busy:
                 calls.append(self.describe(args, kwargs))
+                if stop:
+                    raise Recorded
 
         handle = self.decoder.register_forward_pre_hook(hook, with_kwargs=True)
         try:
