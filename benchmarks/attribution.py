@@ -26,7 +26,7 @@ FORWARD = "forward pass"
 def runs(found: Any, answer: int) -> dict[str, Callable[[], Any]]:
     """Return what is timed, by name."""
     model = found.model
-    inputs, mask = found.prompt(1)
+    inputs = found.prompt(1)
     ids = torch.arange(20, 20 + answer, device=model.device)[None]
 
     def forward() -> Any:
@@ -34,22 +34,14 @@ def runs(found: Any, answer: int) -> dict[str, Callable[[], Any]]:
             return model(**inputs, use_cache=True, logits_to_keep=1)
 
     def one(method: str) -> Callable[[], Any]:
-        return lambda: lime_xai.attribute(model, inputs, method=method, perceptual=mask)
+        return lambda: lime_xai.attribute(model, inputs, method=method)
 
     return {
         FORWARD: forward,
         **{f"attribute, {method}": one(method) for method in ("attnlrp", "cplrp", "gradient_input")},
-        f"attribute, answer of {answer}": lambda: lime_xai.attribute(
-            model, inputs, ids, per_token=False, perceptual=mask
-        ),
-        "routes, exact": lambda: lime_xai.routes(model, inputs, groups=_groups(inputs, mask)),
+        f"attribute, answer of {answer}": lambda: lime_xai.attribute(model, inputs, ids, per_token=False),
+        "routes, exact": lambda: lime_xai.routes(model, inputs),
     }
-
-
-def _groups(inputs: Any, mask: Any) -> Any:
-    if mask is not None:
-        return {"image": mask}
-    return {"image": inputs["input_ids"] == inputs["input_ids"].mode().values[:, None]}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

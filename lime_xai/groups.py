@@ -103,7 +103,8 @@ def group_tokens(problem: Problem, labels: Sequence[str] | None = None, most: in
         else:
             while stop < len(kinds) and kinds[stop] == kinds[position] and bool(players[stop]):
                 stop += 1
-            cells = _cells(stop - position, kinds[position] == "image", most).to(ids.device)
+            side = problem.side(stop - position) if kinds[position] == "image" else None
+            cells = _cells(stop - position, side, most).to(ids.device)
             ids[position:stop] = len(names) + cells
             names += [f"{kinds[position]} {cell}" for cell in range(int(cells.max()) + 1)]
         position = stop
@@ -127,10 +128,9 @@ def _continues(kinds: list[str], players: Tensor, labels: Sequence[str], positio
     return not label.startswith(_WORD_STARTS) and label[:1].isalnum() and labels[position - 1][-1:].isalnum()
 
 
-def _cells(count: int, image: bool, most: int) -> Tensor:
-    """Return the number of the cell of each of ``count`` tokens, ``[count]``."""
-    side = math.isqrt(count)
-    if not image or side * side != count:
+def _cells(count: int, side: int | None, most: int) -> Tensor:
+    """Return the number of each token's cell, ``[count]``: of a square, or a stretch if there is none."""
+    if side is None:
         return torch.arange(count) // -(-count // most)
     edge = -(-side // max(1, math.isqrt(most)))
     across = -(-side // edge)

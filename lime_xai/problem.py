@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -80,6 +81,16 @@ class Problem:
         found = self.attended & ~torch.isin(self.input_ids, torch.tensor(sorted(fixed), device=self.input_ids.device))
         found[self.calls[0].length - 1 :] = False
         return found
+
+    def side(self, count: int) -> int | None:
+        """Return the side of the square that an image's ``count`` tokens form; None where that is not known.
+
+        Families whose grid follows the picture (``spatial_merge_size`` in the vision config) may have any grid of so
+        many tokens, and several images in one run are told apart by nobody: give groups of your own there.
+        """
+        vision = getattr(self.replayer.model.config, "vision_config", None)
+        side = math.isqrt(count)
+        return side if side * side == count and getattr(vision, "spatial_merge_size", None) is None else None
 
     def logits(self, *inputs: Tensor) -> Tensor:
         """Return the logits ``[R, G, V]``, in at least float32, of ``R`` rows of inputs like ``inputs``."""

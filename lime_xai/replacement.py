@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -41,6 +39,7 @@ def replacement(problem: Problem, kind: str = "mean") -> tuple[Tensor, ...]:
         return tuple(torch.zeros_like(tensor) for tensor in problem.inputs)
     found = embeddings.clone()
     text = problem.attended.clone()
+    text[problem.calls[0].length :] = False  # the answer is no part of the prompt
     for mask in problem.modalities.values():
         text &= ~mask
     for mask in (text, *problem.modalities.values()):
@@ -52,10 +51,11 @@ def replacement(problem: Problem, kind: str = "mean") -> tuple[Tensor, ...]:
             if span.modality == "text":
                 continue
             part = slice(span.start, span.stop)
-            found[0, part] = _blurred(embeddings[0, part], span.modality == "image")
+            side = problem.side(len(span)) if span.modality == "image" else None
+            found[0, part] = _blurred(embeddings[0, part], side)
             inside = (problem.visual >= span.start) & (problem.visual < span.stop)
             for blurred, features in zip(others, deep, strict=True):
-                blurred[0, inside] = _blurred(features[0, inside], span.modality == "image")
+                blurred[0, inside] = _blurred(features[0, inside], side)
     return found, *others
 
 
@@ -78,12 +78,10 @@ def perturbed(problem: Problem, kept: Tensor, substitute: tuple[Tensor, ...]) ->
     return tuple(result)
 
 
-def _blurred(features: Tensor, image: bool) -> Tensor:
+def _blurred(features: Tensor, side: int | None) -> Tensor:
     """Return features ``[N, d]`` blurred over their square grid, or along their order."""
-    count = features.shape[0]
-    side = math.isqrt(count)
-    if not image or side * side != count:
-        return _kernel(count, features) @ features
+    if side is None:
+        return _kernel(features.shape[0], features) @ features
     kernel = _kernel(side, features)
     grid = torch.unflatten(features, 0, (side, side))
     return torch.einsum("ij,jkd,lk->ild", kernel, grid, kernel).flatten(0, 1)

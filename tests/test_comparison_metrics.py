@@ -118,14 +118,22 @@ def test_rows_per_pass_changes_nothing():
 
 def naive_localisation(relevance, seen, truth):
     places = [i for i, here in enumerate(seen) if here]
-    best = max(places, key=lambda i: relevance[i])
     positive = {i: max(relevance[i], 0.0) for i in places}
     total = sum(positive.values())
-    ranked = sorted(places, key=lambda i: -relevance[i])[: sum(truth)]
+
+    def expected(count):
+        """Chance of each true position to be among the first, if equal ones stand in any order."""
+        hits = 0.0
+        for i in places:
+            above = sum(relevance[j] > relevance[i] for j in places)
+            equal = sum(relevance[j] == relevance[i] for j in places)
+            hits += truth[i] * min(1.0, max(0.0, (count - above) / equal))
+        return hits / count
+
     return {
-        "pointing": float(truth[best]),
+        "pointing": expected(1),
         "mass": sum(positive[i] for i in places if truth[i]) / total if total else 0.0,
-        "rank": sum(truth[i] for i in ranked) / sum(truth),
+        "rank": expected(sum(truth)),
     }
 
 

@@ -87,10 +87,10 @@ def test_groups_are_cells_and_words_and_leave_out_what_must_stay():
 def test_a_square_image_becomes_square_cells():
     from lime_xai.groups import _cells
 
-    assert _cells(16, True, 4).reshape(4, 4).tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]]
-    assert int(_cells(576, True, 36).max()) + 1 == 36
-    assert _cells(7, True, 3).tolist() == [0, 0, 0, 1, 1, 1, 2]
-    assert _cells(4, False, 2).tolist() == [0, 0, 1, 1]
+    assert _cells(16, 4, 4).reshape(4, 4).tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]]
+    assert int(_cells(576, 24, 36).max()) + 1 == 36
+    assert _cells(7, None, 3).tolist() == [0, 0, 0, 1, 1, 1, 2]
+    assert _cells(4, None, 2).tolist() == [0, 0, 1, 1]
 
 
 def test_sums_and_spread_are_inverse():

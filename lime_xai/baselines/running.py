@@ -71,7 +71,13 @@ def _fitted(groups: Groups, problem: Problem) -> Groups:
         raise ValueError("groups holds no group; give at least one.")
     extra = total - len(groups.ids)
     ids = torch.nn.functional.pad(groups.ids.to(problem.input_ids.device), (0, extra), value=-1)
-    return Groups(ids, groups.names)
+    ids = ids.masked_fill(~problem.attended, -1)
+    ids[prompt:] = -1
+    found = Groups(ids, groups.names)
+    if not bool((found.sizes > 0).all()):
+        empty = [name for name, size in zip(found.names, found.sizes.tolist(), strict=True) if not size]
+        raise ValueError(f"The groups {empty} hold no attended position of the prompt; leave them out for this row.")
+    return found
 
 
 def explain_rows(

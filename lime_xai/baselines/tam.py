@@ -97,7 +97,8 @@ class TokenActivationMap:
         for span in spans({name: mask[None] for name, mask in problem.modalities.items()}, problem.attended[None])[0]:
             if span.modality != "text":
                 part = slice(span.start, span.stop)
-                found[part] = rank_gaussian(found[part], span.modality == "image", self.window, self.sigma)
+                square = span.modality == "image" and problem.side(len(span)) is not None
+                found[part] = rank_gaussian(found[part], square, self.window, self.sigma)
         return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from lime_rules import LRP_METHODS
+from lime_xai.baselines import BASELINES
 from lime_xai.names import unknown_name
 from lime_xai.replacement import REPLACEMENTS
 from lime_xai.targets import TargetLike
 
+from .identity import described, digest
 from .measure import measure
-from .prepare import Example, Method, Settings, digest, prepare
+from .prepare import Example, Method, Settings, prepare
 from .registry import METRICS, columns, metric_of
 from .report import Comparison
 from .store import resume, write
@@ -26,8 +30,8 @@ from .store import resume, write
 def compare_attributions(
     model: PreTrainedModel,
     inputs_or_dataset: Mapping[str, Any] | Iterable[Example],
-    methods: Sequence[str] | Mapping[str, Method],
-    metrics: Sequence[str] | None = None,
+    methods: str | Sequence[str] | Mapping[str, Method],
+    metrics: str | Sequence[str] | None = None,
     *,
     target: TargetLike = None,
     truth: Tensor | None = None,
@@ -46,10 +50,10 @@ def compare_attributions(
         In eval mode.
     inputs_or_dataset : mapping, or iterable of Example
         What a processor returns, or many such with their own target, true region and cluster.
-    methods : sequence of str, or mapping of str to str or TransformerComposite
-        Names that ``attribute`` knows, or names of your own for such or for composites. The first is what the others
-        are held against.
-    metrics : sequence of str, optional
+    methods : str, sequence of str, or mapping of str to str, TransformerComposite or Baseline
+        Names that ``attribute`` knows, or names of your own for such, for composites or for baselines with settings.
+        The first is what the others are held against.
+    metrics : str or sequence of str, optional
         Names in ``METRICS``; by default all, without those that need a true region where a single batch has none.
     target, truth : optional
         As in ``Example``; for examples that have none of their own.
@@ -83,7 +87,9 @@ def compare_attributions(
         found = lime_xai.compare_attributions(model, inputs, ["attnlrp", "gradient_input"], target=(yes, no))
         print(found.summary["attnlrp"]["delta_a"])
     """
-    named = dict(methods) if isinstance(methods, Mapping) else {name: name for name in methods}
+    listed = [methods] if isinstance(methods, str) else methods
+    named = dict(listed) if isinstance(listed, Mapping) else {name: name for name in listed}
+    metrics = [metrics] if isinstance(metrics, str) else metrics
     kinds = (replacement,) if isinstance(replacement, str) else tuple(replacement)
     _check(named, kinds, rows_per_pass)
     single = isinstance(inputs_or_dataset, Mapping)
@@ -97,8 +103,12 @@ def compare_attributions(
         "replacements": list(kinds),
         "seed": seed,
         "labels": processor is not None,
+        "settings": {name: described(method) for name, method in named.items()},
+        "version": version("lime_xai"),
     }
     path = None if out is None else Path(out)
+    if path is not None and not path.parent.is_dir():
+        raise ValueError(f"{path.parent} is no folder; make it before the comparison, which writes {path.name} there.")
     records = [] if path is None else resume(path, header)
     settings = Settings(processor, kinds, rows_per_pass, seed)
     used, warm = 0, False
@@ -112,8 +122,9 @@ def compare_attributions(
                 bar.advance(task, len(named))
                 continue
             prepared = prepare(model, example, settings)
-            if not warm:  # what happens once per process is not to be timed
-                prepared.explain("gradient_input")
+            if not warm:  # what happens once per process or model is not to be timed
+                for method in named.values():
+                    prepared.explain(method)
                 warm = True
             values = measure(prepared, named, names, lambda: bar.advance(task))
             records.append(_record(code, example, index, values))
@@ -135,6 +146,9 @@ def _check(methods: Mapping[str, Method], kinds: Sequence[str], rows_per_pass: i
     for kind in kinds:
         if kind not in REPLACEMENTS:
             raise unknown_name("replacement", kind, REPLACEMENTS)
+    for method in methods.values():
+        if isinstance(method, str) and method not in LRP_METHODS and method not in BASELINES:
+            raise unknown_name("method", method, [*LRP_METHODS, *BASELINES])
     if rows_per_pass < 1:
         raise ValueError(f"rows_per_pass is {rows_per_pass}; a pass needs at least one row.")
 
@@ -178,9 +192,15 @@ def _check_same(record: Mapping[str, Any], code: str, index: int, path: Path | N
 def _record(code: str, example: Example, index: int, values: Sequence[Any]) -> dict[str, Any]:
     named = example.cluster is not None
     rows = [
-        {"cluster": example.cluster if named else f"{index}.{row}", "values": found} for row, found in enumerate(values)
+        {"cluster": _plain(example.cluster) if named else f"{index}.{row}", "values": found}
+        for row, found in enumerate(values)
     ]
     return {"digest": code, "rows": rows}
+
+
+def _plain(cluster: Any) -> str | int:
+    """Return the name of a cluster as JSON knows it; NumPy's numbers are none."""
+    return cluster if isinstance(cluster, str) else int(cluster)
 
 
 def _weights(model: PreTrainedModel) -> str:

@@ -10,10 +10,9 @@ from .case import Case
 def pointing(case: Case) -> float:
     """Return 1 if the perceptual position of largest relevance lies in the true region, otherwise 0.
 
-    Of equal ones the first counts. Source: the pointing game, Zhang et al. 2018.
+    Of equal ones each counts its share. Source: the pointing game, Zhang et al. 2018.
     """
-    relevance, truth = _perceived(case)
-    return float(truth[_ordered(relevance)[0]])
+    return _hits(*_perceived(case), count=1)
 
 
 def mass(case: Case) -> float:
@@ -32,11 +31,10 @@ def mass(case: Case) -> float:
 def rank(case: Case) -> float:
     """Return the share of the ``k`` most relevant perceptual positions in the true region of ``k`` positions.
 
-    Of equal ones the first count. Source: relevance rank accuracy, Arras et al. 2022.
+    Of equal ones each counts its share. Source: relevance rank accuracy, Arras et al. 2022.
     """
     relevance, truth = _perceived(case)
-    count = int(truth.sum())
-    return float(truth[_ordered(relevance)[:count]].double().mean())
+    return _hits(relevance, truth, count=int(truth.sum()))
 
 
 def _perceived(case: Case) -> tuple[Tensor, Tensor]:
@@ -45,6 +43,9 @@ def _perceived(case: Case) -> tuple[Tensor, Tensor]:
     return case.relevance.cpu().double()[perceptual], case.truth.cpu()[perceptual]
 
 
-def _ordered(relevance: Tensor) -> Tensor:
-    """Return positions by falling relevance."""
-    return relevance.argsort(descending=True, stable=True)
+def _hits(relevance: Tensor, truth: Tensor, count: int) -> float:
+    """Return the share of the ``count`` most relevant positions that are true, expected over orders of equal ones."""
+    last = relevance.sort(descending=True).values[count - 1]
+    above, equal = relevance > last, relevance == last
+    left = count - int(above.sum())
+    return (int(truth[above].sum()) + left * float(truth[equal].double().mean())) / count

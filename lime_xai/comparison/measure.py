@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
@@ -40,14 +41,17 @@ def measure(
     reference: Tensor | None = None
     for name, method in methods.items():
         relevance, spent, peak = timed(partial(prepared.explain, method), prepared.model.device)
+        if not bool(relevance.isfinite().all()):
+            raise FloatingPointError(
+                f"{name} gave NaN or infinite relevance; use bfloat16 or float32, or leave it out."
+            )
         reference = relevance if reference is None else reference
         cost = Cost(spent / prepared.count, forward, peak)
         cases = _cases(prepared, method, relevance, reference, cost)
         for b, values in enumerate(rows):
             mine = [kinds for row, kinds in cases if row == b]
             values[name] = {
-                column: _mean([metric_of(column).measure(_kind(prepared, kinds, column)) for kinds in mine])
-                for column in columns
+                column: _mean([_value(column, _kind(prepared, kinds, column)) for kinds in mine]) for column in columns
             }
         advance()
     return rows
@@ -65,6 +69,12 @@ def _cases(
         return Case(row, *parts, cost, lambda: noisy()[:, b, g], lambda: randomised()[:, b, g])
 
     return [(b, [case(row, b, g) for row in kinds]) for b, g, kinds in prepared.questions]
+
+
+def _value(column: str, case: Case) -> float:
+    """Return what a metric measures; NaN for one of true regions where the example has none."""
+    metric = metric_of(column)
+    return math.nan if "truth" in metric.needs and case.row.truth is None else metric.measure(case)
 
 
 def _kind(prepared: Prepared, kinds: Sequence[Case], column: str) -> Case:

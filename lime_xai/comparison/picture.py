@@ -29,6 +29,8 @@ def comparison_figure(comparison: Comparison) -> Figure:
         Without any of the main metrics, all measured ones get a panel.
     """
     panels = [name for name in MAIN if name in comparison.measured] or list(comparison.measured)
+    if not panels:
+        raise ValueError("There is nothing to draw: no metric of this comparison has a value here.")
     scatter = {"delta_a", "passes"} <= set(comparison.measured)
     count = len(panels) + scatter
     down = -(-count // _ACROSS)

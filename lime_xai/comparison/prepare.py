@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +13,8 @@ from transformers import PreTrainedModel
 
 from lime_rules import TransformerComposite
 from lime_xai.attribution import attribute
-from lime_xai.baselines import Baseline
+from lime_xai.baselines import BASELINES, Baseline
+from lime_xai.baselines.base import seeded
 from lime_xai.checks import check_finite, check_inputs, check_model
 from lime_xai.groups import Groups, group_tokens
 from lime_xai.modalities import modality_masks
@@ -81,8 +81,10 @@ class Prepared:
         ``[B]``.
     labels : tuple of tuple of str, or None
         ``[B][T]``.
-    noise : tuple of list of Tensor
-        One per draw, for the whole batch.
+    inputs : tuple of Tensor
+        Embeddings ``[B, T, d]`` of the prompt, and deep visual features ``[N, d]``.
+    attended : Tensor
+        ``[B, T]`` of the prompt.
     """
 
     model: PreTrainedModel
@@ -124,12 +126,19 @@ class Prepared:
 
     def explain(self, method: Method) -> Tensor:
         """Return the relevance of a method, ``[B, G, T]`` float32; what the method draws is drawn with the seed."""
-        devices = [self.model.device] if self.model.device.type == "cuda" else []
         asked = {"processor": self.settings.processor, "groups": self.groups}
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(self.settings.seed)
-            found = attribute(self.model, self.example.inputs, self.example.target, method, **asked)
+        with seeded(self.settings.seed):
+            found = attribute(self.model, self.example.inputs, self.example.target, self._seeded(method), **asked)
         return found.relevance if found.relevance.dim() == 3 else found.relevance[:, None]
+
+    def _seeded(self, method: Method) -> Method:
+        """Return a method that draws with the seed of the comparison where it is named; a user's own keeps its seed."""
+        if not isinstance(method, str) or method not in BASELINES:
+            return method
+        found: Any = BASELINES[method]()
+        named = {item.name for item in fields(found)}
+        baseline: Baseline = replace(found, seed=self.settings.seed) if "seed" in named else found
+        return baseline
 
     def under_noise(self, method: Method) -> Tensor:
         """Return the relevance under each draw of noise, ``[D, B, G, T]``."""
@@ -222,17 +231,3 @@ def _check_truth(truth: Tensor | None, masks: Mapping[str, Tensor], ids: Tensor)
     if bool(outside.any()):
         where = outside.any(0).nonzero()[:, 0].tolist()
         raise ValueError(f"truth marks positions {where}, which hold no image, video or sound; mark perceptual ones.")
-
-
-def digest(example: Example) -> str:
-    """Return the SHA-256 of an example's inputs, target and truth."""
-    found = hashlib.sha256()
-    parts = {**example.inputs, "target": example.target, "truth": example.truth, "cluster": example.cluster}
-    for name, value in sorted(parts.items()):
-        found.update(name.encode())
-        if isinstance(value, Tensor):
-            found.update(f"{tuple(value.shape)}{value.dtype}".encode())
-            found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-        else:
-            found.update(repr(value).encode())
-    return found.hexdigest()

@@ -32,6 +32,8 @@ class Metric:
         ``truth``: a true region; ``replacement``: what perturbed positions are replaced by.
     source : str
         Where it was proposed; empty if it needs no source.
+    typical : {"mean", "median"}
+        How values of many examples are summarised: the median where single ones lie far out.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Metric:
     measure: Callable[[Case], float]
     needs: tuple[Need, ...] = ()
     source: str = ""
+    typical: Literal["mean", "median"] = "mean"
 
     @property
     def arrow(self) -> str:
@@ -65,11 +68,11 @@ METRICS: Mapping[str, Metric] = {
         Metric("mm_shap", "modality", None, modality.mm_shap, _CURVES, "Parcalabescu and Frank 2023"),
         Metric("sensitivity", "robustness", "low", robustness.sensitivity, (), "Yeh et al. 2019"),
         Metric("randomisation", "robustness", "low", robustness.randomisation, (), "Adebayo et al. 2018"),
-        Metric("residual", "bookkeeping", "low", bookkeeping.residual),
+        Metric("residual", "bookkeeping", None, bookkeeping.residual, typical="median"),
         Metric("agreement", "bookkeeping", None, bookkeeping.agreement),
-        Metric("seconds", "bookkeeping", "low", bookkeeping.seconds),
-        Metric("passes", "bookkeeping", "low", bookkeeping.passes),
-        Metric("memory", "bookkeeping", "low", bookkeeping.memory),
+        Metric("seconds", "bookkeeping", "low", bookkeeping.seconds, typical="median"),
+        Metric("passes", "bookkeeping", "low", bookkeeping.passes, typical="median"),
+        Metric("memory", "bookkeeping", "low", bookkeeping.memory, typical="median"),
     )
 }
 """Every metric by name."""

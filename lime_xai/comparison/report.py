@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.console import Group
 
-    from .statistics import Estimate
+    from .statistics import Clusters, Estimate
 
 Summary = Mapping[str, Mapping[str, "Estimate"]]
 """By method, then column."""
@@ -90,23 +90,32 @@ class Comparison:
 
     @cached_property
     def summary(self) -> Summary:
-        """By method and column: mean over examples with its 95 % bootstrap interval over clusters."""
+        """By method and column: mean over examples, with its 95 % bootstrap interval over clusters.
+
+        Of costs and residuals, of which single ones lie far out, the median.
+        """
         from .statistics import Clusters
 
         clusters = Clusters(self.clusters)
         return {
-            method: {column: clusters.mean(values) for column, values in found.items()}
+            method: {column: _typical(clusters, column, values) for column, values in found.items()}
             for method, found in self.values.items()
         }
 
     @cached_property
     def differences(self) -> Summary:
-        """By method but the first, and column: mean of what the method has more than the first, example by example."""
+        """By method but the first, and column: what the method has more than the first, example by example.
+
+        Summarised as ``summary`` does.
+        """
         from .statistics import Clusters
 
         clusters, first = Clusters(self.clusters), self.values[self.methods[0]]
         return {
-            method: {column: clusters.mean(self.values[method][column] - first[column]) for column in self.metrics}
+            method: {
+                column: _typical(clusters, column, self.values[method][column] - first[column])
+                for column in self.metrics
+            }
             for method in self.methods[1:]
         }
 
@@ -182,3 +191,8 @@ class Comparison:
         from .picture import comparison_figure
 
         return comparison_figure(self)
+
+
+def _typical(clusters: Clusters, column: str, values: NDArray[np.float64]) -> Estimate:
+    """Return the mean or the median, as the metric asks."""
+    return clusters.median(values) if metric_of(column).typical == "median" else clusters.mean(values)

@@ -37,7 +37,7 @@ def sensitivity(case: Case) -> float:
 def randomisation(case: Case) -> float:
     """Return Spearman's correlation of absolute group relevance before and after randomising, mean over depths.
 
-    Source: the cascading randomisation of Adebayo et al. 2018.
+    NaN for a relevance that is the same for all groups. Source: the cascading randomisation of Adebayo et al. 2018.
     """
     if case.randomised is None:
         raise ValueError(
@@ -45,6 +45,8 @@ def randomisation(case: Case) -> float:
         )
     after = case.groups.sums(case.randomised().to(case.groups.ids.device)).double().cpu().abs()
     before = case.grouped.abs()
+    if bool((before == before[0]).all()):
+        return math.nan  # what says nothing cannot pass by saying nothing
     return sum(spearman(before, one) for one in after) / len(after)
 
 

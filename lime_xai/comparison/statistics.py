@@ -12,7 +12,7 @@ from lime_xai.evaluation.bootstrap import Floats, bounded, estimate, resampling_
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over examples with its 95 % bootstrap interval, and how many examples have a value."""
+    """A mean, or median, over examples with its 95 % bootstrap interval, and how many examples have a value."""
 
     mean: float
     low: float
@@ -50,3 +50,13 @@ class Clusters:
         total = self.weights @ counts
         means = np.divide(self.weights @ sums, total, out=np.full(len(total), np.nan), where=total > 0)
         return Estimate(*estimate(means), examples=int(known.sum()))
+
+    def median(self, values: Floats) -> Estimate:
+        """Return the median of ``[N]`` values, for what has rare outliers; NaN ones are left out."""
+        known = np.flatnonzero(np.isfinite(values))
+        order = known[np.argsort(values[known], kind="stable")]
+        if not len(order):
+            return Estimate(np.nan, np.nan, np.nan, 0)
+        reached = np.cumsum(self.weights[:, self.index[order]], axis=1)
+        middle = (reached >= reached[:, -1:] / 2).argmax(axis=1)
+        return Estimate(*estimate(values[order][middle]), examples=len(order))

@@ -75,14 +75,14 @@ def _means(comparison: Comparison, title: str, columns: Sequence[str]) -> Table:
         for column in columns:
             cell = escape(str(comparison.summary[method][column]))
             cells.append(f"[bold]{cell}[/bold]" if method in best[column] else cell)
-        table.add_row(method, *cells)
+        table.add_row(escape(method), *cells)
     return table
 
 
 def _differences(comparison: Comparison, title: str, columns: Sequence[str]) -> Table:
     table = _table(title, columns)
     for method, found in comparison.differences.items():
-        table.add_row(method, *(escape(str(found[column])) for column in columns))
+        table.add_row(escape(method), *(escape(str(found[column])) for column in columns))
     return table
 
 
@@ -115,4 +115,7 @@ def _cell(text: str, best: bool) -> str:
 
 
 def _tex(name: str) -> str:
-    return name.replace("\\", r"\textbackslash ").replace("_", r"\_").replace("&", r"\&").replace("%", r"\%")
+    found = name.replace("\\", r"\textbackslash ")
+    for sign in "_&%#${}":
+        found = found.replace(sign, f"\\{sign}")
+    return found
