@@ -55,13 +55,13 @@ class BranchSlots:
     cache: Cache | None = None
     _known: ByLayer[_Other | tuple[Tensor, Tensor]] = field(default_factory=ByLayer, repr=False)
 
-    def note(self, layer: int, keys: Tensor, fresh: tuple[Tensor, Tensor]) -> None:
+    def note(self, layer: int, keys: Tensor, values: Tensor, fresh: tuple[Tensor, Tensor]) -> None:
         """Take the second branch's keys and values ``[B, Hkv, S, D]`` of a layer."""
         if self.cache is None:
-            self._known.put(layer, keys, fresh)
+            self._known.put(layer, keys, values, fresh)
             return
         own = self.cache.update(*fresh, layer)
-        self._known.put(layer, keys, _Other(*own, self._held(own[0]), None))
+        self._known.put(layer, keys, values, _Other(*own, self._held(own[0]), None))
 
     def of(self, module: nn.Module, keys: Tensor, values: Tensor) -> _Other:
         """Return what the second branch reads where the first was given ``keys`` and ``values``.
@@ -69,13 +69,13 @@ class BranchSlots:
         Raises
         ------
         NotImplementedError
-            If the module did not get its keys from the cache as they were.
+            If the module did not get them from the cache as they were.
         """
-        found = self._known.of(module, keys)
+        found = self._known.of(keys, values)
         if found is None:
             raise NotImplementedError(
-                f"{type(module).__name__} does not attend to the keys of its own cache layer; a branch cannot decode "
-                "beside it. Use Contrast(batched=False)."
+                f"{type(module).__name__} does not attend to the keys and values of a cache layer as they are; a "
+                "branch cannot decode beside it. Use Contrast(batched=False)."
             )
         return found if isinstance(found, _Other) else _Other(keys, values, self._held(keys), found)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import warnings
 from contextlib import ExitStack
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
-from transformers import Cache, DynamicCache
+from transformers import Cache, DynamicCache, PreTrainedModel
 
 from lime_rules.attention import ConfigSwap
 from lime_rules.stream_cache import splitting
@@ -17,9 +19,12 @@ from .branch import Branch, BranchKind
 from .branch_attention import BRANCH_ATTRIBUTE, BRANCH_IMPLEMENTATION, BranchSlots
 from .cache import CACHE_NAME, detach_inference, fork_cache
 from .calls import DecoderCall
-from .modalities import marker_ids
+from .modalities import marker_ids, placeholder_ids
 from .replay import Replayer
 from .widening import Widening
+
+_BATCHED: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
+"""Whether a branch may decode in a model's own batch, by model."""
 
 
 class Branches(Widening[Branch]):
@@ -46,6 +51,26 @@ class Branches(Widening[Branch]):
         self._slots: list[BranchSlots] = []
         self._swap = ConfigSwap(replayer.decoder, BRANCH_IMPLEMENTATION, {BRANCH_ATTRIBUTE: self._slots})
 
+    def probe(self) -> None:
+        """Decode a token in a batch with a branch, once per model, and go apart, with a warning, if that fails."""
+        model = self.replayer.model
+        if not self.batched or _BATCHED.get(model, False):
+            return
+        embeddings = self.replayer.neutral_embeddings(1)
+        call, cache = DecoderCall(embeddings, {}), DynamicCache(config=self.replayer.config)
+        seen = torch.ones(1, 2, dtype=torch.bool, device=embeddings.device)
+        try:
+            with torch.inference_mode(False), torch.no_grad(), ExitStack() as stack:
+                self.replayer.run(call, embeddings, cache)
+                wide, view = self._enter(stack, Branch(seen), call, cache)
+                self.replayer.run(wide, wide.embeddings, view)
+            _BATCHED[model] = True
+        except (NotImplementedError, RuntimeError) as error:
+            self.batched = False
+            if model not in _BATCHED:
+                warnings.warn(f"The branch of a contrast decodes in calls of its own. {error}", stacklevel=2)
+            _BATCHED[model] = False
+
     @property
     def needs_past(self) -> bool:
         """Whether ``alone`` needs the cache before the step at every step."""
@@ -70,7 +95,9 @@ class Branches(Widening[Branch]):
             ``[B, V]`` at its last position; None if it has yet to be run ``alone`` over the past.
         """
         if self.kind.name == "slot":
-            return Branch(attended & ~perceptual), None
+            seen = attended & ~perceptual
+            _check_rows(seen, "no slot is left for the newest token to attend to")
+            return Branch(seen), None
         cache: Cache = DynamicCache(config=self.replayer.config)
         if self.kind.name == "blind":
             return self._blind(cache, ids, attended & ~perceptual)
@@ -82,8 +109,9 @@ class Branches(Widening[Branch]):
     def _blind(self, cache: Cache, ids: Tensor, kept: Tensor) -> tuple[Branch, Tensor]:
         """Run the prompt without placeholders and their markers, positions rebuilt."""
         model = self.replayer.model
-        markers = torch.tensor(sorted(marker_ids(model.config)), dtype=ids.dtype, device=ids.device)
-        kept = kept & ~torch.isin(ids, markers)
+        gone = sorted(marker_ids(model.config) | set(placeholder_ids(model.config).values()))
+        kept = kept & ~torch.isin(ids, torch.tensor(gone, dtype=ids.dtype, device=ids.device))
+        _check_rows(kept, "nothing is left of the prompt without what is perceived")
         # a stable sort moves what is kept to the right, in order: left padding
         order = kept.long().argsort(dim=-1, stable=True)[:, -int(kept.sum(-1).max()) :]
         seen = kept.gather(1, order)
@@ -95,6 +123,7 @@ class Branches(Widening[Branch]):
                 position_ids=positions,
                 use_cache=True,
                 **{CACHE_NAME: cache},
+                **self.replayer.last_logits,
             )
         return Branch(seen, cache, counted=True), output.logits[:, -1]
 
@@ -105,13 +134,19 @@ class Branches(Widening[Branch]):
         deep = [features.clone() for features in deep] if isinstance(deep, list) else []
         start = 0
         for row, mask in enumerate(perceptual.to(embeddings.device)):
+            if int(mask.sum()) == 1:
+                raise ValueError(
+                    f"Row {row} perceives a single position, which has no variance to exchange for noise; use "
+                    "Contrast('blind') or Contrast('slot')."
+                )
             generator = torch.Generator().manual_seed(self.kind.seed)
             embeddings[row, mask] = _mixed(embeddings[row, mask], self.kind.noise, generator)
             if deep:
-                stop = start + int(kwargs["visual_pos_masks"][row].sum())
+                visual = kwargs["visual_pos_masks"][row]
+                hit = start + mask.to(visual.device)[visual].nonzero()[:, 0]
                 for features in deep:
-                    features[start:stop] = _mixed(features[start:stop], self.kind.noise, generator)
-                start = stop
+                    features[hit] = _mixed(features[hit], self.kind.noise, generator)
+                start += int(visual.sum())
         return DecoderCall(embeddings, {**kwargs, "deepstack_visual_embeds": deep} if deep else kwargs)
 
     def alone(self, branch: Branch, call: DecoderCall, past: Cache | None) -> Tensor:
@@ -165,6 +200,13 @@ class Branches(Widening[Branch]):
         with torch.inference_mode(False):
             found: Tensor = detach_inference(both[self._rows :, -1])
         return found
+
+
+def _check_rows(kept: Tensor, what: str) -> None:
+    """Refuse rows ``[B, T]`` of which nothing is kept."""
+    empty = (~kept.any(-1)).nonzero()[:, 0].tolist()
+    if empty:
+        raise ValueError(f"In rows {empty} {what}; a contrast needs some text, or a smaller perceptual= mask.")
 
 
 def _mixed(features: Tensor, noise: float, generator: torch.Generator) -> Tensor:

@@ -146,7 +146,9 @@ def world(
     name: Annotated[str, typer.Option("--world", help="Name of the embedded world.")] = "scene",
     seed: Annotated[int, typer.Option(help="Of the scenes; not one used for tuning.")] = 5,
     scenes: Annotated[int, typer.Option(min=2)] = 300,
-    policies: Annotated[str, typer.Option(help="Names, separated by commas.")] = "vanilla,paper_cache,edit,contrast",
+    policies: Annotated[
+        str | None, typer.Option(help="Names, separated by commas; by default vanilla, paper_cache, edit, contrast.")
+    ] = None,
     noise: Annotated[float | None, typer.Option(help="Pixel noise; by default the world's.")] = None,
     model: Annotated[str, typer.Option(help="Name of a frozen model, or a folder.")] = "bundled",
     out: Annotated[Path | None, typer.Option("--json", help="Report; an interrupted run resumes from it.")] = None,
@@ -165,7 +167,19 @@ def world(
     from .evaluation.command import run_world
 
     _threads(threads)
-    run_world(console, name, seed, scenes, policies.split(","), noise, model, out, tune, tuned, calibration)
+    run_world(
+        console,
+        name,
+        seed,
+        scenes,
+        policies.split(",") if policies else None,
+        noise,
+        model,
+        out,
+        tune,
+        tuned,
+        calibration,
+    )
 
 
 @world_app.command()

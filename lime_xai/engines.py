@@ -110,12 +110,13 @@ class Engines:
         """
         if self._made:
             return
-        self._made = True
         if self._form is not None:
             self.own = StreamEngine(self.replayer, self._form)
             self._stack.enter_context(self.own.inside(current))
-        if self.branches is not None and self.branches.batched:
-            self._stack.enter_context(self.branches.inside(branching))
+        if self.branches is not None:
+            self.branches.probe()
+            if self.branches.batched:
+                self._stack.enter_context(self.branches.inside(branching))
         for method in sorted(self._methods):
             try:
                 self._editing[method] = StreamEngine(self.replayer, "slot", LRP_METHODS[method]())
@@ -125,6 +126,12 @@ class Engines:
         if engine is not None and self._leader is not None:
             self.leading = Leading(self._leader, engine)
             self._stack.enter_context(engine.inside(leading))
+        self._made = True
+
+    @property
+    def needs_past(self) -> bool:
+        """Whether a branch needs the cache before every step; known once the model was probed."""
+        return self.branches is not None and self.branches.needs_past
 
     def check_embeddings(self) -> None:
         """Refuse a prompt without token ids for a branch that is made from them.
@@ -216,9 +223,9 @@ class Engines:
             try:
                 self.prepare(engine)
             except NotImplementedError as error:
+                self._do_without(method, error)
                 del self._editing[method]
                 self.leading = None
-                self._do_without(method, error)
         return self._editing
 
     def _do_without(self, method: str, reason: NotImplementedError) -> None:

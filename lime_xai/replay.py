@@ -113,6 +113,11 @@ class Replayer:
         value = getattr(self.decoder.config.get_text_config(), "sliding_window", None)
         return value if isinstance(value, int) else None
 
+    @property
+    def last_logits(self) -> dict[str, int]:
+        """What asks the model for the logits of the last position only, if it can be asked."""
+        return {"logits_to_keep": 1} if "logits_to_keep" in self._accepted else {}
+
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Context in which ``busy`` is set: calls inside it are nobody's steps."""

@@ -52,7 +52,6 @@ class Session:
         self.engines = Engines(self.replayer, self.policies, self._stack)
         branches = self.engines.branches
         self._keeps_past = any(getattr(policy, "needs_past", True) for policy in self.policies)
-        self._keeps_past |= branches is not None and branches.needs_past
         # the exact stream needs no past, nor does a policy that only reads logits
         cut = self._keeps_past or (branches is not None and branches.kind.name == "slot")
         self._prompt_is_cut = cut or any(
@@ -115,6 +114,7 @@ class Session:
         if self.progress is not None:
             vars(self.progress.cache).pop("reorder_cache", None)
         self.progress, self._before = None, None
+        self._owed, self._other, self._begun = None, None, None
         self._calls.clear()
 
     def _pre(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -148,7 +148,8 @@ class Session:
                 "prefill cannot be steered."
             )
         self.progress.grow()
-        self._before = fork_cache(cache) if self._keeps_past else None
+        kept = self._keeps_past or self.engines.needs_past
+        self._before = fork_cache(cache) if kept else None
 
     def _ids(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         ids = kwargs.get("input_ids", args[0] if args else None)
@@ -192,6 +193,7 @@ class Session:
             plain = detach_inference(output.logits[:, -1])
         self.finite.note(plain, first=self._prompt)
         logits = self._decide(self._step(self._ids(args, kwargs), plain))
+        self._begun = None  # with its graph
         edited = output.logits.clone()
         edited[:, -1] = logits
         output.logits = edited

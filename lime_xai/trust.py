@@ -8,12 +8,13 @@ from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
 from lime_rules import LRP_METHODS
 from lime_rules.operations import unseen_operations
 from lime_rules.probe import adjoint_gap
 
+from .calls import DecoderCall
 from .replay import Replayer, frozen_parameters
 from .streaming import StreamEngine, StreamForm
 
@@ -57,12 +58,27 @@ def stream_gap(engine: StreamEngine) -> float:
     if method not in known:
         try:
             with torch.inference_mode(False), replayer.alone(), frozen_parameters(replayer.model), engine.attached():
-                known[method] = adjoint_gap(engine.stream, _random_embeddings(replayer))
+                gap = adjoint_gap(engine.stream, _random_embeddings(replayer))
+                _decode(engine)
+                known[method] = gap
         except (RuntimeError, ValueError, TypeError) as error:
             raise NotImplementedError(
                 f"The relevance stream does not run through {type(replayer.decoder).__name__}: {error}"
             ) from error
     return known[method]
+
+
+def _decode(engine: StreamEngine) -> None:
+    """Decode a second token over a cache, where a model may do to keys and values what no rule sees."""
+    embeddings = engine.replayer.neutral_embeddings(1)
+    flow, cache = (
+        engine.start(torch.ones(1, 1, 1, device=embeddings.device)),
+        DynamicCache(config=engine.replayer.config),
+    )
+    with torch.no_grad():
+        engine.run(flow, DecoderCall(embeddings, {}), cache)
+        flow.grow()
+        engine.run(flow, DecoderCall(embeddings, {}), cache)
 
 
 def check_trust(engine: StreamEngine) -> None:

@@ -7,15 +7,22 @@ import torch
 from families import FAMILIES, batch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import DynamicCache
+from transformers import (
+    DeepseekV3Config,
+    DeepseekV3ForCausalLM,
+    DiffLlamaConfig,
+    DiffLlamaForCausalLM,
+    DynamicCache,
+)
 
 import lime_xai
 from lime_xai import Contrast, Edit, LogitShift, Reweight
-from lime_xai.branch import BRANCHES
+from lime_xai.branch import BRANCHES, BranchKind
 from lime_xai.branch_attention import attend
 from lime_xai.branching import Branches
 from lime_xai.cache import CACHE_NAME
 from lime_xai.policies.contrast import VCD_NOISE
+from lime_xai.replay import Replayer
 
 FULL = {"do_sample": False, "output_logits": True, "return_dict_in_generate": True}
 ATTRIBUTABLE = [name for name, family in FAMILIES.items() if family.attributable]
@@ -47,6 +54,7 @@ def test_a_branch_says_in_the_models_own_batch_what_it_says_alone(family, branch
 @pytest.mark.parametrize("family", BATCHED)
 def test_the_model_is_called_once_per_token(family, branch):
     model, inputs, _ = FAMILIES[family].build()
+    steered(model, inputs, Contrast(branch), 1)  # probes the model, once
     calls = []
     handle = model.get_decoder().register_forward_hook(lambda module, args, output: calls.append(1))
     steered(model, inputs, Contrast(branch), 5)
@@ -129,14 +137,29 @@ def test_seeds_of_the_noise_are_the_users():
     assert float(1 - (1 - steps).prod()) == pytest.approx(VCD_NOISE, abs=0.005)
 
 
-@pytest.mark.parametrize("branch", BRANCHES)
+@pytest.mark.parametrize("branch", ["blind", "noise"])
 @pytest.mark.parametrize("family", ["llava", "qwen2_vl", "llava_mistral_sliding"])
-def test_beams_take_their_branches_along(family, branch):
-    model, inputs, _ = batch(family, 2)
-    settings = {"num_beams": 3, "num_return_sequences": 2}
-    apart = steered(model, inputs, Contrast(branch, batched=False), 5, **settings)
-    together = steered(model, inputs, Contrast(branch), 5, **settings)
-    assert torch.equal(apart.sequences, together.sequences)
+def test_beams_take_their_branches_along(family, branch, monkeypatch):
+    """Beams score as one sequence does that is forced to say what they say."""
+    model, inputs, _ = FAMILIES[family].build()
+    policy = Contrast(branch, strength=3.0, plausibility=0.0)
+    settings = {"num_beams": 4, "num_return_sequences": 4, "output_scores": True}
+    found = steered(model, inputs, policy, 5, **settings)
+    length = inputs["input_ids"].shape[1]
+    for sequence, score in zip(found.sequences, found.sequences_scores, strict=True):
+        forced = _Forced(sequence[length:].tolist(), length)
+        alone = steered(model, inputs, policy, 5, logits_processor=[forced])
+        chances = logits(alone).log_softmax(-1)[0].gather(-1, sequence[length:, None])
+        assert float(chances.sum()) / 5 == pytest.approx(float(score), abs=2e-3)
+
+
+class _Forced:
+    def __init__(self, tokens, length):
+        self.tokens, self.length = tokens, length
+
+    def __call__(self, input_ids, scores):
+        token = torch.tensor([self.tokens[input_ids.shape[1] - self.length]])
+        return torch.full_like(scores, -math.inf).index_fill(1, token, 0.0)
 
 
 @pytest.mark.parametrize("branch", BRANCHES)
@@ -154,13 +177,12 @@ def test_a_contrast_decodes_apart_beside_the_relevance_stream(branch, form):
 @pytest.mark.parametrize("branch", BRANCHES)
 def test_a_contrast_composes_with_editing(branch):
     model, inputs, _ = FAMILIES["llava"].build()
-    both = steered(model, inputs, [Edit(steps=1, plausibility=0.0), Contrast(branch, plausibility=0.0)], 1).logits[0]
-    plain = model.generate(**inputs, **FULL, max_new_tokens=1).logits[0]
-    parts = [
-        steered(model, inputs, policy, 1).logits[0] - plain
-        for policy in (Edit(steps=1, plausibility=0.0), Contrast(branch, plausibility=0.0))
-    ]
-    assert torch.allclose(both - plain, sum(parts), atol=1e-4)
+    shift = LogitShift({5: 1e4})  # all say the same, so that steps can be compared
+    one, two = Edit(steps=1, plausibility=0.0), Contrast(branch, plausibility=0.0)
+    plain = logits(steered(model, inputs, shift, 3))
+    both = logits(steered(model, inputs, [one, two, shift], 3))
+    parts = [logits(steered(model, inputs, [policy, shift], 3)) - plain for policy in (one, two)]
+    assert torch.allclose(both - plain, sum(parts), atol=2e-3)
 
 
 @pytest.mark.parametrize("branch", BRANCHES)
@@ -186,6 +208,7 @@ class _Five:
 @pytest.mark.parametrize("branch", ["slot", "noise"])
 def test_embeddings_are_enough_for_a_branch_that_needs_no_ids(branch):
     model, inputs, _ = FAMILIES["llava"].build()
+    steered(model, inputs, Contrast(branch), 1)  # probes the model, once
     seen = {}
 
     def keep(module, args, kwargs):
@@ -211,16 +234,83 @@ def test_bad_settings_are_named():
         lime_xai.steer(model, inputs, [Contrast("slot"), Contrast("blind")], max_new_tokens=1)
 
 
-def test_a_layer_that_reads_other_keys_is_named(monkeypatch):
-    from lime_rules.stream_cache import ByLayer
+def text_model(kind):
+    """A tiny text model whose attention changes what it took from its cache, and a prompt."""
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    sizes |= {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64}
+    if kind == "diffllama":
+        model = DiffLlamaForCausalLM(DiffLlamaConfig(**sizes))
+    else:
+        latent = {"q_lora_rank": 8, "kv_lora_rank": 8, "qk_rope_head_dim": 4, "qk_nope_head_dim": 4, "v_head_dim": 8}
+        experts = {"n_routed_experts": 2, "num_experts_per_tok": 1, "n_group": 1, "topk_group": 1}
+        settings = sizes | latent | experts | {"num_key_value_heads": 4, "first_k_dense_replace": 2}
+        model = DeepseekV3ForCausalLM(DeepseekV3Config(**settings))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() >= 2:
+                parameter.normal_(0, 0.2)
+    ids = torch.arange(5, 15)[None]
+    return model.eval(), {"input_ids": ids, "attention_mask": torch.ones_like(ids)}, (ids > 7) & (ids < 12)
 
-    model, inputs, _ = FAMILIES["llava"].build()
-    monkeypatch.setattr(ByLayer, "of", lambda self, module, keys: None)
-    with pytest.raises(NotImplementedError, match=r"Use Contrast\(batched=False\)"):
-        steered(model, inputs, Contrast("slot"), 3)
-    monkeypatch.undo()
+
+@pytest.mark.parametrize("branch", BRANCHES)
+@pytest.mark.parametrize("kind", ["diffllama", "deepseek_v3"])
+def test_a_model_that_changes_what_it_took_from_its_cache_decodes_apart(kind, branch):
+    model, inputs, mask = text_model(kind)
+    apart = lime_xai.steer(
+        model, inputs, Contrast(branch, plausibility=0.0, batched=False), perceptual=mask, max_new_tokens=4, **FULL
+    )
+    with pytest.warns(UserWarning, match="decodes in calls of its own"):
+        together = lime_xai.steer(
+            model, inputs, Contrast(branch, plausibility=0.0), perceptual=mask, max_new_tokens=4, **FULL
+        )
+    assert torch.allclose(logits(apart.generation), logits(together.generation), atol=1e-4)
     assert all(name != "lime_branch" for name in _implementations(model))
-    steered(model, inputs, Contrast("slot"), 3)
+
+
+def test_edits_of_such_a_model_go_backward():
+    model, inputs, mask = text_model("diffllama")
+    backward = lime_xai.steer(
+        model, inputs, Edit(direction="backward", plausibility=0.0), perceptual=mask, max_new_tokens=3, **FULL
+    )
+    with pytest.warns(UserWarning, match="Editing works by double backward passes"):
+        auto = lime_xai.steer(model, inputs, Edit(plausibility=0.0), perceptual=mask, max_new_tokens=3, **FULL)
+    assert torch.allclose(logits(auto.generation), logits(backward.generation), atol=1e-4)
+
+
+def test_a_mask_of_some_placeholders_takes_all_of_them_out_of_a_blind_prompt_and_noises_its_own():
+    model, inputs, _ = FAMILIES["qwen3_vl"].build()
+    whole = inputs["input_ids"] == 99
+    part = whole.clone()
+    part[0, whole[0].nonzero()[:2, 0]] = False
+
+    def steered_with(mask, branch):
+        policy = Contrast(branch, plausibility=0.0)
+        return lime_xai.steer(model, inputs, policy, perceptual=mask, max_new_tokens=2, **FULL).generation
+
+    assert torch.equal(logits(steered_with(part, "blind")), logits(steered_with(whole, "blind")))
+    replayer, calls = Replayer(model), []
+    with replayer.recording(calls):
+        model.generate(**inputs, max_new_tokens=1)
+    noised = Branches(replayer, BranchKind("noise", 0.5))._noised(calls[0], part)
+    moved = (noised.embeddings != calls[0].embeddings).any(-1)
+    assert torch.equal(moved, part)
+    for before, after in zip(*(call.kwargs["deepstack_visual_embeds"] for call in (calls[0], noised)), strict=True):
+        assert torch.equal(before[:2], after[:2])
+        assert bool((before[2:] != after[2:]).any(-1).all())
+
+
+@pytest.mark.parametrize("branch", ["blind", "slot"])
+def test_nothing_left_of_a_prompt_is_refused(branch):
+    model, inputs, _ = FAMILIES["llava"].build()
+    everything = torch.ones_like(inputs["input_ids"]).bool()
+    with pytest.raises(ValueError, match=r"In rows \[0\] .* is left"):
+        lime_xai.steer(model, inputs, Contrast(branch), perceptual=everything, max_new_tokens=2)
+    one = torch.zeros_like(everything)
+    one[0, 4] = True
+    with pytest.raises(ValueError, match="a single position, which has no variance"):
+        lime_xai.steer(model, inputs, Contrast("noise"), perceptual=one, max_new_tokens=2)
 
 
 def _implementations(model):
@@ -228,9 +318,6 @@ def _implementations(model):
 
 
 def test_recurrent_layers_and_sinks_decode_apart():
-    from lime_xai.branch import BranchKind
-    from lime_xai.replay import Replayer
-
     for family, batched in (("llava", True), ("qwen3_5_moe", False)):
         model, _, _ = FAMILIES[family].build()
         assert Branches(Replayer(model), BranchKind("slot")).batched is batched

@@ -306,7 +306,7 @@ def test_tuning_by_name_keeps_what_the_file_holds(untrained_folder, tmp_path, mo
     from lime_xai.evaluation import tuning
 
     file = tmp_path / "tuned.json"
-    file.write_text(json.dumps({"paper": 0.5, "uniform_gain": 9.0}))
+    file.write_text(json.dumps({"seed": 3, "scenes": 2, "paper": 0.5, "uniform_gain": 9.0}))
     monkeypatch.setattr(tuning, "timed_captions", lambda model, processor, evaluation, policy, ban: ([], 0.0, None))
     monkeypatch.setattr(tuning.scene, "caption_metrics", lambda captions, scenes: scene.CaptionMetrics(*[0.5] * 11))
     command_line(untrained_folder, ["uniform_gain"], tune=file)
@@ -314,3 +314,15 @@ def test_tuning_by_name_keeps_what_the_file_holds(untrained_folder, tmp_path, mo
     assert (found["paper"], found["uniform_gain"]) == (0.5, 0.4)
     with pytest.raises(ValueError, match="needs a calibration; pass --calibration FILE"):
         command_line(untrained_folder, ["reweight"], tune=file)
+    with pytest.raises(ValueError, match=r"chosen on seed 3 and 2 scenes, asked for were 4 and 2"):
+        command_line(untrained_folder, ["uniform_gain"], tune=file, seed=4)
+    with pytest.raises(ValueError, match="None of vanilla, edit has settings to choose"):
+        command_line(untrained_folder, ["vanilla", "edit"], tune=file)
+    assert world_policies(None_processor(), {"uniform_gain": 0.25})["uniform_gain"] == UniformGain(0.25)
+
+
+class None_processor:  # noqa: N801 - a stand-in
+    class tokenizer:  # noqa: N801
+        @staticmethod
+        def convert_tokens_to_ids(word):
+            return 3

@@ -22,13 +22,16 @@ from .calibrations import world_calibration
 from .registry import CALIBRATED, select_policies, world_policies
 from .world import WorldReport, measure_policies
 
+POLICIES = ("vanilla", "paper_cache", "edit", "contrast")
+"""Measured unless others are named."""
+
 
 def run_world(
     console: Console,
     name: str,
     seed: int,
     scenes: int,
-    names: Sequence[str],
+    names: Sequence[str] | None = None,
     noise: float | None = None,
     model_name: str = BUNDLED,
     out: Path | None = None,
@@ -44,8 +47,8 @@ def run_world(
         Printed to.
     name, seed, scenes, noise : str, int, int, float
         World and evaluation set.
-    names : sequence of str
-        Policies.
+    names : sequence of str, optional
+        Policies; by default ``POLICIES``, and for tuning all that have settings.
     model_name : str
         A frozen model's name or a folder.
     out : Path, optional
@@ -65,22 +68,33 @@ def run_world(
     """
     world = load_world(name)
     model, processor = load_frozen(model_name)
+    tuning, names = names, names or POLICIES
+    if tune is not None:
+        names = list(TUNED) if tuning is None else [name for name in TUNED if name in tuning]
+        if not names:
+            raise ValueError(
+                f"None of {', '.join(tuning or ())} has settings to choose; some of {', '.join(TUNED)} have."
+            )
     wants = calibration is not None and set(names) & set(CALIBRATED)
     measured = world_calibration(world, model, processor, calibration) if wants and calibration else None
     if tune is not None:
-        chosen = [name for name in TUNED if name in names]
+        held = json.loads(tune.read_text(encoding="utf-8")) if tune.exists() else {}
+        if held and (held.get("seed"), held.get("scenes")) != (seed, scenes):
+            raise ValueError(
+                f"{tune} was chosen on seed {held.get('seed')} and {held.get('scenes')} scenes, asked for were {seed} "
+                f"and {scenes}; give another file name."
+            )
         found = tune_policies(
             world,
             model,
             processor,
             seed=seed,
             scenes=scenes,
-            names=chosen or None,
+            names=None if tuning is None else names,
             calibration=measured,
             say=console.print,
         )
-        found = (json.loads(tune.read_text(encoding="utf-8")) if tune.exists() else {}) | found
-        tune.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        tune.write_text(json.dumps(held | found, indent=1) + "\n", encoding="utf-8")
         console.print(f"settings chosen on seed {seed}: {tune}")
         return
     settings = json.loads(tuned.read_text(encoding="utf-8")) if tuned else None

@@ -27,11 +27,11 @@ def world_policies(
         Gives the token id of "yes".
     tuned : mapping, optional
         ``paper``, ``paper_cache`` (learning rates), ``uniform_gain``, ``yes_shift``, ``reweight`` (strength) and
-        ``constant`` (scale), as ``tune_policies`` returns them; by default those shipped with the world.
+        ``constant`` (scale), as ``tune_policies`` returns them; what is missing is as shipped with the world.
     calibration : Calibration, optional
         Of the model; without it the policies in ``CALIBRATED`` are left out.
     """
-    values = dict(tuned if tuned is not None else shipped_tuning())
+    values = shipped_tuning() | dict(tuned or {})
     yes = processor.tokenizer.convert_tokens_to_ids("yes")
     known: dict[str, Policy | None] = {
         "vanilla": None,
@@ -46,10 +46,8 @@ def world_policies(
         "yes_shift": LogitShift({yes: values["yes_shift"]}),
     }
     if calibration is not None:
-        known |= {
-            "reweight": Reweight(values["reweight"], calibration),
-            "constant": Constant(calibration, values["constant"]),
-        }
+        known["reweight"] = Reweight(values["reweight"], calibration)
+        known["constant"] = Constant(calibration, values["constant"])
     return known
 
 

@@ -157,7 +157,7 @@ class Stream:
     def owned(self, module: nn.Module, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Owned]:
         """Return primal keys and values and their tangents; asked by the attention function."""
         if self.ownership is not None:
-            return key, value, self.ownership.of(module, key)
+            return key, value, self.ownership.of(module, key, value)
         keys, values = (self.split(tensor) for tensor in (key, value))
         tangents = SplitTangents(keys[1].permute(1, 2, 0, 3, 4), values[1].permute(1, 2, 0, 3, 4))
         return keys[0], values[0], tangents

@@ -21,22 +21,18 @@ SlotEdit = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class ByLayer(Generic[T]):
-    """What one call noted beside the keys of each cache layer, found again by the attention that is given them."""
+    """What one call noted beside the slots of each cache layer, found again by the attention that is given them."""
 
     def __init__(self) -> None:
-        self._noted: dict[int, tuple[Tensor, T]] = {}
+        self._noted: dict[int, tuple[Tensor, Tensor, T]] = {}
 
-    def put(self, layer: int, keys: Tensor, noted: T) -> None:
-        """Note something beside the keys ``[B, Hkv, T, D]`` that a layer returned."""
-        self._noted[layer] = keys, noted
+    def put(self, layer: int, keys: Tensor, values: Tensor, noted: T) -> None:
+        """Note something beside the keys and values ``[B, Hkv, T, D]`` that a layer returned."""
+        self._noted[layer] = keys, values, noted
 
-    def of(self, module: nn.Module, keys: Tensor) -> T | None:
-        """Return what was noted beside the keys that an attention module was given, or None."""
-        known = self._noted.get(getattr(module, "layer_idx", -1))
-        if known is not None and known[0].shape == keys.shape:
-            return known[1]
-        # layers that share keys and values
-        return next((noted for held, noted in self._noted.values() if held is keys), None)
+    def of(self, keys: Tensor, values: Tensor) -> T | None:
+        """Return what was noted beside these very keys and values; None for others, and for what was made of them."""
+        return next((noted for k, v, noted in self._noted.values() if k is keys and v is values), None)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -63,15 +59,15 @@ class Ownership:
     tangents: Cache | None = None
     _known: ByLayer[Owned] = field(default_factory=ByLayer, repr=False)
 
-    def note(self, layer: int, keys: Tensor, fresh: tuple[Tensor, Tensor]) -> None:
-        """Remember the tangents of ``keys`` ``[B, Hkv, T, D]`` of a layer, given those of its newest slots.
+    def note(self, layer: int, keys: Tensor, values: Tensor, fresh: tuple[Tensor, Tensor]) -> None:
+        """Remember the tangents of ``keys`` and ``values`` ``[B, Hkv, T, D]``, given those of the newest slots.
 
         Parameters
         ----------
         layer : int
             Index of the cache layer.
-        keys : Tensor
-            All keys that the layer's attention is going to see.
+        keys, values : Tensor
+            All that the layer's attention is going to see.
         fresh : tuple of Tensor
             Tangents of the newest keys and values, ``[G * B, Hkv, S, D]``.
         """
@@ -80,7 +76,7 @@ class Ownership:
             owned: Owned = SplitTangents(self.by_row(all_keys), self.by_row(all_values))
         else:
             owned = SlotTangents(self._columns(keys, fresh[0].shape[2]), *(self.by_row(t) for t in fresh))
-        self._known.put(layer, keys, owned)
+        self._known.put(layer, keys, values, owned)
 
     def by_row(self, tensor: Tensor) -> Tensor:
         """Return ``[B, Hkv, G, T, D]`` from ``[G * B, Hkv, T, D]``."""
@@ -96,19 +92,19 @@ class Ownership:
             raise ValueError(f"The cache holds {held} slots, the ownership masks cover {masks.shape[-1]}; cover all.")
         return nn.functional.pad(masks[..., masks.shape[-1] - held :], (0, fresh))
 
-    def of(self, module: nn.Module, keys: Tensor) -> Owned:
-        """Return the tangents of the keys that an attention module was given.
+    def of(self, module: nn.Module, keys: Tensor, values: Tensor) -> Owned:
+        """Return the tangents of the keys and values that an attention module was given.
 
         Raises
         ------
         NotImplementedError
-            If the module did not get its keys from the cache as they were.
+            If the module did not get them from the cache as they were.
         """
-        found = self._known.of(module, keys)
+        found = self._known.of(keys, values)
         if found is None:
             raise NotImplementedError(
-                f"{type(module).__name__} does not attend to the keys of its own cache layer; the relevance stream "
-                "cannot follow it. Use relevance by backward passes instead."
+                f"{type(module).__name__} does not attend to the keys and values of a cache layer as they are; the "
+                "relevance stream cannot follow it. Use relevance by backward passes instead."
             )
         return found
 
@@ -120,7 +116,7 @@ class Ownership:
 class Beside(Protocol):
     """Takes the keys and values of the rows that do not enter a ``splitting`` cache."""
 
-    def note(self, layer: int, keys: Tensor, fresh: tuple[Tensor, Tensor]) -> None:
+    def note(self, layer: int, keys: Tensor, values: Tensor, fresh: tuple[Tensor, Tensor]) -> None:
         """See ``Ownership.note``."""
         ...
 
@@ -139,7 +135,7 @@ class _Splitting:
             layer = self.layers[layer_idx]  # type: ignore[attr-defined]
             layer.keys, layer.values = layer.keys.detach(), layer.values.detach()
             keys, values = self.edit(layer_idx, keys, values)
-        self.ownership.note(layer_idx, keys, (key_states[rows:], value_states[rows:]))
+        self.ownership.note(layer_idx, keys, values, (key_states[rows:], value_states[rows:]))
         return keys, values
 
 
