@@ -43,6 +43,11 @@ def at(row: Report, name: str) -> Any:
     return value
 
 
+def cost(row: Report) -> str:
+    """Return the cost of a policy; a dash where other work on the machine made it meaningless."""
+    return "-" if row["cost"] is None else f"{row['cost']:.1f}"
+
+
 def made(report: Report) -> str:
     """Return what a report was measured on."""
     return f"seed {report['seed']}, {report['scenes']} scenes, noise {report['noise']}"
@@ -84,7 +89,7 @@ def policy_pages(reports: Mapping[str, Report]) -> str:
         values, changes = [], []
         for policy, row in report["policies"].items():
             cells = [bounded(at(row, key), *row["intervals"][key]) for _, key in COLUMNS]
-            values.append((policy, *cells, f"{row['cost']:.1f}"))
+            values.append((policy, *cells, cost(row)))
             if row["differences"]:
                 changes.append((policy, *(bounded(*row["differences"][key]) for _, key in COLUMNS)))
         header = [title for title, _ in COLUMNS]
@@ -163,7 +168,7 @@ def readme_table(report: Report) -> str:
                 f"{row['no_repeat']['finished']:.2f}",
                 *pairs,
                 f"{row['grounding']['name']:.2f}",
-                f"{row['cost']:.1f}",
+                cost(row),
             )
         )
     return table(header, rows)

@@ -56,7 +56,8 @@ def _draw_means(axes: Axes, comparison: Comparison, column: str, labelled: bool)
         found = comparison.summary[method][column]
         axes.plot([found.low, found.high], [row, row], color=colour, linewidth=2)
         axes.plot(found.mean, row, "o", color=colour)
-    axes.set_yticks(range(len(comparison.methods)), comparison.methods if labelled else [])
+    names = [f"{name} {number}" for number, name in enumerate(comparison.methods, start=1)]
+    axes.set_yticks(range(len(names)), names if labelled else range(1, len(names) + 1))
     axes.set_ylim(len(comparison.methods) - 0.5, -0.5)
     better = {"high": "higher is better", "low": "lower is better", None: ""}[metric_of(column).better]
     axes.set_title(column, fontsize=10)
@@ -67,11 +68,11 @@ def _draw_means(axes: Axes, comparison: Comparison, column: str, labelled: bool)
 
 def _draw_cost(axes: Axes, comparison: Comparison) -> None:
     """Draw faithfulness over the number of forward passes that an attribution takes as long as."""
-    for method, colour in zip(comparison.methods, _colours(comparison), strict=True):
+    for number, (method, colour) in enumerate(zip(comparison.methods, _colours(comparison), strict=True), start=1):
         cost, area = (comparison.summary[method][column] for column in ("passes", "delta_a"))
         reach = [[area.mean - area.low], [area.high - area.mean]]
         axes.errorbar(cost.mean, area.mean, reach, fmt="o", color=colour)
-        axes.annotate(method, (cost.mean, area.mean), (4, 2), textcoords="offset points", fontsize=6)
+        axes.annotate(str(number), (cost.mean, area.mean), (4, 2), textcoords="offset points", fontsize=7)
     costs = [comparison.summary[method]["passes"].mean for method in comparison.methods]
     axes.set_xscale("log")
     axes.set_xlim(min(costs) / 2, max(costs) * 4)
