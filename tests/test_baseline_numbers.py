@@ -186,3 +186,30 @@ def test_eagle_gives_what_acts_together_the_same_and_what_hinders_less_than_noth
     found = groups.sums(baselines.Eagle().relevance(Switches(**vars(problem)), groups, 0))
     assert float(found[0]) == pytest.approx(float(found[1]))
     assert found[0] > found[3] > 0 > found[2]
+
+
+@pytest.mark.parametrize(("window", "stride"), [(3, 1), (2, 2), (1, 1)])
+def test_occlusion_is_captums_with_windows_of_positions_on_embeddings(window, stride, case):
+    model, inputs, row, image, _ = case("llava")
+    positions = image.nonzero()[:, 0]
+    start, stop = int(positions[0]), int(positions[-1]) + 1
+    ids = torch.full((len(image),), -1)
+    ids[start:stop] = torch.arange(stop - start)
+    groups = Groups(ids, tuple(f"token {place}" for place in range(stop - start)))
+    embeddings, width = row.inputs[0], row.inputs[0].shape[-1]
+    (mean,) = naive.mean_replaced(row, image, ids)
+
+    def value(part):
+        rows = part.shape[0]
+        whole = [embeddings[:, :start].expand(rows, -1, -1), part, embeddings[:, stop:].expand(rows, -1, -1)]
+        return row.logit(TOKEN)(torch.cat(whole, 1))
+
+    with torch.no_grad():
+        found = captum.attr.Occlusion(value).attribute(
+            embeddings[:, start:stop],
+            sliding_window_shapes=(window, width),
+            strides=(stride, width),
+            baselines=mean[:, start:stop],
+        )
+    method = baselines.Occlusion(window=window, stride=stride)
+    torch.testing.assert_close(attributed(model, inputs, method, groups)[start:stop], found[0, :, 0].double(), **EXACT)
