@@ -127,9 +127,8 @@ def test_nothing_stays_behind_after_an_error(error, monkeypatch):
         if len(calls) == 5:
             raise error("stop")
 
-    handle = layer.register_forward_hook(fail)
     lime_xai.routes(model, inputs)  # the probe is done
-    calls.clear()
+    handle = layer.register_forward_hook(fail)
     with pytest.raises(error, match="stop"):
         lime_xai.steer(model, inputs, Reweight(), max_new_tokens=6, eos_token_id=None)
     handle.remove()
