@@ -135,3 +135,11 @@ def test_the_median_is_that_of_the_examples():
     assert found.low <= found.mean <= found.high
     assert Clusters(["a"]).median(np.array([np.nan])).examples == 0
     assert lime_xai.comparison.METRICS["passes"].typical == "median"
+
+
+def test_costs_are_those_of_one_token(monkeypatch):
+    model = FAMILIES["llava"].build()[0]
+    monkeypatch.setattr("lime_xai.comparison.measure.timed", lambda call, device: (call(), 6.0, math.nan))
+    answer = Example(FAMILIES["llava"].inputs(model), [5, 6, 7])
+    assert compared(model, [answer], "attnlrp", "seconds").values["attnlrp"]["seconds"].tolist() == [2.0]
+    assert compared(model, [example(model)], "attnlrp", "seconds").values["attnlrp"]["seconds"].tolist() == [6.0]

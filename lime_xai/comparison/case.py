@@ -97,7 +97,7 @@ class Cost:
     Attributes
     ----------
     seconds, forward_seconds : float
-        Per row: of the attribution, and of one forward pass of the model over the same inputs.
+        Of the attribution of one token, and of one forward pass of the model over one prompt.
     memory : float
         Additional peak memory in MiB; NaN where the device does not measure it.
     """

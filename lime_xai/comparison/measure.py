@@ -46,7 +46,7 @@ def measure(
                 f"{name} gave NaN or infinite relevance; use bfloat16 or float32, or leave it out."
             )
         reference = relevance if reference is None else reference
-        cost = Cost(spent / prepared.count, forward, peak)
+        cost = Cost(spent / max(1, len(prepared.questions)), forward, peak)
         cases = _cases(prepared, method, relevance, reference, cost)
         for b, values in enumerate(rows):
             mine = [kinds for row, kinds in cases if row == b]

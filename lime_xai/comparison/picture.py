@@ -57,7 +57,7 @@ def _draw_means(axes: Axes, comparison: Comparison, column: str, labelled: bool)
         axes.plot([found.low, found.high], [row, row], color=colour, linewidth=2)
         axes.plot(found.mean, row, "o", color=colour)
     names = [f"{name} {number}" for number, name in enumerate(comparison.methods, start=1)]
-    axes.set_yticks(range(len(names)), names if labelled else range(1, len(names) + 1))
+    axes.set_yticks(range(len(names)), names if labelled else [str(number + 1) for number in range(len(names))])
     axes.set_ylim(len(comparison.methods) - 0.5, -0.5)
     better = {"high": "higher is better", "low": "lower is better", None: ""}[metric_of(column).better]
     axes.set_title(column, fontsize=10)
