@@ -20,14 +20,14 @@ from .cache import detach_inference
 from .calls import merged
 from .checks import check_finite, check_inputs, check_model
 from .leaves import CallLeaves, relevance_of
-from .modalities import modality_masks, spans
+from .modalities import lengthened, modality_masks, spans
 from .names import unknown_name
 from .passes import forward_sequence
 from .problem import problems
 from .recording import Recording, record
 from .replay import Replayer, frozen_parameters
 from .result import Attribution
-from .targets import IGNORED, Target, TargetLike, resolve_target
+from .targets import Target, TargetLike, resolve_target, target_values, token_labels
 
 _CHECKED: WeakSet[PreTrainedModel] = WeakSet()
 
@@ -129,9 +129,8 @@ def attribute(
         recording = record(replayer, inputs, ids, goal.continuation, run=run)
         if run:
             goal = _chosen(goal, recording.logits)
-        extra = recording.input_ids.shape[1] - ids.shape[1]
-        masks = {name: torch.nn.functional.pad(mask, (0, extra)) for name, mask in masks.items()}
-        tokens = _labels(recording.input_ids, processor)
+        masks = lengthened(masks, recording.input_ids.shape[1])
+        tokens = token_labels(recording.input_ids, processor)
         if isinstance(chosen, TransformerComposite):
             _warn_uncovered(replayer, chosen)
             goal, relevance, logits = _propagate(replayer, recording, goal, chosen, per_token)
@@ -178,13 +177,10 @@ def _chosen(goal: Target, logits: Tensor) -> Target:
 
 
 def _values(logits: Tensor, goal: Target) -> Tensor:
-    """Return what is explained, ``[B, G]``, of logits ``[B, G, V]``; 0 where an answer has ended."""
+    """Return what is explained, ``[B, G]``, of logits ``[B, G, V]``."""
     if goal.ids is None:
         raise ValueError("The target has no token ids.")
-    values = logits.gather(-1, goal.ids.clamp(min=0)[..., None])[..., 0]
-    if goal.against is not None:
-        values = values - logits.gather(-1, goal.against[..., None])[..., 0]
-    return values * (goal.ids != IGNORED)
+    return target_values(logits, goal.ids, goal.against)
 
 
 def _propagate(
@@ -219,10 +215,3 @@ def _warn_uncovered(replayer: Replayer, composite: TransformerComposite) -> None
             "relevance rule. See lime_xai.audit(model).",
             stacklevel=3,
         )
-
-
-def _labels(ids: Tensor, processor: Any) -> list[list[str]] | None:
-    if processor is None:
-        return None
-    tokenizer = getattr(processor, "tokenizer", processor)
-    return [tokenizer.convert_ids_to_tokens(row) for row in ids.tolist()]

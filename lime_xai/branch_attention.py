@@ -71,12 +71,8 @@ class BranchSlots:
         NotImplementedError
             If the module did not get them from the cache as they were.
         """
-        found = self._known.of(keys, values)
-        if found is None:
-            raise NotImplementedError(
-                f"{type(module).__name__} does not attend to the keys and values of a cache layer as they are; a "
-                "branch cannot decode beside it. Use Contrast(batched=False)."
-            )
+        advice = "a branch cannot decode beside it. Use Contrast(batched=False)."
+        found = self._known.of(module, keys, values, advice)
         return found if isinstance(found, _Other) else _Other(keys, values, self._held(keys), found)
 
     def _held(self, keys: Tensor) -> Tensor:

@@ -131,6 +131,11 @@ def repeated(perceptual: Tensor | Mapping[str, Tensor] | None, rows: int) -> Ten
     return None if perceptual is None else repeat(perceptual)
 
 
+def lengthened(masks: Mapping[str, Tensor], length: int) -> dict[str, Tensor]:
+    """Return masks ``[B, T]`` of a prompt as ``[B, length]``: what follows it is text."""
+    return {name: torch.nn.functional.pad(mask, (0, length - mask.shape[1])) for name, mask in masks.items()}
+
+
 def union(masks: Mapping[str, Tensor], like: Tensor) -> Tensor:
     """Return the mask ``[B, T]`` of all perceptual positions; ``like`` gives shape and device."""
     result = torch.zeros(like.shape, dtype=torch.bool, device=like.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +15,7 @@ from .modalities import marker_ids
 from .passes import forward_sequence, precise
 from .recording import Recording
 from .replay import Replayer
-from .targets import IGNORED, Target
+from .targets import Target, target_values
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,19 +102,15 @@ class Problem:
             start += call.length
         return precise(forward_sequence(self.replayer, leaves, keep=len(self.ids)))
 
+    def of_targets(self, logits: Tensor) -> Tensor:
+        """Return what logits ``[R, G, V]``, or parts of them, say of the explained tokens, ``[R, G]``."""
+        rows = logits.shape[0]
+        against = None if self.against is None else self.against.expand(rows, -1)
+        return target_values(logits, self.ids.expand(rows, -1), against)
+
     def values(self, *inputs: Tensor) -> Tensor:
         """Return what is explained, ``[R, G]``: a logit, or a margin, per token; 0 where an answer has ended."""
-        logits = self.logits(*inputs)
-        rows = logits.shape[0]
-        found = logits.gather(-1, self.ids.clamp(min=0).expand(rows, -1)[..., None])[..., 0]
-        if self.against is not None:
-            found = found - logits.gather(-1, self.against.expand(rows, -1)[..., None])[..., 0]
-        return found * (self.ids != IGNORED)
-
-    def many(self, rows: Sequence[tuple[Tensor, ...]] | Iterator[tuple[Tensor, ...]]) -> Tensor:
-        """Return ``values`` of several batches of inputs one after the other, without a graph, ``[R, G]``."""
-        with torch.no_grad():
-            return torch.cat([self.values(*inputs) for inputs in rows])
+        return self.of_targets(self.logits(*inputs))
 
 
 def problems(

@@ -40,6 +40,32 @@ class Target:
         return self.ids.clamp(min=0) if self.answer and self.ids is not None else None
 
 
+def target_values(logits: Tensor, ids: Tensor, against: Tensor | None = None) -> Tensor:
+    """Return what is explained, ``[B, G]``: a logit, or a margin, per token; 0 where an answer has ended.
+
+    Parameters
+    ----------
+    logits : Tensor
+        ``[B, G, V]``, or parts of logits.
+    ids : Tensor
+        ``[B, G]``.
+    against : Tensor, optional
+        ``[B, 1]``: the token whose logit is subtracted.
+    """
+    values = logits.gather(-1, ids.clamp(min=0)[..., None])[..., 0]
+    if against is not None:
+        values = values - logits.gather(-1, against[..., None])[..., 0]
+    return values * (ids != IGNORED)
+
+
+def token_labels(ids: Tensor, processor: Any) -> list[list[str]] | None:
+    """Return tokens ``[B][T]`` as the processor's tokenizer writes them; None without a processor."""
+    if processor is None:
+        return None
+    tokenizer = getattr(processor, "tokenizer", processor)
+    return [tokenizer.convert_ids_to_tokens(row) for row in ids.tolist()]
+
+
 def resolve_target(target: TargetLike, rows: int, vocabulary: int, device: Any, processor: Any = None) -> Target:
     """Read what a user gave as the target.
 

@@ -12,6 +12,7 @@ from lime_rules import LRP_METHODS
 from lime_xai.calls import DecoderCall
 from lime_xai.groups import Groups
 from lime_xai.names import unknown_name
+from lime_xai.passes import precise
 from lime_xai.problem import Problem
 from lime_xai.routes import follow
 from lime_xai.streaming import STREAM_FORMS, StreamForm
@@ -79,17 +80,8 @@ class StreamRelevance:
         with torch.no_grad(), engine.attached():
             for chunk in torch.split(prompt, self.rows_per_pass, 1):
                 _, owed, _ = follow(engine, engine.start(chunk), calls)
-                values.append(_of_targets(problem, owed[:, 0])[:, wanted].sum(-1))
+                values.append(problem.of_targets(precise(owed[:, 0]))[:, wanted].sum(-1))
         return groups.spread(torch.cat(values))
-
-
-def _of_targets(problem: Problem, owed: Tensor) -> Tensor:
-    """Return what groups are owed of the explained values, ``[n, G]`` from ``[n, G, V]``."""
-    owed = owed.to(torch.promote_types(owed.dtype, torch.float32))
-    found = owed.gather(-1, problem.ids.clamp(min=0).expand(len(owed), -1)[..., None])[..., 0]
-    if problem.against is not None:
-        found = found - owed.gather(-1, problem.against.expand(len(owed), -1)[..., None])[..., 0]
-    return found
 
 
 def one_by_one(calls: tuple[DecoderCall, ...]) -> list[DecoderCall]:

@@ -17,12 +17,12 @@ from lime_xai.baselines import BASELINES, Baseline
 from lime_xai.baselines.base import seeded
 from lime_xai.checks import check_finite, check_inputs, check_model
 from lime_xai.groups import Groups, group_tokens
-from lime_xai.modalities import modality_masks
+from lime_xai.modalities import lengthened, modality_masks
 from lime_xai.problem import Problem, problems
 from lime_xai.recording import record
 from lime_xai.replacement import replacement
 from lime_xai.replay import Replayer
-from lime_xai.targets import IGNORED, TargetLike, resolve_target
+from lime_xai.targets import IGNORED, TargetLike, resolve_target, token_labels
 
 from .case import Row
 from .robustness import DRAWS, cascade, cascade_depths, decoder_layers, draw_noise, noisy
@@ -183,10 +183,10 @@ def prepare(model: PreTrainedModel, example: Example, settings: Settings) -> Pre
     if goal.ids is None:
         chosen = recording.logits[:, -1].argmax(-1)
         goal, example = replace(goal, ids=chosen[:, None]), replace(example, target=chosen)
-    extra = recording.input_ids.shape[1] - ids.shape[1]
-    masks = {name: torch.nn.functional.pad(mask, (0, extra)) for name, mask in masks.items()}
+    masks = lengthened(masks, recording.input_ids.shape[1])
     whole = list(problems(replayer, recording, goal, masks))
-    labels = _labels(recording.input_ids, settings.processor)
+    found = token_labels(recording.input_ids, settings.processor)
+    labels = None if found is None else tuple(map(tuple, found))
     first = recording.calls[0]
     return Prepared(
         model=model,
@@ -204,13 +204,6 @@ def _tokens(problem: Problem) -> tuple[Problem, ...]:
     """Return the problem of each explained token alone."""
     place = torch.arange(len(problem.ids), device=problem.ids.device)
     return tuple(replace(problem, ids=problem.ids.masked_fill(place != g, IGNORED)) for g in range(len(place)))
-
-
-def _labels(ids: Tensor, processor: Any) -> tuple[tuple[str, ...], ...] | None:
-    if processor is None:
-        return None
-    tokenizer = getattr(processor, "tokenizer", processor)
-    return tuple(tuple(tokenizer.convert_ids_to_tokens(row)) for row in ids.tolist())
 
 
 def _check_truth(truth: Tensor | None, masks: Mapping[str, Tensor], ids: Tensor) -> None:

@@ -30,9 +30,29 @@ class ByLayer(Generic[T]):
         """Note something beside the keys and values ``[B, Hkv, T, D]`` that a layer returned."""
         self._noted[layer] = keys, values, noted
 
-    def of(self, keys: Tensor, values: Tensor) -> T | None:
-        """Return what was noted beside these very keys and values; None for others, and for what was made of them."""
-        return next((noted for k, v, noted in self._noted.values() if k is keys and v is values), None)
+    def of(self, module: nn.Module, keys: Tensor, values: Tensor, otherwise: str) -> T:
+        """Return what was noted beside the very keys and values that an attention module was given.
+
+        Parameters
+        ----------
+        module : nn.Module
+            Named in the error.
+        keys, values : Tensor
+            What it was given.
+        otherwise : str
+            What cannot be done with others, or with what was made of them, and what to do instead.
+
+        Raises
+        ------
+        NotImplementedError
+            If the module did not get them from the cache as they were.
+        """
+        for held_keys, held_values, noted in self._noted.values():
+            if held_keys is keys and held_values is values:
+                return noted
+        raise NotImplementedError(
+            f"{type(module).__name__} does not attend to the keys and values of a cache layer as they are; {otherwise}"
+        )
 
     def clear(self) -> None:
         """Forget everything."""
@@ -100,13 +120,8 @@ class Ownership:
         NotImplementedError
             If the module did not get them from the cache as they were.
         """
-        found = self._known.of(keys, values)
-        if found is None:
-            raise NotImplementedError(
-                f"{type(module).__name__} does not attend to the keys and values of a cache layer as they are; the "
-                "relevance stream cannot follow it. Use relevance by backward passes instead."
-            )
-        return found
+        advice = "the relevance stream cannot follow it. Use relevance by backward passes instead."
+        return self._known.of(module, keys, values, advice)
 
     def forget(self) -> None:
         """Drop what was remembered of the last call."""
