@@ -12,6 +12,7 @@ from transformers.masking_utils import eager_mask
 
 from lime_rules.attention import additive_mask, check_sinks, is_causal
 from lime_rules.stream_cache import ByLayer
+from lime_rules.stream_tangents import AS_THEY_ARE, SlotReading
 
 BRANCH_IMPLEMENTATION = "lime_branch"
 """Name of the attention and mask functions in transformers' registries."""
@@ -55,7 +56,14 @@ class BranchSlots:
     cache: Cache | None = None
     _known: ByLayer[_Other | tuple[Tensor, Tensor]] = field(default_factory=ByLayer, repr=False)
 
-    def note(self, layer: int, keys: Tensor, values: Tensor, fresh: tuple[Tensor, Tensor]) -> None:
+    def note(
+        self,
+        layer: int,
+        keys: Tensor,
+        values: Tensor,
+        fresh: tuple[Tensor, Tensor],
+        reading: SlotReading = AS_THEY_ARE,
+    ) -> None:
         """Take the second branch's keys and values ``[B, Hkv, S, D]`` of a layer."""
         if self.cache is None:
             self._known.put(layer, keys, values, fresh)

@@ -17,11 +17,10 @@ from .calibration import Calibration, model_fingerprint
 from .checks import check_model
 from .edit_settings import EditSettings
 from .editor import KVEditor
-from .names import unknown_name
+from .owing import OwingDirection, check_owing
 from .policies.edit import Edit
 from .steering import steer
 from .step import DecodingStep
-from .streaming import STREAM_FORMS
 
 
 @dataclass
@@ -46,8 +45,10 @@ class _Recorder:
 
     idle = False
 
-    def __init__(self, sums: _Sums, relevance: str, edit: EditSettings | None, ends: frozenset[int]) -> None:
-        self.sums, self.stream, self.edit, self.ends = sums, relevance, edit, ends
+    def __init__(
+        self, sums: _Sums, relevance: str, direction: OwingDirection, edit: EditSettings | None, ends: frozenset[int]
+    ) -> None:
+        self.sums, self.stream, self.stream_direction, self.edit, self.ends = sums, relevance, direction, edit, ends
         self.needs_past = edit is not None
         self.needs_history = edit is not None and edit.scope == "sequence"
         self.forward_method = None if edit is None else edit.forward_method
@@ -73,6 +74,7 @@ def calibrate(
     prompts: Iterable[Mapping[str, Any]],
     *,
     relevance: Literal["slot", "input"] = "slot",
+    direction: OwingDirection = "forward",
     edit: EditSettings | None = None,
     gains: bool = True,
     max_new_tokens: int = 16,
@@ -89,6 +91,8 @@ def calibrate(
         What a processor returns for each prompt or batch of prompts; no labels are used.
     relevance : {"slot", "input"}
         Form of the relevance stream; ``Reweight`` must use the same.
+    direction : {"forward", "backward", "auto"}
+        As in ``Reweight``; all give the same calibration.
     edit : EditSettings, optional
         The edit whose gains are averaged; by default ``Edit()``.
     gains : bool
@@ -119,8 +123,7 @@ def calibrate(
         calibration = lime_xai.calibrate(model, prompts, path="llava.safetensors")
         lime_xai.steer(model, inputs, lime_xai.Reweight(2.0, calibration))
     """
-    if relevance not in STREAM_FORMS:
-        raise unknown_name("relevance", relevance, STREAM_FORMS)
+    check_owing(relevance, direction)
     if max_new_tokens < 1:
         raise ValueError(f"max_new_tokens is {max_new_tokens}; expected at least 1.")
     check_model(model)
@@ -142,7 +145,7 @@ def calibrate(
             rows = next(value.shape[0] for value in inputs.values() if isinstance(value, Tensor))
             seen += rows
             if seen > done:
-                one = _measured(model, inputs, rows, start, edit, max_new_tokens)
+                one = _measured(model, inputs, rows, start, direction, edit, max_new_tokens)
                 found = one if found is None else found.merged(one)
                 found = found if path is None else found.save(path)
             bar.advance(task)
@@ -179,6 +182,7 @@ def _measured(
     inputs: Mapping[str, Any],
     rows: int,
     start: Calibration,
+    direction: OwingDirection,
     edit: EditSettings | None,
     max_new_tokens: int,
 ) -> Calibration:
@@ -186,7 +190,7 @@ def _measured(
     end = getattr(model.generation_config, "eos_token_id", None)
     ends = frozenset(() if end is None else [end] if isinstance(end, int) else end)
     sums = _Sums()
-    recorder = _Recorder(sums, start.relevance, edit, ends)
+    recorder = _Recorder(sums, start.relevance, direction, edit, ends)
     steer(model, inputs, recorder, max_new_tokens=max_new_tokens, do_sample=False, num_beams=1)
     if sums.owed is None:
         raise RuntimeError("The model decided no token.")

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lime_rules.stream_tangents import AS_THEY_ARE, SlotReading
+
 
 @dataclass(frozen=True)
 class LayerShape:
@@ -78,6 +80,10 @@ class Deltas:
             both[part] = self.edited(layer, part, both[part], start).to(both[part].dtype)
         return both["keys"], both["values"]
 
+    def reading(self, layer: int, keys: Tensor, values: Tensor, start: int) -> tuple[Tensor, Tensor, SlotReading]:
+        """Edit slots for a relevance stream; as ``__call__``, and say how the result is read."""
+        return *self(layer, keys, values, start), AS_THEY_ARE
+
     def gains(self, layers: int) -> dict[str, Tensor]:
         """Return the factors on values by group, ``[B, L, Hkv]``, 0 in layers without; empty for other deltas.
 
@@ -118,12 +124,25 @@ class GainDeltas(Deltas):
 
     def edited(self, layer: int, part: str, states: Tensor, start: int) -> Tensor:
         """Multiply by one plus the gains of each slot's modality."""
-        stop = start + states.shape[2]
+        return states * self._factors(layer, part, start, start + states.shape[2])[..., None]
+
+    def reading(self, layer: int, keys: Tensor, values: Tensor, start: int) -> tuple[Tensor, Tensor, SlotReading]:
+        """Leave keys and values as they are, to be multiplied when they are read."""
+        if layer not in self.shapes:
+            return keys, values, AS_THEY_ARE
+        span = start, start + keys.shape[2]
+        factors = {part: self._factors(layer, part, *span) for part in self.parts}
+        return keys, values, SlotReading(None, factors.get("keys"), factors.get("values"))
+
+    def _factors(self, layer: int, part: str, start: int, stop: int) -> Tensor:
+        """Return one plus the gain of each slot, ``[B, Hkv, stop - start]``."""
         factor: Tensor | float = 1.0
         for (index, group), mask in self.masks.items():
             if index == layer:
-                factor = factor + self.parameters[layer, part, group] * mask[:, :, start:stop]
-        return states * factor
+                factor = factor + self.parameters[layer, part, group][..., 0] * mask[:, :, start:stop, 0]
+        if not isinstance(factor, Tensor):
+            raise ValueError(f"There is no group of slots to edit in layer {layer}.")
+        return factor
 
     def gains(self, layers: int) -> dict[str, Tensor]:
         """Return the factors on values by group, ``[B, L, Hkv]``, 0 in layers without."""

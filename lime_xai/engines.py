@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-import torch
 from torch import Tensor
 from transformers import Cache
 
@@ -14,11 +13,11 @@ from lime_rules import LRP_METHODS
 
 from .branch import Branch
 from .branching import Branches
-from .cache import detach_inference, fork_cache
 from .calls import DecoderCall
 from .edit_settings import EditSettings
 from .leading import Leading
 from .modalities import union
+from .owing import Owing
 from .progress import Progress
 from .replay import Replayer
 from .streaming import Flow, StreamEngine
@@ -42,8 +41,8 @@ class Engines:
 
     Attributes
     ----------
-    own : StreamEngine or None
-        The one inside the model's own calls.
+    owing : Owing
+        What logits are owed to perception.
     branches : Branches or None
         What a policy contrasts the model with.
     leading : Leading or None
@@ -53,23 +52,20 @@ class Engines:
     Raises
     ------
     ValueError
-        If policies ask for both forms of the stream or for different branches, or one would not see what another does
-        to the cache.
+        If policies ask for both forms or directions of the stream or for different branches, or one would not see what
+        another does to the cache.
     """
 
     def __init__(self, replayer: Replayer, policies: Sequence[Any], stack: ExitStack) -> None:
         self.replayer, self._stack = replayer, stack
-        self.own: StreamEngine | None = None
         self._editing: dict[str, StreamEngine] = {}
         self._prepared: list[StreamEngine] = []
         self._made = False
-        forms = {form for policy in policies if (form := getattr(policy, "stream", None)) is not None}
-        if len(forms) > 1:
-            raise ValueError(f"The policies want the relevance stream in the forms {sorted(forms)}; give all the same.")
-        self._form = forms.pop() if forms else None
+        self.owing = Owing(replayer, policies, self.prepare)
+        form = self.owing.form
         rewriting = [type(policy).__name__ for policy in policies if getattr(policy, "rewrites_cache", False)]
         blind = [type(policy).__name__ for policy in policies if policy.needs_history]
-        if rewriting and (blind or self._form == "input"):
+        if rewriting and (blind or form == "input"):
             raise ValueError(
                 f"{rewriting[0]} rewrites the cache that generation keeps; "
                 f"{blind[0] if blind else 'the exact relevance stream'} starts from the embeddings and would not see "
@@ -79,15 +75,15 @@ class Engines:
         if len(kinds) > 1:
             raise ValueError(f"The policies want {len(kinds)} different branches; give all contrasts the same one.")
         kind = kinds.pop() if kinds else None
-        self.branches = None if kind is None else Branches(replayer, kind, apart=self._form is not None)
+        self.branches = None if kind is None else Branches(replayer, kind, apart=form is not None)
         self._methods = {m for policy in policies if (m := getattr(policy, "forward_method", None)) is not None}
         forward = [policy for policy in policies if getattr(policy, "forward_method", None) is not None]
-        alone = len(forward) == 1 and self._form is None and self.branches is None
+        alone = len(forward) == 1 and form is None and self.branches is None
         shared = getattr(replayer.config.get_text_config(), "num_kv_shared_layers", 0)
         self._leader = forward[0] if alone and not shared and isinstance(forward[0], EditSettings) else None
         self.leading: Leading | None = None
         self._required = {
-            policy.forward_method for policy in policies if getattr(policy, "direction", None) == "forward"
+            policy.forward_method for policy in forward if getattr(policy, "direction", None) == "forward"
         }
 
     def begin(
@@ -110,9 +106,7 @@ class Engines:
         """
         if self._made:
             return
-        if self._form is not None:
-            self.own = StreamEngine(self.replayer, self._form)
-            self._stack.enter_context(self.own.inside(current))
+        self.owing.begin(self._stack, current)
         if self.branches is not None:
             self.branches.probe()
             if self.branches.batched:
@@ -130,8 +124,8 @@ class Engines:
 
     @property
     def needs_past(self) -> bool:
-        """Whether a branch needs the cache before every step; known once the model was probed."""
-        return self.branches is not None and self.branches.needs_past
+        """Whether somebody here needs the cache before every step; known once the model was probed."""
+        return self.owing.needs_past or (self.branches is not None and self.branches.needs_past)
 
     def check_embeddings(self) -> None:
         """Refuse a prompt without token ids for a branch that is made from them.
@@ -149,7 +143,7 @@ class Engines:
 
     def close(self) -> None:
         """End calls that were begun and failed."""
-        for engine in (self.own, self.branches, None if self.leading is None else self.leading.engine):
+        for engine in (self.owing.engine, self.branches, None if self.leading is None else self.leading.engine):
             if engine is not None:
                 engine.close()
 
@@ -162,19 +156,7 @@ class Engines:
             ``[B, V]``: what is owed to perception, and the logits of the second branch; None for what did not run in
             this call.
         """
-        found = None if self.own is None else self.own.finish(output)
-        other = None if self.branches is None else self.branches.finish(output)
-        with torch.inference_mode(False):
-            return None if found is None else detach_inference(found[1][0]), other
-
-    def owed_alone(self, progress: Progress, call: DecoderCall, past: Cache) -> Tensor | None:
-        """Return what is owed to perception at a prompt's last position, where the prompt itself ran plain."""
-        if self.own is None or progress.flow is None:
-            return None
-        self.prepare(self.own)
-        with torch.no_grad():
-            _, owed = self.own.run(progress.flow, call, fork_cache(past))
-        return owed[0, :, -1]
+        return self.owing.finish(output), None if self.branches is None else self.branches.finish(output)
 
     def branch_alone(
         self, progress: Progress, prompt: DecoderCall | None, call: DecoderCall, past: Cache | None, ids: Tensor
@@ -232,4 +214,4 @@ class Engines:
         """Let edits work by backward passes, unless somebody insists on the stream."""
         if method in self._required:
             raise reason
-        warn_backward(self.replayer.model, reason)
+        warn_backward(self.replayer.model, "Editing", reason)

@@ -7,10 +7,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from .cache import with_slots
+from lime_rules.stream_tangents import SlotReading
+
 from .deltas import Deltas
 from .objective import RelevanceObjective
-from .passes import Pass, edited_slots, gradients_of, precise
+from .passes import Pass, gradients_of, precise
 from .step import DecodingStep
 from .streaming import Flow, StreamEngine
 
@@ -48,22 +49,28 @@ def stream_pass(
     Pass
         Without relevance of single positions.
     """
-    edited = edited_slots(step, deltas)
     with torch.set_grad_enabled(differentiate):
-        wide = engine.run(difference_flow(step.perceptual, counted), step.call, with_slots(step.past, edited))
+        wide = engine.run(difference_flow(step.perceptual, counted, deltas), step.call, step.fork())
         return difference_pass(step, deltas, wide[0][:, -1], wide[1][0, :, -1], objective, differentiate)
 
 
-def difference_flow(perceptual: Tensor, counted: Tensor) -> Flow:
-    """Return the flow whose one tangent is text minus perception.
+def difference_flow(perceptual: Tensor, counted: Tensor, deltas: Deltas) -> Flow:
+    """Return the flow whose one tangent is text minus perception, over slots that deltas edit.
 
     Parameters
     ----------
     perceptual, counted : Tensor
         ``[B, T]``: positions of any perceptual modality, and those that count.
+    deltas : Deltas
+        Applied to all slots but the newest.
     """
+    length = counted.shape[1]
     weights = counted.to(torch.float32) * torch.where(perceptual, -1.0, 1.0)
-    return Flow(weights[:, None], torch.zeros_like(weights[:, :1]))
+
+    def edit(layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, SlotReading]:
+        return deltas.reading(layer, keys, values, length - keys.shape[2])
+
+    return Flow(weights[:, None], torch.zeros_like(weights[:, :1]), edit=edit)
 
 
 def difference_pass(

@@ -74,8 +74,7 @@ class Leading:
         length = attended.shape[1]
         with torch.enable_grad():
             self._deltas = deltas = build_deltas(self.settings, past, attended, modalities, length - 1)
-        flow = difference_flow(union(modalities, attended), self.settings.counted(attended, bos))
-        flow.edit = lambda layer, keys, values: deltas(layer, keys, values, length - keys.shape[2])
+        flow = difference_flow(union(modalities, attended), self.settings.counted(attended, bos), deltas)
         # generate's own no_grad context puts the old mode back should the call fail
         self._graph = torch.is_grad_enabled()
         torch.set_grad_enabled(True)

@@ -88,7 +88,7 @@ class Session:
 
     def _streamed(self) -> tuple[Flow, DecoderCall] | None:
         """Return the flow of the call under way; the slot form lets a prompt run plain, whose slots own themselves."""
-        engine = self.engines.own
+        engine = self.engines.owing.engine
         if engine is None or self.progress is None or self.progress.flow is None:
             return None
         if self._prompt and engine.form == "slot":
@@ -173,8 +173,9 @@ class Session:
         self.engines.begin(self._streamed, self._branching, self._leading)
         if kwargs.get("inputs_embeds") is not None:
             self.engines.check_embeddings()
-        if self.engines.own is not None:
-            self.progress.flow = self.engines.own.start(union(masks, attended)[:, None])
+        stream = self.engines.owing.engine
+        if stream is not None:
+            self.progress.flow = stream.start(union(masks, attended)[:, None])
         original = cache.reorder_cache
         progress = self.progress
 
@@ -210,8 +211,8 @@ class Session:
         past, one = self._before, call
         if self._prompt and self._prompt_is_cut:
             past, one = self.replayer.past_of(call, progress.cache), call.last_position(self.replayer.window)
-            if self._owed is None:
-                self._owed = self.engines.owed_alone(progress, one, past)
+        if self._owed is None:
+            self._owed = self.engines.owing.alone(progress, one, past)
         if self._other is None:
             self._other = self.engines.branch_alone(progress, call if self._prompt else None, one, past, ids)
         return DecodingStep(

@@ -39,7 +39,7 @@ class Flow:
     tangents : Cache or None
         Of the exact form: the parts of all cached keys and values, ``[G * B, Hkv, T, D]`` per layer.
     edit : callable or None
-        ``(layer, keys, values) -> (keys, values)``: what attention reads in place of the cache's slots.
+        What attention reads in place of the cache's slots, and how.
     """
 
     groups: Tensor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from typing import Any
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from .replay import Replayer, frozen_parameters
 from .streaming import StreamEngine, StreamForm
 
 SAMPLED_TOKENS = 256
-_WARNED: WeakSet[PreTrainedModel] = WeakSet()
+_WARNED: WeakKeyDictionary[PreTrainedModel, set[str]] = WeakKeyDictionary()
 _GAPS: WeakKeyDictionary[PreTrainedModel, dict[str, float]] = WeakKeyDictionary()
 
 
@@ -131,8 +131,19 @@ def trusted_engine(replayer: Replayer, form: StreamForm, method: str = "attnlrp"
     return engine
 
 
-def warn_backward(model: PreTrainedModel, reason: NotImplementedError) -> None:
-    """Warn, once per model, that edits work by double backward passes."""
-    if model not in _WARNED:
-        _WARNED.add(model)
-        warnings.warn(f"Editing works by double backward passes, several times slower. {reason}", stacklevel=2)
+def warn_backward(model: PreTrainedModel, what: str, reason: NotImplementedError) -> None:
+    """Warn, once per model and policy, that something works by double backward passes.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        Whose stream cannot be used.
+    what : str
+        What is done instead of running it.
+    reason : NotImplementedError
+        Why it cannot be used.
+    """
+    said = _WARNED.setdefault(model, set())
+    if what not in said:
+        said.add(what)
+        warnings.warn(f"{what} works by double backward passes, several times slower. {reason}", stacklevel=2)

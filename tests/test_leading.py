@@ -8,6 +8,7 @@ from families import FAMILIES, batch
 from test_stream import STREAMED
 
 import lime_xai
+from lime_rules import stream_attention
 from lime_xai import Contrast, Edit, EditSettings, LogitShift, Observe
 from lime_xai.deltas import GainDeltas, LayerShape
 from lime_xai.leading import Leading
@@ -167,3 +168,24 @@ def test_bad_settings_are_named():
         Edit(plateau=1)
     with pytest.raises(ValueError, match="kl_budget is 0"):
         Edit(kl_budget=0)
+
+
+@pytest.mark.parametrize(("deltas", "differentiated"), [("gain", False), ("free", True)])
+def test_gains_build_no_graph_through_cached_states(deltas, differentiated, monkeypatch):
+    """Gains are factors of scores and weights, so that keys and values stay what the cache holds."""
+    seen = []
+    original = stream_attention._attend
+
+    def spying(query, key, value, mask, settings):
+        if torch.is_grad_enabled():
+            seen.append((key.requires_grad, value.requires_grad, query.requires_grad))
+        return original(query, key, value, mask, settings)
+
+    model, inputs, _ = FAMILIES["llava"].build()
+    monkeypatch.setattr(stream_attention, "_attend", spying)
+    lime_xai.steer(
+        model, inputs, Edit(deltas=deltas, edit="both", direction="forward"), max_new_tokens=3, eos_token_id=None
+    )
+    states = {(key, value) for key, value, _ in seen}
+    assert states == {(differentiated, differentiated)}
+    assert any(query for _, _, query in seen)

@@ -7,7 +7,7 @@ from transformers import DynamicCache
 
 import lime_xai
 from lime_rules import LRP_METHODS
-from lime_rules.stream_attention import SplitTangents
+from lime_rules.stream_tangents import SplitTangents
 from lime_xai.cache import slots, with_slots
 from lime_xai.calls import merged
 from lime_xai.leaves import CallLeaves
@@ -63,6 +63,26 @@ def backward_by_logit(model, inputs, continuation, mask, method, tokens):
     return torch.stack(rows).reshape(-1, len(tokens))
 
 
+def backward_into_slots(model, inputs, perceptual, tokens):
+    """What one backward pass from each logit of the first token sums over slots of the cache: ``[len(tokens)]``."""
+    replayer = Replayer(model)
+    call = record(replayer, inputs, inputs["input_ids"]).calls[0]
+    one, cache = call.last_position(replayer.window), DynamicCache(config=replayer.config)
+    with torch.no_grad():
+        replayer.run(call, call.embeddings, cache)
+        past = replayer.past_of(call, cache)
+    leaves = {layer: tuple(t.clone().requires_grad_() for t in pair) for layer, pair in slots(past).items()}
+    flat = [t for pair in leaves.values() for t in pair]
+    found = []
+    with torch.enable_grad(), LRP_METHODS["attnlrp"]().context(replayer.decoder):
+        logits = replayer.run(one, one.embeddings, with_slots(past, leaves))[0, -1]
+        for token in tokens:
+            grads = torch.autograd.grad(logits[token], flat, retain_graph=True)
+            parts = ((t * g)[0, :, perceptual[0, :-1][-t.shape[2] :]] for t, g in zip(flat, grads, strict=True))
+            found.append(sum(part.sum() for part in parts).detach())
+    return torch.stack(found)
+
+
 def perceptual_of(model, ids):
     return union(modality_masks(model.config, ids), torch.ones_like(ids))
 
@@ -106,20 +126,8 @@ def test_slot_form_equals_backward_into_slots(name, double):
     model, inputs = double(model, inputs)
     perceptual = perceptual_of(model, inputs["input_ids"])
     found = lime_xai.routes(model, inputs, groups={"seen": perceptual}, relevance="slot")
-    replayer = Replayer(model)
-    call = record(replayer, inputs, inputs["input_ids"]).calls[0]
-    one, cache = call.last_position(replayer.window), DynamicCache(config=replayer.config)
-    with torch.no_grad():
-        replayer.run(call, call.embeddings, cache)
-        past = replayer.past_of(call, cache)
-    leaves = {layer: tuple(t.clone().requires_grad_() for t in pair) for layer, pair in slots(past).items()}
-    with torch.enable_grad(), LRP_METHODS["attnlrp"]().context(replayer.decoder):
-        logits = replayer.run(one, one.embeddings, with_slots(past, leaves))[0, -1]
-        flat = [t for pair in leaves.values() for t in pair]
-        for token in (3, 47):
-            grads = torch.autograd.grad(logits[token], flat, retain_graph=True)
-            own = sum((t * g)[0, :, perceptual[0, :-1][-t.shape[2] :]].sum() for t, g in zip(flat, grads, strict=True))
-            torch.testing.assert_close(found.owed["seen"][0, 0, token], own.detach(), rtol=1e-10, atol=1e-10)
+    expected = backward_into_slots(model, inputs, perceptual, (3, 47))
+    torch.testing.assert_close(found.owed["seen"][0, 0, [3, 47]], expected, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("name", ["llava", "qwen2_audio", "qwen3_vl"])

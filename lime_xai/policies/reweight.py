@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn import Module
 
 from lime_xai.calibration import Calibration
-from lime_xai.names import check_plausibility, check_strength, unknown_name
+from lime_xai.names import check_plausibility, check_strength
+from lime_xai.owing import OwingDirection, check_owing
 from lime_xai.step import DecodingStep
-from lime_xai.streaming import STREAM_FORMS
 
 
 @dataclass(frozen=True)
@@ -33,23 +33,28 @@ class Reweight:
         latter makes the prompt cost more and keeps a second cache.
     plausibility : float
         Tokens with probability below this fraction of the largest are excluded; 0: none.
+    direction : {"forward", "backward", "auto"}
+        How ``z_perceptual`` is found: by the stream, which a model must be trusted with, or by differentiating a
+        backward pass, in slot form and some three times slower; both give the same. ``auto`` takes the stream where it
+        can, and warns where it cannot.
 
     Raises
     ------
     ValueError
-        For an unknown form, a negative strength, a plausibility outside [0, 1), or a calibration of another form.
+        For an unknown form or direction, a negative strength, a plausibility outside [0, 1), a calibration of another
+        form, or the exact form in another direction than forward.
     """
 
     strength: float = 1.0
     calibration: Calibration | None = None
     relevance: Literal["slot", "input"] = "slot"
     plausibility: float = 0.1
+    direction: OwingDirection = "forward"
 
     needs_past = False
 
     def __post_init__(self) -> None:
-        if self.relevance not in STREAM_FORMS:
-            raise unknown_name("relevance", self.relevance, STREAM_FORMS)
+        check_owing(self.relevance, self.direction)
         check_strength(self.strength)
         check_plausibility(self.plausibility)
         if self.calibration is not None and self.calibration.relevance != self.relevance:
@@ -77,6 +82,11 @@ class Reweight:
     def stream(self) -> Literal["slot", "input"]:
         """The form of the relevance stream to run."""
         return self.relevance
+
+    @property
+    def stream_direction(self) -> OwingDirection:
+        """How to find what the stream would."""
+        return self.direction
 
     def step(self, step: DecodingStep) -> Tensor:
         """Return the reweighted logits."""

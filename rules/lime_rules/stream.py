@@ -20,9 +20,10 @@ from .attention import AttentionRatios, ConfigSwap
 from .composites import AttnLRP, TransformerComposite
 from .experts import EXPERTS_ATTRIBUTE, STREAM_EXPERTS_IMPLEMENTATION, ExpertRatios
 from .rules import RatioHook, ScaleInputRule, pushed
-from .stream_attention import STREAM_ATTRIBUTE, STREAM_IMPLEMENTATION, Owned, SplitTangents
+from .stream_attention import STREAM_ATTRIBUTE, STREAM_IMPLEMENTATION
 from .stream_cache import Ownership
 from .stream_gated import GatedHooks, zero_input
+from .stream_tangents import Owned, SplitTangents
 from .structure import is_linear, parts_by_role, roles
 
 

@@ -18,6 +18,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
 from .attention import AttentionRatios, additive_mask, check_sinks, is_causal
+from .stream_tangents import Owned, SlotReading
 
 STREAM_IMPLEMENTATION = "lime_stream"
 """Name of the attention and mask functions in transformers' registries."""
@@ -26,106 +27,6 @@ STREAM_ATTRIBUTE = "_lime_stream"
 
 QUERY_CHUNK = 128
 """Queries whose scores are held at once: ``[B, H, (1 + G) * QUERY_CHUNK, T]``."""
-
-
-class Owned(Protocol):
-    """Tangents of all keys and values that one attention call sees; ``S`` queries, ``T`` slots, ``G`` groups."""
-
-    def key_scores(self, query: Tensor, scores: Tensor, scaling: float) -> Tensor:
-        """Return ``scaling * q.k'``, ``[B, Hkv, R, G, S, T]``.
-
-        Parameters
-        ----------
-        query : Tensor
-            Primal queries, ``[B, Hkv, R, S, D]``.
-        scores : Tensor
-            ``scaling * q.k``, ``[B, Hkv, R, S, T]``.
-        scaling : float
-            Factor on scores.
-        """
-        ...
-
-    def read(self, weights: Tensor, values: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Return what ``w.v'`` needs: weights to read ``values`` with, and what to add to the outcome.
-
-        Parameters
-        ----------
-        weights : Tensor
-            ``[B, Hkv, R, S, T]``.
-        values : Tensor
-            ``[B, Hkv, T, D]``.
-
-        Returns
-        -------
-        weights, addend : Tensor or None
-            ``[B, Hkv, R, G, S, T]`` and ``[B, Hkv, R, G, S, D]``.
-        """
-        ...
-
-
-def _by_group(rows: Tensor, states: Tensor) -> Tensor:
-    """Return ``rows @ states`` for every group, ``[B, Hkv, R, G, S, N]``; states are not repeated over query heads.
-
-    Parameters
-    ----------
-    rows : Tensor
-        ``[B, Hkv, R, S, M]``.
-    states : Tensor
-        ``[B, Hkv, G, M, N]``.
-    """
-    product = rows.flatten(2, 3)[:, :, None] @ states
-    return torch.unflatten(product, 3, rows.shape[2:4]).transpose(2, 3)
-
-
-@dataclass(frozen=True)
-class SlotTangents:
-    """Each group owns slots as they are: ``k' = m k``, ``v' = m v``; only the newest slots have tangents of their own.
-
-    Attributes
-    ----------
-    masks : Tensor
-        ``[B, G, T]``, 0 for the newest slots, in the dtype of the keys.
-    keys, values : Tensor
-        Tangents of the newest slots, ``[B, Hkv, G, S, D]``.
-    """
-
-    masks: Tensor
-    keys: Tensor
-    values: Tensor
-
-    def key_scores(self, query: Tensor, scores: Tensor, scaling: float) -> Tensor:
-        """Mask the scores, and score the tangents of the newest slots."""
-        masked = scores[:, :, :, None] * self.masks[:, None, None, :, None].to(scores.dtype)
-        fresh = _by_group(query, self.keys.transpose(-1, -2)).to(scores.dtype) * scaling
-        return masked + nn.functional.pad(fresh, (scores.shape[-1] - fresh.shape[-1], 0))
-
-    def read(self, weights: Tensor, values: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Mask the weights, and read the tangents of the newest slots."""
-        newest = weights[..., -self.values.shape[-2] :]
-        masked = weights[:, :, :, None] * self.masks[:, None, None, :, None]
-        return masked, _by_group(newest, self.values)
-
-
-@dataclass(frozen=True)
-class SplitTangents:
-    """Every slot carries the tangent it was given when it was computed: the exact form.
-
-    Attributes
-    ----------
-    keys, values : Tensor
-        ``[B, Hkv, G, T, D]``.
-    """
-
-    keys: Tensor
-    values: Tensor
-
-    def key_scores(self, query: Tensor, scores: Tensor, scaling: float) -> Tensor:
-        """Score the tangents of all keys."""
-        return _by_group(query, self.keys.transpose(-1, -2)).to(scores.dtype) * scaling
-
-    def read(self, weights: Tensor, values: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Read the tangents of all values."""
-        return None, _by_group(weights, self.values)
 
 
 class AttentionFlow(Protocol):
@@ -222,9 +123,9 @@ def _attend(
     ratios, scaling = settings.ratios, settings.scaling
     shape = query.shape
     both = ratios.query or ratios.key
+    reading = settings.tangents.reading
     asked = query if ratios.query else query[:, :, :, :1]
-    scores = torch.unflatten(asked.flatten(2, 4) @ key.transpose(-1, -2), 2, asked.shape[2:5])
-    scores = scores.to(torch.promote_types(query.dtype, torch.float32)) * scaling
+    scores = _scores(asked, key, reading, scaling)
     plain = scores[:, :, :, 0]
     change: Tensor | float = ratios.query * scores[:, :, :, 1:] if ratios.query else 0.0
     if ratios.key:
@@ -236,20 +137,44 @@ def _attend(
         plain = plain + mask
     precise = plain.softmax(-1)
     weights = precise.to(query.dtype)
-    reading, addend = settings.tangents.read(weights, value)
+    owned, addend = settings.tangents.read(weights, value)
     moved: Tensor | None = None
     if both and isinstance(change, Tensor):
         part = precise[:, :, :, None] * change
         moved = (part - precise[:, :, :, None] * part.sum(-1, keepdim=True)).to(query.dtype)
-    if reading is not None:
-        moved = ratios.value * reading if moved is None else moved + ratios.value * reading
+    if owned is not None:
+        moved = ratios.value * owned if moved is None else moved + ratios.value * owned
     read = weights[:, :, :, None] if moved is None else torch.cat([weights[:, :, :, None], moved], 3)
-    output = torch.unflatten(read.flatten(2, 4) @ value, 2, read.shape[2:5])
+    output = _read(read, value, reading)
     if moved is None:
         output = torch.cat([output, torch.zeros_like(output).expand(-1, -1, -1, shape[3] - 1, -1, -1)], 3)
     if addend is not None:
         output = torch.cat([output[:, :, :, :1], output[:, :, :, 1:] + ratios.value * addend], 3)
     return output, weights
+
+
+def _scores(query: Tensor, key: Tensor, reading: SlotReading, scaling: float) -> Tensor:
+    """Return scores of all rows, ``[B, Hkv, R, 1 + G, S, T]``, in at least float32."""
+    rows = query.flatten(2, 4)
+    scores = rows @ key.transpose(-1, -2)
+    if reading.newest is not None:
+        own = rows @ reading.newest[0].transpose(-1, -2)
+        scores = torch.cat([scores[..., : -own.shape[-1]], own], -1)
+    scores = torch.unflatten(scores, 2, query.shape[2:5]).to(torch.promote_types(query.dtype, torch.float32)) * scaling
+    return scores if reading.key_factors is None else scores * reading.key_factors[:, :, None, None, None].to(scores)
+
+
+def _read(weights: Tensor, value: Tensor, reading: SlotReading) -> Tensor:
+    """Return ``[B, Hkv, R, N, S, D]`` for weights ``[B, Hkv, R, N, S, T]``."""
+    if reading.value_factors is not None:
+        weights = weights * reading.value_factors[:, :, None, None, None].to(weights)
+    rows = weights.flatten(2, 4)
+    if reading.newest is None:
+        output = rows @ value
+    else:
+        kept = reading.newest[1].shape[2]
+        output = rows[..., :-kept] @ value[:, :, :-kept] + rows[..., -kept:] @ reading.newest[1]
+    return torch.unflatten(output, 2, weights.shape[2:5])
 
 
 AttentionInterface.register(STREAM_IMPLEMENTATION, attention_stream)

@@ -5,19 +5,19 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 from transformers import Cache, DynamicCache
 
-from .stream_attention import Owned, SlotTangents, SplitTangents
+from .stream_tangents import AS_THEY_ARE, Owned, SlotReading, SlotTangents, SplitTangents
 
 T = TypeVar("T")
 
-SlotEdit = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]
-"""``(layer, keys, values) -> (keys, values)``, ``[B, Hkv, T, D]`` each."""
+SlotEdit = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor, SlotReading]]
+"""``(layer, keys, values) -> (keys, values, reading)``, ``[B, Hkv, T, D]``; the newest slots stay as they are."""
 
 
 class ByLayer(Generic[T]):
@@ -79,7 +79,14 @@ class Ownership:
     tangents: Cache | None = None
     _known: ByLayer[Owned] = field(default_factory=ByLayer, repr=False)
 
-    def note(self, layer: int, keys: Tensor, values: Tensor, fresh: tuple[Tensor, Tensor]) -> None:
+    def note(
+        self,
+        layer: int,
+        keys: Tensor,
+        values: Tensor,
+        fresh: tuple[Tensor, Tensor],
+        reading: SlotReading = AS_THEY_ARE,
+    ) -> None:
         """Remember the tangents of ``keys`` and ``values`` ``[B, Hkv, T, D]``, given those of the newest slots.
 
         Parameters
@@ -90,12 +97,15 @@ class Ownership:
             All that the layer's attention is going to see.
         fresh : tuple of Tensor
             Tangents of the newest keys and values, ``[G * B, Hkv, S, D]``.
+        reading : SlotReading
+            Of ``keys`` and ``values``; the exact form knows no other than the default.
         """
         if self.tangents is not None:
             all_keys, all_values = self.tangents.update(*fresh, layer)
             owned: Owned = SplitTangents(self.by_row(all_keys), self.by_row(all_values))
         else:
-            owned = SlotTangents(self._columns(keys, fresh[0].shape[2]), *(self.by_row(t) for t in fresh))
+            columns = self._columns(keys, fresh[0].shape[2])
+            owned = SlotTangents(columns, self.by_row(fresh[0]), self.by_row(fresh[1]), reading)
         self._known.put(layer, keys, values, owned)
 
     def by_row(self, tensor: Tensor) -> Tensor:
@@ -131,7 +141,14 @@ class Ownership:
 class Beside(Protocol):
     """Takes the keys and values of the rows that do not enter a ``splitting`` cache."""
 
-    def note(self, layer: int, keys: Tensor, values: Tensor, fresh: tuple[Tensor, Tensor]) -> None:
+    def note(
+        self,
+        layer: int,
+        keys: Tensor,
+        values: Tensor,
+        fresh: tuple[Tensor, Tensor],
+        reading: SlotReading = AS_THEY_ARE,
+    ) -> None:
         """See ``Ownership.note``."""
         ...
 
@@ -144,13 +161,16 @@ class _Splitting:
     edit: SlotEdit | None
 
     def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any) -> Any:
-        rows = self.rows
-        keys, values = super().update(key_states[:rows], value_states[:rows], layer_idx, *args, **kwargs)  # type: ignore[misc]
+        rows, reading = self.rows, AS_THEY_ARE
+        newest = key_states[:rows], value_states[:rows]
+        keys, values = super().update(*newest, layer_idx, *args, **kwargs)  # type: ignore[misc]
         if self.edit is not None:
             layer = self.layers[layer_idx]  # type: ignore[attr-defined]
             layer.keys, layer.values = layer.keys.detach(), layer.values.detach()
-            keys, values = self.edit(layer_idx, keys, values)
-        self.ownership.note(layer_idx, keys, values, (key_states[rows:], value_states[rows:]))
+            keys, values, reading = self.edit(layer_idx, keys.detach(), values.detach())
+            if newest[0].requires_grad:
+                reading = replace(reading, newest=newest)
+        self.ownership.note(layer_idx, keys, values, (key_states[rows:], value_states[rows:]), reading)
         return keys, values
 
 
@@ -171,8 +191,7 @@ def splitting(cache: Cache, ownership: Beside, rows: int, edit: SlotEdit | None 
     rows : int
         Batch size ``B`` of the cache.
     edit : callable, optional
-        ``(layer, keys, values) -> (keys, values)``: what attention reads in place of a layer's slots; the cache keeps
-        them as they are, without a graph.
+        What attention reads in place of a layer's slots, and how; the cache keeps them as they are, without a graph.
     """
     view = copy.copy(cache)
     vars(view).pop("reorder_cache", None)

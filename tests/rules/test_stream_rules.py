@@ -9,7 +9,8 @@ from lime_rules import LRP_METHODS, ActivationRule, AttnLRP, BlockRule, NormRule
 from lime_rules.attention import AttentionRule, attention_with_rules
 from lime_rules.ratios import ACTIVATION_RATIOS, NORM_RATIOS
 from lime_rules.stream import Stream
-from lime_rules.stream_attention import STREAM_ATTRIBUTE, SlotTangents, SplitTangents, attention_stream
+from lime_rules.stream_attention import STREAM_ATTRIBUTE, attention_stream
+from lime_rules.stream_tangents import SlotTangents, SplitTangents
 
 GROUPS = 2
 

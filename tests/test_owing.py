@@ -1,0 +1,124 @@
+"""What logits are owed to perception, by differentiating a backward pass: the same as by the relevance stream."""
+
+import warnings
+
+import pytest
+import torch
+from families import FAMILIES, batch
+from test_reweight import bare_state
+from test_stream import REFUSED, STREAMED, backward_into_slots, perceptual_of
+from test_stream import double as double  # a fixture
+
+import lime_xai
+from lime_xai import Reweight
+
+ASKED = {"max_new_tokens": 3, "do_sample": False, "eos_token_id": None}
+
+
+class Owed:
+    """A policy that keeps what logits are owed."""
+
+    idle = needs_history = needs_past = False
+    stream = "slot"
+
+    def __init__(self, direction):
+        self.stream_direction = direction
+        self.seen = []
+
+    def step(self, step):
+        self.seen.append(step.owed)
+        return step.logits
+
+
+def owed(model, inputs, direction, **asked):
+    policy = Owed(direction)
+    lime_xai.steer(model, inputs, policy, **ASKED | asked)
+    return torch.stack(policy.seen)
+
+
+@pytest.mark.parametrize("name", STREAMED)
+def test_both_directions_find_the_same(name, double):
+    model, inputs, _ = FAMILIES[name].build()
+    if name == "qwen3_omni_thinker":
+        pytest.skip("transformers merges its float32 features into float64 embeddings; tested in float32")
+    model, inputs = double(model, inputs)
+    before = bare_state(model)
+    backward = owed(model, inputs, "backward")
+    assert backward.dtype == torch.float64
+    assert bare_state(model) == before
+    torch.testing.assert_close(backward, owed(model, inputs, "forward"), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["llava", "qwen2_audio", "qwen3_omni_thinker"])
+def test_in_batches_and_beams_of_float32(name):
+    model, joined, _ = batch(name, 2)
+    for asked in ({}, {"num_beams": 3}):
+        found = [owed(model, joined, direction, **asked) for direction in ("backward", "forward")]
+        torch.testing.assert_close(*found, rtol=1e-3, atol=1e-5)
+
+
+def test_a_model_without_a_stream_is_reweighted_by_backward_passes_if_asked():
+    model, inputs, _ = FAMILIES["gemma4"].build()
+    plain = model.generate(**inputs, **ASKED)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = owed(model, inputs, "backward")
+    expected = backward_into_slots(model, inputs, perceptual_of(model, inputs["input_ids"]), (3, 47))
+    assert expected.abs().max() > 1e-6
+    torch.testing.assert_close(found[0, 0, [3, 47]], expected, rtol=1e-4, atol=1e-6)
+    with pytest.warns(UserWarning, match=f"Reweighting works by double backward passes.*{REFUSED['gemma4']}"):
+        auto = lime_xai.steer(model, inputs, Reweight(40.0, plausibility=0.0, direction="auto"), **ASKED)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        backward = lime_xai.steer(model, inputs, Reweight(40.0, plausibility=0.0, direction="backward"), **ASKED)
+    assert torch.equal(auto.sequences, backward.sequences)
+    assert not torch.equal(auto.sequences, plain)
+    with pytest.raises(NotImplementedError, match=r"direction='backward'"):
+        lime_xai.steer(model, inputs, Reweight(), **ASKED)
+
+
+def test_a_model_with_a_stream_takes_it_without_a_word():
+    model, inputs, _ = FAMILIES["llava"].build()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = [owed(model, inputs, direction) for direction in ("auto", "forward")]
+    assert torch.equal(*found)
+
+
+def test_a_calibration_does_not_depend_on_the_direction():
+    model, inputs, _ = FAMILIES["llava"].build()
+    found = [
+        lime_xai.calibrate(model, [inputs], max_new_tokens=3, gains=False, direction=direction, progress=False)
+        for direction in ("backward", "forward")
+    ]
+    torch.testing.assert_close(found[0].baseline, found[1].baseline, rtol=1e-4, atol=1e-6)
+    assert found[0].settings == found[1].settings
+
+
+def test_under_inference_mode():
+    model, inputs, _ = FAMILIES["llava"].build()
+    expected = owed(model, inputs, "backward")
+    with torch.inference_mode():
+        assert torch.equal(owed(model, inputs, "backward"), expected)
+
+
+def test_recurrent_layers_are_refused_by_name():
+    model, inputs, _ = FAMILIES["qwen3_5_moe"].build()
+    before = bare_state(model)
+    with pytest.raises(ValueError, match="linear attention with a recurrent state"):
+        lime_xai.steer(model, inputs, Reweight(direction="backward"), **ASKED)
+    assert bare_state(model) == before
+
+
+def test_settings_that_do_not_go_together():
+    with pytest.raises(ValueError, match=r"Unknown direction 'backwards'. Did you mean 'backward'"):
+        Reweight(direction="backwards")
+    with pytest.raises(ValueError, match="the exact form exists in forward direction only"):
+        Reweight(relevance="input", direction="auto")
+    model, inputs, _ = FAMILIES["llava"].build()
+    with pytest.raises(ValueError, match="the exact form exists in forward direction only"):
+        lime_xai.calibrate(model, [inputs], relevance="input", direction="backward")
+    with pytest.raises(ValueError, match="in both directions"):
+        lime_xai.steer(model, inputs, [Reweight(), Reweight(direction="backward")], **ASKED)
+    mixed = [Reweight(), Reweight(direction="auto")]
+    assert lime_xai.steer(model, inputs, mixed, **ASKED).sequences.shape[0] == 1
