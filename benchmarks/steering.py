@@ -153,13 +153,13 @@ def print_peak(found: Setting, name: str, tokens: int) -> None:
         print(next(int(line.split()[1]) / 1e3 for line in status.splitlines() if line.startswith("VmHWM")))
 
 
-def floor(hidden: int, inner: int, rounds: int = 31) -> dict[int, float]:
+def floor(hidden: int, inner: int, dtype: torch.dtype, rounds: int = 31) -> dict[int, float]:
     """Return what a linear layer costs with 2 and 3 rows, in calls with one: the floor of whatever widens the batch."""
-    weights = [torch.randn(inner, hidden) for _ in range(6)]
+    weights = [torch.randn(inner, hidden).to(dtype) for _ in range(6)]
     spent: dict[int, list[float]] = {rows: [] for rows in (1, 2, 3)}
     for _ in range(rounds):
         for rows, times in spent.items():
-            x = torch.randn(rows, 1, hidden)
+            x = torch.randn(rows, 1, hidden).to(dtype)
             start = time.perf_counter()
             for weight in weights:
                 torch.nn.functional.linear(x, weight)
@@ -205,7 +205,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.set_num_threads(arguments.threads)
     if arguments.floor:
         shape = SHAPES["wide"]
-        for rows, ratio in floor(shape.hidden, shape.inner).items():
+        for rows, ratio in floor(shape.hidden, shape.inner, getattr(torch, arguments.dtype)).items():
             print(f"a linear layer {shape.hidden} -> {shape.inner} with {rows} rows: {ratio:.2f} calls with one")
         return
     found = setting(arguments.model, arguments.device, getattr(torch, arguments.dtype))

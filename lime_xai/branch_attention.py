@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, Cache
 from transformers.masking_utils import eager_mask
 
-from lime_rules.attention import additive_mask, check_sinks, is_causal
+from lime_rules.attending import additive_mask, attend, check_sinks, is_causal
 from lime_rules.stream_cache import ByLayer
 from lime_rules.stream_tangents import AS_THEY_ARE, SlotReading
 
@@ -88,60 +88,6 @@ class BranchSlots:
         return self.seen[:, self.seen.shape[1] - keys.shape[2] :].to(keys.device)
 
 
-def attend(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    mask: Tensor | None,
-    scaling: float,
-    softcap: float | None = None,
-    newest: tuple[Tensor, Tensor] | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Attend by matmul and softmax; keys and values are not repeated over query heads.
-
-    Parameters
-    ----------
-    query : Tensor
-        ``[B, H, S, D]``.
-    key, value : Tensor
-        ``[B, Hkv, T, D]``.
-    mask : Tensor or None
-        Additive, broadcastable to ``[B, H, S, T]``.
-    scaling : float
-        Factor on the scores.
-    softcap : float, optional
-        Scores are squashed to this size.
-    newest : tuple of Tensor, optional
-        ``[B, Hkv, N, D]``: stand in place of the last ``N`` keys and values.
-
-    Returns
-    -------
-    output : Tensor
-        ``[B, S, H, D]``.
-    weights : Tensor
-        ``[B, H, S, T]``.
-    """
-    batch, heads, length, _ = query.shape
-    stacked = torch.unflatten(query, 1, (key.shape[1], -1)).flatten(2, 3)
-    scores = stacked @ key.transpose(-1, -2)
-    if newest is not None:
-        own = stacked @ newest[0].transpose(-1, -2)
-        scores = torch.cat([scores[..., : -own.shape[-1]], own], -1)
-    scores = (scores * scaling).reshape(batch, heads, length, -1)
-    if softcap is not None:
-        scores = softcap * torch.tanh(scores / softcap)
-    if mask is not None:
-        scores = scores + mask
-    weights = scores.softmax(-1, dtype=torch.promote_types(query.dtype, torch.float32)).to(query.dtype)
-    read = weights.reshape(batch, key.shape[1], -1, weights.shape[-1])
-    if newest is None:
-        output = read @ value
-    else:
-        kept = newest[1].shape[2]
-        output = read[..., :-kept] @ value[:, :, :-kept] + read[..., -kept:] @ newest[1]
-    return output.reshape(batch, heads, length, -1).transpose(1, 2), weights
-
-
 def attention_branches(
     module: nn.Module,
     query: Tensor,
@@ -177,7 +123,7 @@ def attention_branches(
     check_sinks(module, kwargs)
     rows = key.shape[0]
     slots: BranchSlots = getattr(module.config, BRANCH_ATTRIBUTE)[0]
-    settings = query.shape[-1] ** -0.5 if scaling is None else scaling, kwargs.get("softcap")
+    settings = scaling, kwargs.get("softcap")
     mask = additive_mask(attention_mask, query, key, is_causal(module, kwargs))
     mask = mask if mask is None or mask.dim() < 4 else mask[:rows]
     output, weights = attend(query[:rows], key, value, mask, *settings)

@@ -16,9 +16,9 @@ from transformers import (
 )
 
 import lime_xai
+from lime_rules.attending import attend
 from lime_xai import Contrast, Edit, LogitShift, Reweight
 from lime_xai.branch import BRANCHES, BranchKind
-from lime_xai.branch_attention import attend
 from lime_xai.branching import Branches
 from lime_xai.cache import CACHE_NAME
 from lime_xai.policies.contrast import VCD_NOISE

@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedConfig
 from transformers.masking_utils import eager_mask
 from zennit.canonizers import Canonizer
 
+from .attending import additive_mask, attend, check_sinks, is_causal
 from .experts import EXPERTS_ATTRIBUTE, EXPERTS_IMPLEMENTATION, ExpertRatios, ExpertState
 from .gradients import scale_gradient
 
@@ -57,38 +57,6 @@ class AttentionRule:
         self.active = True
         self.frozen = False
         self.calls = 0
-
-
-def check_sinks(module: nn.Module, kwargs: Mapping[str, Any]) -> None:
-    """Refuse attention sinks.
-
-    Raises
-    ------
-    NotImplementedError
-        Naming the module.
-    """
-    if kwargs.get("s_aux") is not None:
-        raise NotImplementedError(f"{type(module).__name__} uses attention sinks; no relevance rule covers them.")
-
-
-def is_causal(module: nn.Module, kwargs: Mapping[str, Any]) -> bool:
-    """Return whether an attention call without a mask is causal: as the caller says, or as its module is."""
-    causal = kwargs.get("is_causal")
-    return bool(getattr(module, "is_causal", True) if causal is None else causal)
-
-
-def additive_mask(mask: Tensor | None, query: Tensor, key: Tensor, causal: bool) -> Tensor | None:
-    """Return a float mask to add to the scores ``[B, H, Tq, Tk]``, or None."""
-    if mask is None:
-        if not causal or query.shape[2] == 1:
-            return None
-        shape = (query.shape[2], key.shape[2])
-        mask = torch.ones(shape, dtype=torch.bool, device=query.device).tril(shape[1] - shape[0])
-    mask = mask[..., : key.shape[2]]
-    if mask.dtype != torch.bool:
-        return mask
-    floor = torch.finfo(query.dtype).min
-    return torch.zeros_like(mask, dtype=query.dtype).masked_fill(~mask, floor)
 
 
 def attention_with_rules(
@@ -135,18 +103,12 @@ def attention_with_rules(
         query = scale_gradient(query, rule.ratios.query, rule)
         key = scale_gradient(key, rule.ratios.key, rule)
         value = scale_gradient(value, rule.ratios.value, rule)
-    groups = query.shape[1] // key.shape[1]
-    if groups > 1:
-        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
-    scores = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
-    softcap = kwargs.get("softcap")
-    if softcap is not None:
-        scores = softcap * torch.tanh(scores / softcap)
     mask = additive_mask(attention_mask, query, key, is_causal(module, kwargs))
-    if mask is not None:
-        scores = scores + mask
-    weights = scores.softmax(-1, dtype=torch.promote_types(query.dtype, torch.float32)).to(query.dtype)
-    return (weights @ value).transpose(1, 2).contiguous(), weights
+    groups = query.shape[1] // key.shape[1]
+    if groups > 1 and query.shape[2] > 1:
+        # As transformers' eager attention does, to the last bit; one token over a long cache is better off without.
+        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+    return attend(query, key, value, mask, scaling, kwargs.get("softcap"))
 
 
 class ConfigSwap:

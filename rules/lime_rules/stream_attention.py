@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
-from .attention import AttentionRatios, additive_mask, check_sinks, is_causal
+from .attending import additive_mask, check_sinks, is_causal
+from .attention import AttentionRatios
 from .stream_tangents import Owned, SlotReading
 
 STREAM_IMPLEMENTATION = "lime_stream"

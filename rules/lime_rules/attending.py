@@ -1,0 +1,95 @@
+"""Attention by matmul and softmax, which can be differentiated twice, and what its callers ask of masks and modules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def check_sinks(module: nn.Module, kwargs: Mapping[str, Any]) -> None:
+    """Refuse attention sinks.
+
+    Raises
+    ------
+    NotImplementedError
+        Naming the module.
+    """
+    if kwargs.get("s_aux") is not None:
+        raise NotImplementedError(f"{type(module).__name__} uses attention sinks; no relevance rule covers them.")
+
+
+def is_causal(module: nn.Module, kwargs: Mapping[str, Any]) -> bool:
+    """Return whether an attention call without a mask is causal: as the caller says, or as its module is."""
+    causal = kwargs.get("is_causal")
+    return bool(getattr(module, "is_causal", True) if causal is None else causal)
+
+
+def additive_mask(mask: Tensor | None, query: Tensor, key: Tensor, causal: bool) -> Tensor | None:
+    """Return a float mask to add to the scores ``[B, H, Tq, Tk]``, or None."""
+    if mask is None:
+        if not causal or query.shape[2] == 1:
+            return None
+        shape = (query.shape[2], key.shape[2])
+        mask = torch.ones(shape, dtype=torch.bool, device=query.device).tril(shape[1] - shape[0])
+    mask = mask[..., : key.shape[2]]
+    if mask.dtype != torch.bool:
+        return mask
+    floor = torch.finfo(query.dtype).min
+    return torch.zeros_like(mask, dtype=query.dtype).masked_fill(~mask, floor)
+
+
+def attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    scaling: float | None = None,
+    softcap: float | None = None,
+    newest: tuple[Tensor, Tensor] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Attend by matmul and softmax; keys and values are not repeated over query heads.
+
+    Parameters
+    ----------
+    query : Tensor
+        ``[B, H, S, D]``.
+    key, value : Tensor
+        ``[B, Hkv, T, D]``.
+    mask : Tensor or None
+        Additive, broadcastable to ``[B, H, S, T]``.
+    scaling : float, optional
+        Factor on the scores; by default ``D ** -0.5``.
+    softcap : float, optional
+        Scores are squashed to this size.
+    newest : tuple of Tensor, optional
+        ``[B, Hkv, N, D]``: stand in place of the last ``N`` keys and values.
+
+    Returns
+    -------
+    output : Tensor
+        ``[B, S, H, D]``.
+    weights : Tensor
+        ``[B, H, S, T]``.
+    """
+    batch, heads, length, _ = query.shape
+    stacked = torch.unflatten(query, 1, (key.shape[1], -1)).flatten(2, 3)
+    scores = stacked @ key.transpose(-1, -2)
+    if newest is not None:
+        own = stacked @ newest[0].transpose(-1, -2)
+        scores = torch.cat([scores[..., : -own.shape[-1]], own], -1)
+    scores = (scores * (query.shape[-1] ** -0.5 if scaling is None else scaling)).reshape(batch, heads, length, -1)
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
+    if mask is not None:
+        scores = scores + mask
+    weights = scores.softmax(-1, dtype=torch.promote_types(query.dtype, torch.float32)).to(query.dtype)
+    read = weights.reshape(batch, key.shape[1], -1, weights.shape[-1])
+    if newest is None:
+        output = read @ value
+    else:
+        kept = newest[1].shape[2]
+        output = read[..., :-kept] @ value[:, :, :-kept] + read[..., -kept:] @ newest[1]
+    return output.reshape(batch, heads, length, -1).transpose(1, 2).contiguous(), weights
