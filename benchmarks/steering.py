@@ -103,6 +103,7 @@ def policies(model: Any) -> dict[str, Policy]:
         "contrast, noise": Contrast("noise"),
         "contrast, blind": Contrast(),
         "reweight, slot": Reweight(),
+        "reweight, slot, backward": Reweight(direction="backward"),
         "reweight, input": Reweight(relevance="input"),
         "gain, 1 step": Edit(steps=1),
         "gain, 2 steps": Edit(steps=2),

@@ -97,6 +97,7 @@ class StreamEngine(Widening[Flow]):
         self.stream = Stream(replayer.decoder, self.head, composite)
         config = replayer.model.config.get_text_config()
         self._softcap: float | None = getattr(config, "final_logit_softcapping", None)
+        self._caps: bool | None = None
         self._raw: Tensor | None = None
 
     @contextmanager
@@ -187,11 +188,14 @@ class StreamEngine(Widening[Flow]):
     def _split(self, wide: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits ``[B, n, V]`` and their parts ``[G, B, n, V]``; the cap on logits is differentiated."""
         logits, owed = self.stream.split(wide)
-        if self._softcap is not None:
-            if self._raw is None:
-                raise RuntimeError(f"The head of {type(self.replayer.model).__name__} was not called.")
-            owed = self.stream.split(self._raw.to(logits.device))[1] * (1 - (logits / self._softcap) ** 2)
-        return logits, owed
+        if self._softcap is None:
+            return logits, owed
+        if self._raw is None:
+            raise RuntimeError(f"The head of {type(self.replayer.model).__name__} was not called.")
+        raw, raw_owed = self.stream.split(self._raw.to(logits.device))
+        if self._caps is None:  # some models leave the cap that their config names to others
+            self._caps = not torch.equal(raw.to(logits.dtype), logits)
+        return logits, raw_owed * (1 - (logits / self._softcap) ** 2) if self._caps else owed
 
 
 def _widened(flow: Flow, call: DecoderCall, cache: Cache) -> tuple[DecoderCall, Ownership, Cache]:

@@ -28,12 +28,13 @@ STREAMED = [name for name, family in FAMILIES.items() if family.attributable and
 
 @pytest.fixture
 def double(float64_norms, monkeypatch):
-    """Turn a model and its inputs into float64, throughout: some compute rotary embeddings by ``x.float()``."""
+    """Turn a model and its inputs into float64, throughout: some compute rotary embeddings in float32."""
 
     def convert(model, inputs):
         if type(model)._can_set_experts_implementation():
             model.set_experts_implementation("eager")  # transformers' fast ones know no float64
         monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
+        monkeypatch.setattr(torch, "float", torch.double)
         values = {name: value.double() if value.is_floating_point() else value for name, value in inputs.items()}
         return float64_norms(model), values
 
