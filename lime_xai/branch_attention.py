@@ -11,7 +11,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, Cache
 from transformers.masking_utils import eager_mask
 
 from lime_rules.attending import additive_mask, attend, check_sinks, is_causal
-from lime_rules.stream_cache import ByLayer
+from lime_rules.stream_cache import ByLayer, check_reading
 from lime_rules.stream_tangents import AS_THEY_ARE, SlotReading
 
 BRANCH_IMPLEMENTATION = "lime_branch"
@@ -65,6 +65,7 @@ class BranchSlots:
         reading: SlotReading = AS_THEY_ARE,
     ) -> None:
         """Take the second branch's keys and values ``[B, Hkv, S, D]`` of a layer."""
+        check_reading(reading)
         if self.cache is None:
             self._known.put(layer, keys, values, fresh)
             return

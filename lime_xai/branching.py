@@ -17,7 +17,7 @@ from lime_rules.stream_cache import splitting
 
 from .branch import Branch, BranchKind
 from .branch_attention import BRANCH_ATTRIBUTE, BRANCH_IMPLEMENTATION, BranchSlots
-from .cache import CACHE_NAME, detach_inference, fork_cache
+from .cache import CACHE_NAME, detach_inference, fork_cache, is_recurrent
 from .calls import DecoderCall
 from .modalities import marker_ids, placeholder_ids
 from .replay import Replayer
@@ -36,20 +36,21 @@ class Branches(Widening[Branch]):
         Of the model.
     kind : BranchKind
         What the branch perceives.
-    apart : bool
-        Never decode in the model's own calls, because something else widens them.
     """
 
-    def __init__(self, replayer: Replayer, kind: BranchKind, apart: bool = False) -> None:
+    def __init__(self, replayer: Replayer, kind: BranchKind) -> None:
         super().__init__(replayer)
         self.kind = kind
-        layers = DynamicCache(config=replayer.config).layers
-        plain = not any(hasattr(layer, "recurrent_states") for layer in layers)
+        plain = not is_recurrent(replayer.config)
         sinks = any(hasattr(module, "sinks") for module in replayer.decoder.modules())
-        self.batched = kind.batched and plain and not sinks and not apart
+        self.batched = kind.batched and plain and not sinks
         # the functions find what one call needs in a list that all configs share
         self._slots: list[BranchSlots] = []
         self._swap = ConfigSwap(replayer.decoder, BRANCH_IMPLEMENTATION, {BRANCH_ATTRIBUTE: self._slots})
+
+    def keep_apart(self) -> None:
+        """Never decode in the model's own calls, because something else widens them."""
+        self.batched = False
 
     def probe(self) -> None:
         """Decode a token in a batch with a branch, once per model, and go apart, with a warning, if that fails."""

@@ -61,7 +61,10 @@ def check_cache(cache: Any) -> None:
         For static, quantised, offloaded and encoder-decoder caches, and for anything that is no ``Cache``.
     """
     if not isinstance(cache, Cache):
-        raise ValueError(f"Steering needs a transformers Cache; found {type(cache).__name__}. Pass use_cache=True.")
+        raise ValueError(
+            f"Steering needs a transformers Cache; found {type(cache).__name__}. Pass use_cache=True to generate, a "
+            "DynamicCache in a loop of your own."
+        )
     layers = getattr(cache, "layers", [])
     kinds = {type(layer).__name__ for layer in layers} | {type(cache).__name__}
     bad = sorted(kind for kind in kinds if kind.startswith(("Static", "Quantized", "EncoderDecoder", "Quanto", "HQQ")))
@@ -132,6 +135,11 @@ def slots(cache: Cache) -> dict[int, tuple[Tensor, Tensor]]:
     """Return keys and values by layer, for the layers that hold slots (also empty ones)."""
     found = {index: layer_slots(layer) for index, layer in enumerate(cache.layers)}
     return {index: pair for index, pair in found.items() if pair is not None and pair[0].numel()}
+
+
+def is_recurrent(config: PreTrainedConfig) -> bool:
+    """Return whether a decoder has layers that keep a recurrent state instead of slots (linear attention)."""
+    return any(hasattr(layer, "recurrent_states") for layer in DynamicCache(config=config).layers)
 
 
 def check_differentiable(cache: Cache) -> None:

@@ -75,12 +75,12 @@ class Engines:
         if len(kinds) > 1:
             raise ValueError(f"The policies want {len(kinds)} different branches; give all contrasts the same one.")
         kind = kinds.pop() if kinds else None
-        self.branches = None if kind is None else Branches(replayer, kind, apart=form is not None)
+        self.branches = None if kind is None else Branches(replayer, kind)
         self._methods = {m for policy in policies if (m := getattr(policy, "forward_method", None)) is not None}
         forward = [policy for policy in policies if getattr(policy, "forward_method", None) is not None]
-        alone = len(forward) == 1 and form is None and self.branches is None
         shared = getattr(replayer.config.get_text_config(), "num_kv_shared_layers", 0)
-        self._leader = forward[0] if alone and not shared and isinstance(forward[0], EditSettings) else None
+        alone = len(forward) == 1 and self.branches is None and not shared
+        self._leader = forward[0] if alone and isinstance(forward[0], EditSettings) else None
         self.leading: Leading | None = None
         self._required = {
             policy.forward_method for policy in forward if getattr(policy, "direction", None) == "forward"
@@ -107,6 +107,10 @@ class Engines:
         if self._made:
             return
         self.owing.begin(self._stack, current)
+        if self.owing.engine is not None:
+            self._leader = None
+            if self.branches is not None:
+                self.branches.keep_apart()
         if self.branches is not None:
             self.branches.probe()
             if self.branches.batched:
@@ -142,7 +146,9 @@ class Engines:
             )
 
     def close(self) -> None:
-        """End calls that were begun and failed."""
+        """End calls that were begun and did not come to their end."""
+        if self.leading is not None:
+            self.leading.forget()
         for engine in (self.owing.engine, self.branches, None if self.leading is None else self.leading.engine):
             if engine is not None:
                 engine.close()

@@ -54,7 +54,7 @@ class Leading:
     def __init__(self, settings: EditSettings, engine: StreamEngine) -> None:
         self.settings, self.engine = settings, engine
         self._deltas: Deltas | None = None
-        self._graph = False
+        self._mode: bool | None = None
 
     def flow(self, past: Cache, attended: Tensor, bos: Tensor, modalities: Mapping[str, Tensor]) -> Flow | None:
         """Return the flow of the call under way, and let it build a graph; None where no graph can be built.
@@ -75,16 +75,26 @@ class Leading:
         with torch.enable_grad():
             self._deltas = deltas = build_deltas(self.settings, past, attended, modalities, length - 1)
         flow = difference_flow(union(modalities, attended), self.settings.counted(attended, bos), deltas)
-        # generate's own no_grad context puts the old mode back should the call fail
-        self._graph = torch.is_grad_enabled()
+        self._mode = torch.is_grad_enabled()
         torch.set_grad_enabled(True)
         return flow
 
+    def restore(self) -> None:
+        """Put back the grad mode that the call under way was made in, behind that call or where it failed."""
+        if self._mode is not None:
+            torch.set_grad_enabled(self._mode)
+            self._mode = None
+
+    def forget(self) -> None:
+        """Leave the grad mode of a call that was interrupted to the contexts that it was made in."""
+        self._mode = None
+
     def finish(self, output: Any) -> Begun | None:
         """Take the pass out of the output of the model's call; None if the call ran plain."""
-        found = self.engine.finish(output)
-        if found is None or self._deltas is None:
-            return None
-        begun = Begun(self.settings, self._deltas, found[0], found[1][0])
-        torch.set_grad_enabled(self._graph)
-        return begun
+        try:
+            found = self.engine.finish(output)
+            if found is None or self._deltas is None:
+                return None
+            return Begun(self.settings, self._deltas, found[0], found[1][0])
+        finally:
+            self.restore()

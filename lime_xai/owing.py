@@ -12,11 +12,12 @@ from transformers import Cache
 
 from lime_rules import AttnLRP
 
-from .cache import detach_inference, fork_cache
+from .cache import detach_inference, fork_cache, is_recurrent
 from .calls import DecoderCall
 from .double_vjp import owed_by_backward
 from .modalities import union
 from .names import unknown_name
+from .passes import precise
 from .progress import Progress
 from .replay import Replayer
 from .streaming import STREAM_FORMS, Flow, StreamEngine, StreamForm
@@ -75,6 +76,8 @@ class Owing:
     def __init__(self, replayer: Replayer, policies: Sequence[Any], prepare: Callable[[StreamEngine], None]) -> None:
         self.replayer, self._prepare = replayer, prepare
         asking = [policy for policy in policies if getattr(policy, "stream", None) is not None]
+        for policy in asking:
+            check_owing(policy.stream, getattr(policy, "stream_direction", "forward"))
         forms: set[StreamForm] = {policy.stream for policy in asking}
         if len(forms) > 1:
             raise ValueError(f"The policies want the relevance stream in the forms {sorted(forms)}; give all the same.")
@@ -114,18 +117,32 @@ class Owing:
 
     def _streaming(self, form: StreamForm) -> StreamEngine | None:
         if self._direction == "backward":
+            self._check_backward()
             return None
         try:
             engine = StreamEngine(self.replayer, form)
             check_trust(engine)
         except NotImplementedError as error:
             if self._direction == "forward":
-                raise NotImplementedError(
-                    f"{error} For logits: Reweight(direction='backward'), with relevance='slot'."
-                ) from error
+                raise NotImplementedError(self._otherwise(error)) from error
+            self._check_backward()
             warn_backward(self.replayer.model, "Reweighting", error)
             return None
         return engine
+
+    def _check_backward(self) -> None:
+        if is_recurrent(self.replayer.config):
+            raise NotImplementedError(
+                f"{type(self.replayer.decoder).__name__} has linear attention with a recurrent state; what its logits "
+                "are owed to perception is found in neither direction. lime_xai.attribute works on the prompt."
+            )
+
+    def _otherwise(self, error: NotImplementedError) -> str:
+        """Return a message with what to do instead."""
+        reason = str(error).rstrip(".")
+        if is_recurrent(self.replayer.config):
+            return f"{reason}. What logits are owed cannot be found in backward direction either."
+        return f"{reason}. What logits are owed is found otherwise too: direction='backward', relevance='slot'."
 
     @property
     def needs_past(self) -> bool:
@@ -136,7 +153,7 @@ class Owing:
         """Take what is owed, ``[B, V]``, out of the output of the model; None if the call ran plain."""
         found = None if self.engine is None else self.engine.finish(output)
         with torch.inference_mode(False):
-            return None if found is None else detach_inference(found[1][0])
+            return None if found is None else precise(detach_inference(found[1][0]))
 
     def alone(self, progress: Progress, call: DecoderCall, past: Cache | None) -> Tensor | None:
         """Return what is owed, ``[B, V]``, where no stream ran in the model's own call; None if nobody asks.
@@ -159,4 +176,4 @@ class Owing:
         self._prepare(self.engine)
         with torch.no_grad():
             _, owed = self.engine.run(progress.flow, call, fork_cache(past))
-        return owed[0, :, -1]
+        return precise(owed[0, :, -1])

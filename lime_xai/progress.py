@@ -59,6 +59,20 @@ class Progress:
         if self.branch is not None:
             self.branch.grow()
 
+    def follow_beams(self) -> None:
+        """Let the cache tell when a beam search reorders it."""
+        original = self.cache.reorder_cache
+
+        def reorder(rows: Tensor) -> None:
+            original(rows)  # type: ignore[arg-type]
+            self.reorder(rows)
+
+        vars(self.cache)["reorder_cache"] = reorder
+
+    def leave_beams(self) -> None:
+        """Undo ``follow_beams``."""
+        vars(self.cache).pop("reorder_cache", None)
+
     def reorder(self, rows: Tensor) -> None:
         """Follow a beam search: beams of one prompt exchange what they generated."""
         self.history = [call.select(rows) for call in self.history]

@@ -76,7 +76,7 @@ class Session:
             return
         handles = [
             self.model.register_forward_pre_hook(self._pre, with_kwargs=True),
-            self.model.register_forward_hook(self._post, with_kwargs=True),
+            self.model.register_forward_hook(self._post, with_kwargs=True, always_call=True),
         ]
         try:
             with self._stack, self.replayer.recording(self._calls):
@@ -112,7 +112,7 @@ class Session:
 
     def _release(self) -> None:
         if self.progress is not None:
-            vars(self.progress.cache).pop("reorder_cache", None)
+            self.progress.leave_beams()
         self.progress, self._before = None, None
         self._owed, self._other, self._begun = None, None, None
         self._calls.clear()
@@ -176,18 +176,13 @@ class Session:
         stream = self.engines.owing.engine
         if stream is not None:
             self.progress.flow = stream.start(union(masks, attended)[:, None])
-        original = cache.reorder_cache
-        progress = self.progress
-
-        def reorder(rows: Tensor) -> None:
-            original(rows)  # type: ignore[arg-type]
-            progress.reorder(rows)
-
-        vars(cache)["reorder_cache"] = reorder
+        self.progress.follow_beams()
 
     def _post(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         if self.replayer.busy or self.progress is None:
             return output
+        if output is None:
+            return self._failed()
         self._owed, self._other = self.engines.finish(output)
         self._begun = None if self.engines.leading is None else self.engines.leading.finish(output)
         with torch.inference_mode(False):
@@ -199,6 +194,12 @@ class Session:
         edited[:, -1] = logits
         output.logits = edited
         return output
+
+    def _failed(self) -> None:
+        """End a call of the model that raised an exception, in the grad mode that it was made in."""
+        if self.engines.leading is not None:
+            self.engines.leading.restore()
+        self.engines.close()
 
     def _step(self, ids: Tensor, plain: Tensor) -> DecodingStep:
         progress = self.progress

@@ -51,7 +51,7 @@ class DecodingStep:
     engines : mapping of str to StreamEngine
         By LRP method: streams in slot form for policies that edit in forward direction.
     owed : Tensor or None
-        ``[B, V]``: the part of each logit that is owed to what is perceived, if some policy runs the relevance stream.
+        ``[B, V]``, in at least float32: the part of each logit that is owed to what is perceived, if some policy asks.
     branch : Tensor or None
         ``[B, V]``: logits of a branch that perceives less, if some policy asks for one.
     begun : Begun or None
@@ -165,8 +165,9 @@ class Policy(Protocol):
         ...
 
     # Optional attributes: ``needs_past = False`` lets the cache before the step be forgotten, ``stream`` ("slot" or
-    # "input") asks for the relevance stream and ``DecodingStep.owed``, ``forward_method`` for ``DecodingStep.engines``,
-    # ``against`` (a ``BranchKind``) for a second branch and ``DecodingStep.branch``.
+    # "input") asks for the relevance stream and ``DecodingStep.owed``, which ``stream_direction`` ("forward",
+    # "backward", "auto") lets backward passes find, ``forward_method`` for ``DecodingStep.engines``, ``against`` (a
+    # ``BranchKind``) for a second branch and ``DecodingStep.branch``.
 
     def step(self, step: DecodingStep) -> Tensor:
         """Return the logits ``[B, V]`` to decode from."""

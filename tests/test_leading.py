@@ -6,10 +6,12 @@ import pytest
 import torch
 from families import FAMILIES, batch
 from test_stream import STREAMED
+from transformers import DynamicCache
 
 import lime_xai
 from lime_rules import stream_attention
 from lime_xai import Contrast, Edit, EditSettings, LogitShift, Observe
+from lime_xai.cache import CACHE_NAME
 from lime_xai.deltas import GainDeltas, LayerShape
 from lime_xai.leading import Leading
 from lime_xai.passes import Pass
@@ -189,3 +191,23 @@ def test_gains_build_no_graph_through_cached_states(deltas, differentiated, monk
     states = {(key, value) for key, value, _ in seen}
     assert states == {(differentiated, differentiated)}
     assert any(query for _, _, query in seen)
+
+
+@pytest.mark.parametrize("where", ["layer", "head"])
+def test_a_failed_call_leaves_the_grad_mode_that_it_was_made_in(where):
+    model, inputs, _ = FAMILIES["llava"].build()
+    module = model.get_decoder().layers[1] if where == "layer" else model.get_output_embeddings()
+
+    def fail(module, args, output):
+        if torch.is_grad_enabled():
+            raise RuntimeError("stop")
+
+    cache = DynamicCache(config=model.config.get_text_config())
+    with torch.no_grad(), lime_xai.steering(model, Edit(direction="forward")):
+        token = model(**inputs, **{CACHE_NAME: cache}).logits[:, -1:].argmax(-1)
+        handle = module.register_forward_hook(fail)
+        with pytest.raises(RuntimeError, match="stop"):
+            model(input_ids=token, **{CACHE_NAME: cache})
+        handle.remove()
+        assert not torch.is_grad_enabled()
+    assert torch.is_grad_enabled()

@@ -19,9 +19,9 @@ class Owed:
     """A policy that keeps what logits are owed."""
 
     idle = needs_history = needs_past = False
-    stream = "slot"
 
     def __init__(self, direction):
+        self.stream = "slot"
         self.stream_direction = direction
         self.seen = []
 
@@ -85,6 +85,28 @@ def test_a_model_with_a_stream_takes_it_without_a_word():
     assert torch.equal(*found)
 
 
+def test_the_newest_position_may_be_perceptual(double):
+    model, inputs, _ = FAMILIES["llava"].build()
+    model, inputs = double(model, inputs)
+    mask = perceptual_of(model, inputs["input_ids"])
+    mask[:, -1] = True
+    found = [owed(model, inputs, direction, perceptual=mask) for direction in ("backward", "forward")]
+    without = owed(model, inputs, "backward")
+    torch.testing.assert_close(*found, rtol=1e-10, atol=1e-10)
+    assert (found[0][0] - without[0]).abs().max() > 1e-4
+
+
+def test_a_model_without_a_stream_is_calibrated_by_backward_passes_if_asked():
+    model, inputs, _ = FAMILIES["gemma4"].build()
+    asked = {"max_new_tokens": 3, "gains": False, "progress": False}
+    expected = owed(model, inputs, "backward")[:, 0].mean(0)
+    found = lime_xai.calibrate(model, [inputs], direction="backward", **asked)
+    assert found.steps == 3
+    torch.testing.assert_close(found.baseline, expected, rtol=1e-4, atol=1e-6)
+    with pytest.raises(NotImplementedError, match=r"\. What logits are owed .* direction='backward'"):
+        lime_xai.calibrate(model, [inputs], **asked)
+
+
 def test_a_calibration_does_not_depend_on_the_direction():
     model, inputs, _ = FAMILIES["llava"].build()
     found = [
@@ -102,12 +124,20 @@ def test_under_inference_mode():
         assert torch.equal(owed(model, inputs, "backward"), expected)
 
 
-def test_recurrent_layers_are_refused_by_name():
+@pytest.mark.parametrize("direction", ["backward", "auto"])
+def test_recurrent_layers_are_refused_before_any_compute(direction):
     model, inputs, _ = FAMILIES["qwen3_5_moe"].build()
-    before = bare_state(model)
-    with pytest.raises(ValueError, match="linear attention with a recurrent state"):
-        lime_xai.steer(model, inputs, Reweight(direction="backward"), **ASKED)
+    before, calls = bare_state(model), []
+    handle = model.get_decoder().layers[0].register_forward_hook(lambda module, args, output: calls.append(1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(NotImplementedError, match=r"recurrent state.*in neither direction"):
+            lime_xai.steer(model, inputs, Reweight(direction=direction), **ASKED)
+    handle.remove()
+    assert not calls
     assert bare_state(model) == before
+    with pytest.raises(NotImplementedError, match=r"linear_attn.*in backward direction either\.$"):
+        lime_xai.steer(model, inputs, Reweight(), **ASKED)
 
 
 def test_settings_that_do_not_go_together():
@@ -120,5 +150,14 @@ def test_settings_that_do_not_go_together():
         lime_xai.calibrate(model, [inputs], relevance="input", direction="backward")
     with pytest.raises(ValueError, match="in both directions"):
         lime_xai.steer(model, inputs, [Reweight(), Reweight(direction="backward")], **ASKED)
+    for form, direction, message in (
+        ("input", "backward", "the exact form exists"),
+        ("slot", "bakward", "Unknown direction 'bakward'"),
+        ("slots", "forward", "Unknown relevance 'slots'"),
+    ):
+        policy = Owed(direction)
+        policy.stream = form
+        with pytest.raises(ValueError, match=message):
+            lime_xai.steer(model, inputs, policy, **ASKED)
     mixed = [Reweight(), Reweight(direction="auto")]
     assert lime_xai.steer(model, inputs, mixed, **ASKED).sequences.shape[0] == 1

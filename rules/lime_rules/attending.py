@@ -41,6 +41,33 @@ def additive_mask(mask: Tensor | None, query: Tensor, key: Tensor, causal: bool)
     return torch.zeros_like(mask, dtype=query.dtype).masked_fill(~mask, floor)
 
 
+def products(rows: Tensor, key: Tensor, newest: tuple[Tensor, Tensor] | None) -> Tensor:
+    """Return ``rows @ key^T``, ``[B, Hkv, N, T]``.
+
+    Parameters
+    ----------
+    rows : Tensor
+        Queries, ``[B, Hkv, N, D]``.
+    key : Tensor
+        ``[B, Hkv, T, D]``.
+    newest : tuple of Tensor or None
+        Keys and values ``[B, Hkv, S, D]`` that stand in place of the last ``S``.
+    """
+    found = rows @ key.transpose(-1, -2)
+    if newest is None:
+        return found
+    own = rows @ newest[0].transpose(-1, -2)
+    return torch.cat([found[..., : -own.shape[-1]], own], -1)
+
+
+def sums(weights: Tensor, value: Tensor, newest: tuple[Tensor, Tensor] | None) -> Tensor:
+    """Return ``weights @ value``, ``[B, Hkv, N, D]``, for weights ``[B, Hkv, N, T]``; otherwise as ``products``."""
+    if newest is None:
+        return weights @ value
+    kept = newest[1].shape[2]
+    return weights[..., :-kept] @ value[:, :, :-kept] + weights[..., -kept:] @ newest[1]
+
+
 def attend(
     query: Tensor,
     key: Tensor,
@@ -76,10 +103,7 @@ def attend(
     """
     batch, heads, length, _ = query.shape
     stacked = torch.unflatten(query, 1, (key.shape[1], -1)).flatten(2, 3)
-    scores = stacked @ key.transpose(-1, -2)
-    if newest is not None:
-        own = stacked @ newest[0].transpose(-1, -2)
-        scores = torch.cat([scores[..., : -own.shape[-1]], own], -1)
+    scores = products(stacked, key, newest)
     scores = (scores * (query.shape[-1] ** -0.5 if scaling is None else scaling)).reshape(batch, heads, length, -1)
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
@@ -87,9 +111,4 @@ def attend(
         scores = scores + mask
     weights = scores.softmax(-1, dtype=torch.promote_types(query.dtype, torch.float32)).to(query.dtype)
     read = weights.reshape(batch, key.shape[1], -1, weights.shape[-1])
-    if newest is None:
-        output = read @ value
-    else:
-        kept = newest[1].shape[2]
-        output = read[..., :-kept] @ value[:, :, :-kept] + read[..., -kept:] @ newest[1]
-    return output.reshape(batch, heads, length, -1).transpose(1, 2).contiguous(), weights
+    return sums(read, value, newest).reshape(batch, heads, length, -1).transpose(1, 2).contiguous(), weights

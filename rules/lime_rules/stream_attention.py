@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
-from .attending import additive_mask, check_sinks, is_causal
+from .attending import additive_mask, check_sinks, is_causal, products, sums
 from .attention import AttentionRatios
 from .stream_tangents import Owned, SlotReading
 
@@ -156,12 +156,8 @@ def _attend(
 
 def _scores(query: Tensor, key: Tensor, reading: SlotReading, scaling: float) -> Tensor:
     """Return scores of all rows, ``[B, Hkv, R, 1 + G, S, T]``, in at least float32."""
-    rows = query.flatten(2, 4)
-    scores = rows @ key.transpose(-1, -2)
-    if reading.newest is not None:
-        own = rows @ reading.newest[0].transpose(-1, -2)
-        scores = torch.cat([scores[..., : -own.shape[-1]], own], -1)
-    scores = torch.unflatten(scores, 2, query.shape[2:5]).to(torch.promote_types(query.dtype, torch.float32)) * scaling
+    found = products(query.flatten(2, 4), key, reading.newest)
+    scores = torch.unflatten(found, 2, query.shape[2:5]).to(torch.promote_types(query.dtype, torch.float32)) * scaling
     return scores if reading.key_factors is None else scores * reading.key_factors[:, :, None, None, None].to(scores)
 
 
@@ -169,13 +165,7 @@ def _read(weights: Tensor, value: Tensor, reading: SlotReading) -> Tensor:
     """Return ``[B, Hkv, R, N, S, D]`` for weights ``[B, Hkv, R, N, S, T]``."""
     if reading.value_factors is not None:
         weights = weights * reading.value_factors[:, :, None, None, None].to(weights)
-    rows = weights.flatten(2, 4)
-    if reading.newest is None:
-        output = rows @ value
-    else:
-        kept = reading.newest[1].shape[2]
-        output = rows[..., :-kept] @ value[:, :, :-kept] + rows[..., -kept:] @ reading.newest[1]
-    return torch.unflatten(output, 2, weights.shape[2:5])
+    return torch.unflatten(sums(weights.flatten(2, 4), value, reading.newest), 2, weights.shape[2:5])
 
 
 AttentionInterface.register(STREAM_IMPLEMENTATION, attention_stream)

@@ -99,8 +99,14 @@ class Ownership:
             Tangents of the newest keys and values, ``[G * B, Hkv, S, D]``.
         reading : SlotReading
             Of ``keys`` and ``values``; the exact form knows no other than the default.
+
+        Raises
+        ------
+        ValueError
+            For edited slots in the exact form.
         """
         if self.tangents is not None:
+            check_reading(reading)
             all_keys, all_values = self.tangents.update(*fresh, layer)
             owned: Owned = SplitTangents(self.by_row(all_keys), self.by_row(all_values))
         else:
@@ -136,6 +142,18 @@ class Ownership:
     def forget(self) -> None:
         """Drop what was remembered of the last call."""
         self._known.clear()
+
+
+def check_reading(reading: SlotReading) -> None:
+    """Refuse edited slots where only slots as they are can be followed.
+
+    Raises
+    ------
+    ValueError
+        If they are edited.
+    """
+    if reading is not AS_THEY_ARE:
+        raise ValueError("Edited slots can be followed by a stream in slot form only; give the cache no edit.")
 
 
 class Beside(Protocol):

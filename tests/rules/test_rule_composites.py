@@ -38,6 +38,15 @@ def test_whole_decoder_equals_the_oracle(method, llama64):
     torch.testing.assert_close(found, wanted, rtol=1e-8, atol=1e-10 * wanted.abs().max().item())
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_prompt_is_attended_to_as_by_eager_attention_to_the_last_bit(dtype, llama):
+    llama.to(dtype).set_attn_implementation("eager")
+    ids = torch.arange(3, 10)[None]
+    plain = llama(ids).logits
+    with AttnLRP().context(llama.get_decoder()):
+        assert torch.equal(llama(ids).logits, plain)
+
+
 def test_methods_differ(llama, gradient):
     found = []
     for method in LRP_METHODS.values():
