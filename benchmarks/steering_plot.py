@@ -1,9 +1,15 @@
-"""Draw what ``steering.py`` measured: ``python benchmarks/steering_plot.py CSV [CSV ...] --out FILE``."""
+"""Draw what ``steering.py`` measured, and renew the tables of ``RESULTS.md``.
+
+``python benchmarks/steering_plot.py CSV [CSV ...] --out FILE``; a table of ``RESULTS.md`` stands between
+``<!-- table: NAME.csv -->`` and ``<!-- /table -->``.
+"""
 
 from __future__ import annotations
 
 import argparse
 import csv
+import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -50,11 +56,38 @@ def figure_of(paths: Sequence[Path]) -> Figure:
         axes.set_yticks(range(len(rows)), [row["name"] for row in rows], fontsize=9)
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xscale("log")
+        axes.margins(x=0.08)
         axes.axvline(1, color="black", linewidth=0.6)
         axes.grid(axis="x", alpha=0.3)
         axes.set_title(about, fontsize=9)
     panels[-1].set_xlabel("time per token over a plain token's, median and quartiles; red: target")
     return figure
+
+
+def table_of(path: Path) -> str:
+    """Return a file as a Markdown table, with targets."""
+    with path.open(encoding="utf-8") as file:
+        about = file.readline().lstrip("# ").strip()
+        rows = [row for row in csv.DictReader(file) if row["name"] != "plain"]
+    lines = ["| | ratio to a plain token | target | first token | peak memory | rounds |", f"| --- |{' ---: |' * 5}"]
+    for row in rows:
+        middle, low, high, first, peak = (float(row[name]) for name in ("median", "low", "high", "first", "peak"))
+        precision = 2 if middle < 10 else 1 if middle < 100 else 0
+        ratio = f"{middle:.{precision}f} [{low:.{precision}f}, {high:.{precision}f}]"
+        target = f"{TARGETS[row['name']]:g}" if row["name"] in TARGETS else ""
+        held = "" if math.isnan(peak) else f"{peak:.2f}"
+        lines.append(f"| {row['name']} | {ratio} | {target} | {first:.2f} | {held} | {row['rounds']} |")
+    return "\n".join([f"{about}:", "", *lines])
+
+
+def renew(page: Path) -> None:
+    """Renew the tables of a page from the files that they name."""
+
+    def table(found: re.Match[str]) -> str:
+        return f"{found[1]}\n{table_of(page.parent / 'results' / found[2])}\n{found[3]}"
+
+    text = page.read_text(encoding="utf-8")
+    page.write_text(re.sub(r"(<!-- table: (\S+) -->).*?(<!-- /table -->)", table, text, flags=re.S), encoding="utf-8")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -64,6 +97,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "steering.png")
     arguments = parser.parse_args(argv)
     figure_of(arguments.files).savefig(arguments.out, dpi=150)
+    renew(Path(__file__).parent / "RESULTS.md")
     print(arguments.out)
 
 

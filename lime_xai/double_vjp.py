@@ -21,7 +21,7 @@ def owed_by_backward(
 
     With :math:`J` for what the rules make of the network, one backward pass gives :math:`J^\top u` for weights ``u`` on
     the logits. It is linear in ``u``, so that its own derivative, weighted by the slots' states :math:`t`, is
-    :math:`J t`: what the relevance stream finds in slot form (``lime_rules.Stream``), at some three times the cost.
+    :math:`J t`: what the relevance stream finds in slot form (``lime_rules.Stream``), at two to five times the cost.
 
     Parameters
     ----------

@@ -35,7 +35,7 @@ class Reweight:
         Tokens with probability below this fraction of the largest are excluded; 0: none.
     direction : {"forward", "backward", "auto"}
         How ``z_perceptual`` is found: by the stream, which a model must be trusted with, or by differentiating a
-        backward pass, in slot form and some three times slower; both give the same. ``auto`` takes the stream where it
+        backward pass, in slot form and two to five times slower; both give the same. ``auto`` takes the stream where it
         can, and warns where it cannot.
 
     Raises
