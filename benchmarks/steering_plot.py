@@ -66,9 +66,7 @@ def figure_of(paths: Sequence[Path]) -> Figure:
 
 def table_of(path: Path) -> str:
     """Return a file as a Markdown table, with targets."""
-    with path.open(encoding="utf-8") as file:
-        about = file.readline().lstrip("# ").strip()
-        rows = [row for row in csv.DictReader(file) if row["name"] != "plain"]
+    about, rows = rows_of(path)
     lines = ["| | ratio to a plain token | target | first token | peak memory | rounds |", f"| --- |{' ---: |' * 5}"]
     for row in rows:
         middle, low, high, first, peak = (float(row[name]) for name in ("median", "low", "high", "first", "peak"))

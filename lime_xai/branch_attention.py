@@ -12,7 +12,7 @@ from transformers.masking_utils import eager_mask
 
 from lime_rules.attending import additive_mask, attend, check_sinks, is_causal
 from lime_rules.stream_cache import ByLayer, check_reading
-from lime_rules.stream_tangents import AS_THEY_ARE, SlotReading
+from lime_rules.stream_tangents import SlotReading
 
 BRANCH_IMPLEMENTATION = "lime_branch"
 """Name of the attention and mask functions in transformers' registries."""
@@ -57,12 +57,7 @@ class BranchSlots:
     _known: ByLayer[_Other | tuple[Tensor, Tensor]] = field(default_factory=ByLayer, repr=False)
 
     def note(
-        self,
-        layer: int,
-        keys: Tensor,
-        values: Tensor,
-        fresh: tuple[Tensor, Tensor],
-        reading: SlotReading = AS_THEY_ARE,
+        self, layer: int, keys: Tensor, values: Tensor, fresh: tuple[Tensor, Tensor], reading: SlotReading
     ) -> None:
         """Take the second branch's keys and values ``[B, Hkv, S, D]`` of a layer."""
         check_reading(reading)

@@ -10,7 +10,7 @@ from lime_rules import TransformerComposite
 
 from .cache import check_differentiable, detach_inference, slots, with_slots
 from .calls import DecoderCall
-from .passes import precise
+from .passes import precise, slot_leaves
 from .replay import Replayer
 
 
@@ -48,7 +48,7 @@ def owed_by_backward(
     """
     check_differentiable(past)
     with torch.inference_mode(False), torch.enable_grad(), composite.context(replayer.decoder):
-        held = {layer: (_leaf(keys), _leaf(values)) for layer, (keys, values) in slots(past).items()}
+        held = {layer: slot_leaves(detach_inference(pair)) for layer, pair in slots(past).items()}
         embeddings = call.embeddings.detach().requires_grad_()
         leaves = [state for pair in held.values() for state in pair]
         logits = precise(replayer.run(call, embeddings, with_slots(past, held))[:, -1])
@@ -62,8 +62,3 @@ def owed_by_backward(
         used = [(one, part) for one, part in zip(back, parts, strict=True) if one is not None]
         owed = torch.autograd.grad([one for one, _ in used], weights, grad_outputs=[part for _, part in used])[0]
     return owed.detach()
-
-
-def _leaf(states: Tensor) -> Tensor:
-    found: Tensor = detach_inference(states).detach()
-    return found.requires_grad_()

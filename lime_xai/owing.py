@@ -21,7 +21,7 @@ from .passes import precise
 from .progress import Progress
 from .replay import Replayer
 from .streaming import STREAM_FORMS, Flow, StreamEngine, StreamForm
-from .trust import check_trust, warn_backward
+from .trust import trusted_engine, warn_backward
 
 OwingDirection = Literal["forward", "backward", "auto"]
 """By the relevance stream, by differentiating a backward pass, or by the first where it can be trusted."""
@@ -120,15 +120,13 @@ class Owing:
             self._check_backward()
             return None
         try:
-            engine = StreamEngine(self.replayer, form)
-            check_trust(engine)
+            return trusted_engine(self.replayer, form)
         except NotImplementedError as error:
             if self._direction == "forward":
                 raise NotImplementedError(self._otherwise(error)) from error
             self._check_backward()
             warn_backward(self.replayer.model, "Reweighting", error)
             return None
-        return engine
 
     def _check_backward(self) -> None:
         if is_recurrent(self.replayer.config):

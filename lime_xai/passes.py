@@ -123,7 +123,7 @@ def cache_pass(
     length = step.attended.shape[1]
     replayer = step.replayer
     with composite.context(replayer.decoder):
-        edited = {layer: _leaves(pair) for layer, pair in edited_slots(step, deltas).items()}
+        edited = {layer: slot_leaves(pair) for layer, pair in edited_slots(step, deltas).items()}
         embeddings = step.call.embeddings.detach().requires_grad_()
         logits = precise(replayer.run(step.call, embeddings, with_slots(step.past, edited))[:, -1])
         value = objective.target_value(logits, step.plain.to(logits.dtype))
@@ -140,8 +140,8 @@ def precise(logits: Tensor) -> Tensor:
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
-def _leaves(pair: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Return tensors that ask for a gradient; an unedited slot becomes a leaf."""
+def slot_leaves(pair: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Return keys and values that ask for a gradient; unedited ones become leaves."""
     keys, values = (t if t.requires_grad else t.detach().requires_grad_() for t in pair)
     return keys, values
 

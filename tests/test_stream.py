@@ -31,6 +31,8 @@ def double(float64_norms, monkeypatch):
     """Turn a model and its inputs into float64, throughout: some compute rotary embeddings in float32."""
 
     def convert(model, inputs):
+        if model.config.model_type == "qwen3_omni_moe_thinker":
+            pytest.skip("transformers merges its float32 features into float64 embeddings; tested in float32")
         if type(model)._can_set_experts_implementation():
             model.set_experts_implementation("eager")  # transformers' fast ones know no float64
         monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
@@ -92,8 +94,6 @@ def perceptual_of(model, ids):
 @pytest.mark.parametrize("name", STREAMED)
 def test_stream_equals_one_backward_per_logit(name, method, double):
     model, inputs, _ = FAMILIES[name].build()
-    if name == "qwen3_omni_thinker":
-        pytest.skip("transformers merges its float32 features into float64 embeddings; tested in float32")
     model, inputs = double(model, inputs)
     if method == "gradient_input" and "moe" in name:
         with pytest.raises(NotImplementedError, match="routing weights"):
@@ -122,8 +122,6 @@ def test_stream_in_float32(name):
 @pytest.mark.parametrize("name", STREAMED)
 def test_slot_form_equals_backward_into_slots(name, double):
     model, inputs, _ = FAMILIES[name].build()
-    if name == "qwen3_omni_thinker":
-        pytest.skip("transformers merges its float32 features into float64 embeddings; tested in float32")
     model, inputs = double(model, inputs)
     perceptual = perceptual_of(model, inputs["input_ids"])
     found = lime_xai.routes(model, inputs, groups={"seen": perceptual}, relevance="slot")

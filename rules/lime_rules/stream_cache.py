@@ -80,12 +80,7 @@ class Ownership:
     _known: ByLayer[Owned] = field(default_factory=ByLayer, repr=False)
 
     def note(
-        self,
-        layer: int,
-        keys: Tensor,
-        values: Tensor,
-        fresh: tuple[Tensor, Tensor],
-        reading: SlotReading = AS_THEY_ARE,
+        self, layer: int, keys: Tensor, values: Tensor, fresh: tuple[Tensor, Tensor], reading: SlotReading
     ) -> None:
         """Remember the tangents of ``keys`` and ``values`` ``[B, Hkv, T, D]``, given those of the newest slots.
 
@@ -98,7 +93,7 @@ class Ownership:
         fresh : tuple of Tensor
             Tangents of the newest keys and values, ``[G * B, Hkv, S, D]``.
         reading : SlotReading
-            Of ``keys`` and ``values``; the exact form knows no other than the default.
+            Of ``keys`` and ``values``; the exact form knows no other than ``AS_THEY_ARE``.
 
         Raises
         ------
@@ -160,12 +155,7 @@ class Beside(Protocol):
     """Takes the keys and values of the rows that do not enter a ``splitting`` cache."""
 
     def note(
-        self,
-        layer: int,
-        keys: Tensor,
-        values: Tensor,
-        fresh: tuple[Tensor, Tensor],
-        reading: SlotReading = AS_THEY_ARE,
+        self, layer: int, keys: Tensor, values: Tensor, fresh: tuple[Tensor, Tensor], reading: SlotReading
     ) -> None:
         """See ``Ownership.note``."""
         ...
