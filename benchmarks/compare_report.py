@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lime_xai import Comparison
-from lime_xai.comparison.registry import metric_of
+from lime_xai.evaluation.attributions.registry import metric_of
 
 RESULTS = Path(__file__).parent / "results"
 STATIC = Path(__file__).parents[1] / "docs" / "_static"

@@ -27,10 +27,10 @@ from transformers import StoppingCriteria, StoppingCriteriaList
 
 import lime_xai
 from lime_xai import Calibration, Constant, Contrast, Edit, Reweight, UniformGain
-from lime_xai.calibration import model_fingerprint
-from lime_xai.replay import Replayer
-from lime_xai.step import Policy
-from lime_xai.trust import trusted_engine
+from lime_xai.decoding.step import Policy
+from lime_xai.model.replay import Replayer
+from lime_xai.policies.calibration import model_fingerprint
+from lime_xai.stream.adjoint_check import verified_engine
 from lime_xai.worlds import bundled_model, load_world
 
 RESULTS = Path(__file__).parent / "results"
@@ -104,7 +104,7 @@ def policies(model: Any) -> dict[str, Policy]:
         "contrast, blind": Contrast(),
         "reweight, slot": Reweight(),
         "reweight, slot, backward": Reweight(direction="backward"),
-        "reweight, input": Reweight(relevance="input"),
+        "reweight, input": Reweight(relevance="full"),
         "gain, 1 step": Edit(steps=1),
         "gain, 2 steps": Edit(steps=2),
         "free, cache, 7 steps": Edit.paper("cache"),
@@ -119,7 +119,7 @@ def measure(found: Setting, wanted: Mapping[str, Policy], tokens: int, threads: 
 
     def prepare(twin: Any) -> None:
         if any(getattr(policy, "stream", None) for policy in wanted.values()):
-            trusted_engine(Replayer(twin), "slot")
+            verified_engine(Replayer(twin), "slot")
 
     times = alternate(found.model, runs, threads, prepare)
     plain = times[PLAIN]

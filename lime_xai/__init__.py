@@ -2,75 +2,12 @@
 
 LIME (Learning Inference-time Modality Enhancement, arXiv 2605.01766) as an explainability toolkit; not Ribeiro
 et al.'s LIME.
+
+The public names are listed in ``__init__.pyi``, with the module of each. A module is imported when one of its names is
+first used, so that the command line answers ``--help`` without importing torch.
 """
 
-from lime_rules import CPLRP, AttnLRP, GradientInput
+import lazy_loader
 
-from .attribution import attribute, audit
-from .baselines import BASELINES
-from .calibrating import calibrate
-from .calibration import Calibration
-from .comparison import Comparison, Example, compare_attributions
-from .edit_settings import EditSettings
-from .editor import KVEditor
-from .groups import Groups
-from .modalities import Span
-from .objective import RelevanceObjective
-from .policies import (
-    POLICIES,
-    Constant,
-    Contrast,
-    Edit,
-    LogitShift,
-    Observe,
-    Plausible,
-    Reweight,
-    UniformGain,
-    policy_from_dict,
-    policy_to_dict,
-)
-from .result import Attribution
-from .routes import Routes, routes
-from .steering import SteeringOutput, steer, steered_generate, steering
-from .trace import SteeringTrace, StepTrace
-
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 __version__ = "0.1.0"
-
-__all__ = [
-    "BASELINES",
-    "CPLRP",
-    "POLICIES",
-    "AttnLRP",
-    "Attribution",
-    "Calibration",
-    "Comparison",
-    "Constant",
-    "Contrast",
-    "Edit",
-    "EditSettings",
-    "Example",
-    "GradientInput",
-    "Groups",
-    "KVEditor",
-    "LogitShift",
-    "Observe",
-    "Plausible",
-    "RelevanceObjective",
-    "Reweight",
-    "Routes",
-    "Span",
-    "SteeringOutput",
-    "SteeringTrace",
-    "StepTrace",
-    "UniformGain",
-    "attribute",
-    "audit",
-    "calibrate",
-    "compare_attributions",
-    "policy_from_dict",
-    "policy_to_dict",
-    "routes",
-    "steer",
-    "steered_generate",
-    "steering",
-]

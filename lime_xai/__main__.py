@@ -1,6 +1,6 @@
 """``python -m lime_xai``."""
 
-from .cli import main
+from lime_xai.command.app import main
 
 if __name__ == "__main__":
     main()

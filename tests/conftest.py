@@ -8,9 +8,9 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 import pytest
 import torch
 
+from benchmarks.scene_world.network import build_model
 from lime_rules import roles
 from lime_xai.worlds.scene import measuring
-from lime_xai.worlds.scene.network import build_model
 from lime_xai.worlds.scene.text import build_processor
 
 torch.set_num_threads(1)
@@ -33,7 +33,7 @@ def untrained_folder(untrained, tmp_path_factory):
     path = tmp_path_factory.mktemp("models") / "untrained"
     for part in untrained:
         part.save_pretrained(path)
-    (path / "recipe.json").write_text(json.dumps({"image_borne": 0.0}))
+    (path / "recipe.json").write_text(json.dumps({"image_cooccurrence": 0.0}))
     return path
 
 
@@ -73,5 +73,22 @@ def float64_norms(monkeypatch):
                 norm = decoder.get_submodule(name)
                 monkeypatch.setattr(norm, "forward", _forward_in_own_dtype(norm, role.detail), raising=False)
         return model
+
+    return convert
+
+
+@pytest.fixture
+def double(float64_norms, monkeypatch):
+    """Turn a model and its inputs into float64, throughout: some compute rotary embeddings in float32."""
+
+    def convert(model, inputs):
+        if model.config.model_type == "qwen3_omni_moe_thinker":
+            pytest.skip("transformers merges its float32 features into float64 embeddings; tested in float32")
+        if type(model)._can_set_experts_implementation():
+            model.set_experts_implementation("eager")  # transformers' fast ones know no float64
+        monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
+        monkeypatch.setattr(torch, "float", torch.double)
+        values = {name: value.double() if value.is_floating_point() else value for name, value in inputs.items()}
+        return float64_norms(model), values
 
     return convert

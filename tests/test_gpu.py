@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from families import FAMILIES
+from support.families import FAMILIES
 
 import lime_xai
 from lime_xai import Edit

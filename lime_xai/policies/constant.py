@@ -1,4 +1,4 @@
-"""Constant: gains that relevance chose on other prompts, written into the cache once."""
+"""Constant: mean gains of a calibration, written into the cache once."""
 
 from __future__ import annotations
 
@@ -6,18 +6,23 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import Module
+from transformers import PreTrainedModel
 
-from lime_xai.cache import slots, with_slots
-from lime_xai.calibration import Calibration
-from lime_xai.step import DecodingStep
+from lime_xai.decoding.policy import Needs, Policy
+from lime_xai.decoding.step import DecodingStep
+from lime_xai.model.cache import slots, with_slots
+
+from .calibration import Calibration
+from .registry import register_policy
 
 
+@register_policy()
 @dataclass(frozen=True)
-class Constant:
+class Constant(Policy):
     """Multiply cached values by ``1 + scale * gain`` per layer, head and modality, once, behind the prompt.
 
-    After that every step costs what it cost without. The control for every policy that computes something per token.
+    After that, decode steps cost as much as without a policy. It is the control for policies that compute something at
+    every token.
 
     Parameters
     ----------
@@ -35,14 +40,11 @@ class Constant:
     calibration: Calibration
     scale: float = 1.0
 
-    needs_past = False
-    rewrites_cache = True
-
     def __post_init__(self) -> None:
         if not self.calibration.gains:
             raise ValueError("The calibration has no gains; measure it with calibrate(model, prompts, gains=True).")
 
-    def check_model(self, model: Module) -> None:
+    def check_model(self, model: PreTrainedModel) -> None:
         """Refuse a model that the calibration was not measured on."""
         self.calibration.check(model)
 
@@ -52,15 +54,15 @@ class Constant:
         return self.scale == 0
 
     @property
-    def needs_history(self) -> bool:
-        """Never."""
-        return False
+    def needs(self) -> Needs:
+        """The prompt's cache, to exchange it."""
+        return Needs(rewrites_cache=True)
 
     def step(self, step: DecodingStep) -> Tensor:
         """Return the logits over the scaled values; behind the first token these are the model's own."""
         if step.index:
             return step.logits
-        past = step.attended.shape[1] - 1
+        past = step.positions.length - 1
         scaled = {}
         for layer, (keys, values) in slots(step.past).items():
             factor: Tensor | float = 1.0
@@ -74,6 +76,6 @@ class Constant:
                 held = mask[:, past - keys.shape[2] : past].to(values.device, torch.float32)
                 by_head = self.scale * gain[layer].to(values.device)
                 factor = factor + by_head[None, :, None, None] * held[:, None, :, None]
-            # in float32: near 1, bfloat16 knows no factor between 1 and 1.008
+            # In float32, because bfloat16 has no number between 1 and 1.008.
             scaled[layer] = keys, (values * factor).to(values.dtype)
         return step.shifted(step.keep(with_slots(step.past, scaled)))

@@ -1,4 +1,4 @@
-"""Contrast: decode against a branch of the model that perceives less, or nothing."""
+"""Contrast: contrastive decoding against a branch that perceives less, or nothing."""
 
 from __future__ import annotations
 
@@ -7,24 +7,28 @@ from typing import Literal
 
 from torch import Tensor
 
-from lime_xai.branch import BRANCHES, BranchKind
-from lime_xai.names import check_plausibility, check_strength, unknown_name
-from lime_xai.step import DecodingStep
+from lime_xai.branches.branch import BRANCHES, BranchKind
+from lime_xai.decoding.policy import Needs, Policy
+from lime_xai.decoding.step import DecodingStep
+from lime_xai.errors import check_plausibility, check_strength, unknown_name
+
+from .registry import register_policy
 
 VCD_NOISE = 0.92
 """Variance of the noise behind 999 diffusion steps, the setting of visual contrastive decoding."""
 
 
+@register_policy("contrast")
 @dataclass(frozen=True)
-class Contrast:
+class Contrast(Policy):
     r"""Contrastive decoding: ``(1 + c) z - c z_branch``, kept to plausible tokens.
 
     ``blind``: the prompt without placeholders and their markers, positions rebuilt, in a cache of its own.
-    ``slot``: the newest token does not attend to perceptual slots; it reads the model's cache, whose other slots may
-    know what was perceived. ``noise``: image and audio features mixed with Gaussian noise, in a cache of its own
-    (visual contrastive decoding, Leng et al., CVPR 2024, adds the noise to pixels; here it meets the features that the
-    decoder reads, so that it works for any modality and the tower does not run again). The branch decodes in the same
-    batch as the model, so that each weight is read once per token.
+    ``slot``: the newest token does not attend to perceptual slots of the model's cache; its text slots still depend on
+    what was perceived. ``noise``: image and audio features mixed with Gaussian noise, in a cache of its own. Visual
+    contrastive decoding (Leng et al., CVPR 2024) adds the noise to pixels; here it is added to the decoder's input
+    features, so that it works for any modality and the tower does not run again. The branch decodes in the same batch
+    as the model, so that each weight is read once per token.
 
     Parameters
     ----------
@@ -39,7 +43,7 @@ class Contrast:
     seed : int
         For ``noise``; the same noise for every row.
     batched : bool
-        False: the branch always decodes in calls of its own, as it does for models with recurrent layers or attention
+        False: the branch always decodes in separate calls, as it does for models with recurrent layers or attention
         sinks, and beside a policy that runs the relevance stream.
 
     Raises
@@ -55,8 +59,6 @@ class Contrast:
     seed: int = 0
     batched: bool = True
 
-    needs_past = False
-
     def __post_init__(self) -> None:
         if self.branch not in BRANCHES:
             raise unknown_name("branch", self.branch, BRANCHES)
@@ -71,15 +73,11 @@ class Contrast:
         return self.strength == 0
 
     @property
-    def needs_history(self) -> bool:
-        """The branch keeps its own cache instead."""
-        return False
-
-    @property
-    def against(self) -> BranchKind:
-        """The branch to run."""
+    def needs(self) -> Needs:
+        """The branch."""
         noisy = self.branch == "noise"
-        return BranchKind(self.branch, self.noise if noisy else 0.0, self.seed if noisy else 0, self.batched)
+        kind = BranchKind(self.branch, self.noise if noisy else 0.0, self.seed if noisy else 0, self.batched)
+        return Needs(branch=kind)
 
     def step(self, step: DecodingStep) -> Tensor:
         """Return the contrasted logits."""

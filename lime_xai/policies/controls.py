@@ -1,4 +1,4 @@
-"""Controls: what any policy that computes something must beat."""
+"""Controls: policies that compute no relevance."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from lime_xai.cache import slots, with_slots
-from lime_xai.names import check_plausibility
-from lime_xai.step import DecodingStep
+from lime_xai.decoding.policy import Needs, Policy
+from lime_xai.decoding.step import DecodingStep
+from lime_xai.errors import check_plausibility
+from lime_xai.model.cache import slots, with_slots
+
+from .registry import register_policy
 
 
+@register_policy("uniform_gain")
 @dataclass(frozen=True)
-class UniformGain:
+class UniformGain(Policy):
     """Multiply the cached values of all perceptual slots by ``1 + gain``, everywhere alike.
 
     Parameters
@@ -30,13 +34,13 @@ class UniformGain:
         return self.gain == 0
 
     @property
-    def needs_history(self) -> bool:
-        """Only the cache is used."""
-        return False
+    def needs(self) -> Needs:
+        """The cache before every token."""
+        return Needs(past=True)
 
     def step(self, step: DecodingStep) -> Tensor:
         """Return the logits over the scaled values."""
-        past = step.attended.shape[1] - 1
+        past = step.positions.length - 1
         scaled = {}
         for layer, (keys, values) in slots(step.past).items():
             mask = step.perceptual[:, past - keys.shape[2] : past].to(values.device, values.dtype)
@@ -44,8 +48,9 @@ class UniformGain:
         return step.shifted(step.logits_with(with_slots(step.past, scaled)))
 
 
+@register_policy("plausible")
 @dataclass(frozen=True)
-class Plausible:
+class Plausible(Policy):
     """Exclude tokens far less probable than the best one: the mask that other policies use, alone.
 
     Parameters
@@ -69,19 +74,15 @@ class Plausible:
         """Whether nothing is excluded."""
         return self.plausibility == 0
 
-    @property
-    def needs_history(self) -> bool:
-        """Only the logits are used."""
-        return False
-
     def step(self, step: DecodingStep) -> Tensor:
         """Return the masked logits."""
         return step.plausible(step.logits, self.plausibility)
 
 
+@register_policy("logit_shift")
 @dataclass(frozen=True)
-class LogitShift:
-    """Add constants to logits, such as a shift of "yes": moves thresholds, sees nothing.
+class LogitShift(Policy):
+    """Add constants to logits, such as a shift of "yes": it moves a threshold and uses neither image nor sound.
 
     Parameters
     ----------
@@ -100,11 +101,6 @@ class LogitShift:
     def idle(self) -> bool:
         """Whether nothing is shifted."""
         return not any(self.shifts.values())
-
-    @property
-    def needs_history(self) -> bool:
-        """Only the logits are used."""
-        return False
 
     def step(self, step: DecodingStep) -> Tensor:
         """Return the shifted logits."""

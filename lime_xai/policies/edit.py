@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor
+from transformers import PreTrainedModel
 
-from lime_xai.edit_settings import EditSettings
-from lime_xai.editor import KVEditor
-from lime_xai.names import check_plausibility
-from lime_xai.objective import RelevanceObjective
-from lime_xai.step import DecodingStep
-from lime_xai.trace import StepTrace
+from lime_xai.decoding.policy import Needs, Policy, StreamNeed
+from lime_xai.decoding.step import DecodingStep
+from lime_xai.decoding.trace import StepTrace
+from lime_xai.editing.editor import KVEditor
+from lime_xai.editing.fused_first_pass import FusedFirstPass
+from lime_xai.editing.objective import RelevanceObjective
+from lime_xai.editing.settings import EditSettings
+from lime_xai.errors import check_plausibility
+
+from .registry import register_policy, register_preset
 
 
+@register_policy("edit")
 @dataclass(frozen=True)
-class Edit(EditSettings):
+class Edit(EditSettings, Policy):
     """The method: lower the relevance objective by editing the cache, then pick the token.
 
     The default optimises one gain per layer, head and modality on the cached values, for two steps;
@@ -78,9 +85,16 @@ class Edit(EditSettings):
         return self.steps == 0
 
     @property
-    def needs_history(self) -> bool:
-        """Whether the whole sequence is re-forwarded."""
-        return self.scope == "sequence"
+    def needs(self) -> Needs:
+        """The cache; the history in sequence scope; in forward direction a stream, and a first pass."""
+        method = self.forward_method
+        first_pass = partial(FusedFirstPass, self)
+        stream = () if method is None else (StreamNeed(method, self.direction == "forward", first_pass),)
+        return Needs(past=True, history=self.scope == "sequence", streams=stream)
+
+    def check_model(self, model: PreTrainedModel) -> None:
+        """Refuse a decoder that lacks some of the layers to edit."""
+        self.check_layers(int(model.config.get_text_config().num_hidden_layers))
 
     def step(self, step: DecodingStep) -> Tensor:
         """Return the logits after the edit; the kept cache is not changed."""
@@ -96,3 +110,6 @@ class Edit(EditSettings):
             result.share_after,
         )
         return logits
+
+
+register_preset("paper", Edit.paper)

@@ -6,15 +6,19 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lime_xai.edit_settings import EditSettings
-from lime_xai.editor import KVEditor
-from lime_xai.names import unknown_name
-from lime_xai.step import DecodingStep
-from lime_xai.trace import StepTrace
+from lime_xai.decoding.policy import Needs, Policy
+from lime_xai.decoding.step import DecodingStep
+from lime_xai.decoding.trace import StepTrace
+from lime_xai.editing.editor import KVEditor
+from lime_xai.editing.settings import EditSettings
+from lime_xai.errors import unknown_name
+
+from .registry import register_policy
 
 
+@register_policy("observe")
 @dataclass(frozen=True)
-class Observe:
+class Observe(Policy):
     """Record the perceptual share of every token's relevance in the trace; the logits stay as they are.
 
     Parameters
@@ -22,7 +26,7 @@ class Observe:
     method : str
         LRP composite.
     scope : {"cache", "sequence"}
-        Slot relevance over the cache, or full propagation over the sequence.
+        Relevance of the direct form over the cache, or full propagation over the sequence.
 
     Raises
     ------
@@ -42,14 +46,9 @@ class Observe:
         return EditSettings(method=self.method, scope=self.scope, steps=0, direction="backward")  # type: ignore[arg-type]
 
     @property
-    def idle(self) -> bool:
-        """Never: the trace is the point."""
-        return False
-
-    @property
-    def needs_history(self) -> bool:
-        """Whether the whole sequence is re-forwarded."""
-        return self.scope == "sequence"
+    def needs(self) -> Needs:
+        """The cache, and the history in sequence scope."""
+        return Needs(past=True, history=self.scope == "sequence")
 
     def step(self, step: DecodingStep) -> Tensor:
         """Return the logits unchanged."""

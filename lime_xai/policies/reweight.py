@@ -1,26 +1,29 @@
-"""Reweight: count what is owed to perception once more, without any optimisation."""
+"""Reweight: add the contribution of perception to the logits once more, without any optimisation."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from torch import Tensor
-from torch.nn import Module
+from transformers import PreTrainedModel
 
-from lime_xai.calibration import Calibration
-from lime_xai.names import check_plausibility, check_strength
-from lime_xai.owing import OwingDirection, check_owing
-from lime_xai.step import DecodingStep
+from lime_xai.decoding.policy import ContributionNeed, Needs, Policy
+from lime_xai.decoding.step import DecodingStep
+from lime_xai.errors import check_plausibility, check_strength
+from lime_xai.stream.contributions import ContributionDirection, RelevanceForm, check_contributions
+
+from .calibration import Calibration
+from .registry import register_policy
 
 
+@register_policy("reweight")
 @dataclass(frozen=True)
-class Reweight:
+class Reweight(Policy):
     r"""Decode from ``z + c (z_perceptual - b)``, kept to plausible tokens.
 
-    ``z_perceptual`` is the part of every logit that is owed to perceptual tokens (AttnLRP in forward direction), which
-    the relevance stream gives in the decoding step itself; ``b`` its mean over unlabelled prompts, without which every
-    answer moves the same way ("yes" is owed to what is seen, "no" is not).
+    ``z_perceptual`` is the contribution of perceptual tokens to every logit (AttnLRP in forward mode); the relevance
+    stream computes it in the decode step itself. ``b`` is its mean over unlabelled prompts. Without ``b`` every answer
+    moves the same way, because perception contributes more to "yes" than to "no" in any prompt.
 
     Parameters
     ----------
@@ -28,15 +31,15 @@ class Reweight:
         ``c``; 0 leaves generation untouched.
     calibration : Calibration, optional
         Gives ``b``; None: zero.
-    relevance : {"slot", "input"}
-        Perceptual slots of the cache own themselves, or, exactly, whatever perceptual embeddings have led to. The
-        latter makes the prompt cost more and keeps a second cache.
+    relevance : {"direct", "full"}
+        What the newest token reads directly from perceptual slots, or the contribution propagated from perceptual
+        embeddings through all layers. The latter makes the prompt cost more and keeps a second cache.
     plausibility : float
         Tokens with probability below this fraction of the largest are excluded; 0: none.
     direction : {"forward", "backward", "auto"}
-        How ``z_perceptual`` is found: by the stream, which a model must be trusted with, or by differentiating a
-        backward pass, in slot form and two to five times slower; both give the same. ``auto`` takes the stream where it
-        can, and warns where it cannot.
+        How ``z_perceptual`` is computed: by the stream, for models that pass the adjoint check, or by differentiating
+        a backward pass, which exists for the direct form and is two to five times slower. Both give the same. ``auto``
+        uses the stream where it is possible, and warns where it is not.
 
     Raises
     ------
@@ -47,14 +50,12 @@ class Reweight:
 
     strength: float = 1.0
     calibration: Calibration | None = None
-    relevance: Literal["slot", "input"] = "slot"
+    relevance: RelevanceForm = "direct"
     plausibility: float = 0.1
-    direction: OwingDirection = "forward"
-
-    needs_past = False
+    direction: ContributionDirection = "forward"
 
     def __post_init__(self) -> None:
-        check_owing(self.relevance, self.direction)
+        check_contributions(self.relevance, self.direction)
         check_strength(self.strength)
         check_plausibility(self.plausibility)
         if self.calibration is not None and self.calibration.relevance != self.relevance:
@@ -63,7 +64,7 @@ class Reweight:
                 "calibrate with the same."
             )
 
-    def check_model(self, model: Module) -> None:
+    def check_model(self, model: PreTrainedModel) -> None:
         """Refuse a model that the calibration was not measured on."""
         if self.calibration is not None:
             self.calibration.check(model)
@@ -74,28 +75,18 @@ class Reweight:
         return self.strength == 0
 
     @property
-    def needs_history(self) -> bool:
-        """Never."""
-        return False
-
-    @property
-    def stream(self) -> Literal["slot", "input"]:
-        """The form of the relevance stream to run."""
-        return self.relevance
-
-    @property
-    def stream_direction(self) -> OwingDirection:
-        """How to find what the stream would."""
-        return self.direction
+    def needs(self) -> Needs:
+        """The contributions of perceptual tokens."""
+        return Needs(contributions=ContributionNeed(self.relevance, self.direction))
 
     def step(self, step: DecodingStep) -> Tensor:
         """Return the reweighted logits."""
-        if step.owed is None:
-            raise RuntimeError("The relevance stream did not run in this step.")
-        owed = step.owed.to(step.plain.dtype)
+        if step.contributions is None:
+            raise RuntimeError("The contributions of perceptual tokens were not computed in this step.")
+        contributions = step.contributions.to(step.plain.dtype)
         if self.calibration is not None:
-            baseline = step.state.get("baseline")
-            if baseline is None:
-                baseline = step.state["baseline"] = self.calibration.baseline.to(owed)
-            owed = owed - baseline
-        return step.plausible(step.shifted(step.plain + self.strength * owed), self.plausibility)
+            mean = step.state.get("mean")
+            if mean is None:
+                mean = step.state["mean"] = self.calibration.mean_contribution.to(contributions)
+            contributions = contributions - mean
+        return step.plausible(step.shifted(step.plain + self.strength * contributions), self.plausibility)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from lime_xai.names import unknown_name
-from lime_xai.worlds import scene
+from lime_xai.errors import unknown_name
+
+from . import scene
 
 __all__ = ["WORLDS", "World", "bundled_model", "load_world"]
 

@@ -6,10 +6,10 @@ Knows nothing of ``lime_xai``; usable alone with Zennit: ``with AttnLRP().contex
 from .attention import AttentionCanonizer, AttentionRatios, AttentionRule
 from .audit import Audit, AuditRow, audit_decoder
 from .composites import CPLRP, LRP_METHODS, AttnLRP, GradientInput, TransformerComposite
-from .probe import adjoint_gap
 from .rules import ActivationRule, BlockRule, GradientForm, NormRule, ProductRule, RatioHook, ScaleInputRule
-from .stream import Stream
-from .stream_cache import Ownership, splitting
+from .stream.adjoint import adjoint_gap
+from .stream.cache import TangentCache, splitting_cache
+from .stream.engine import Stream
 from .structure import Role, roles
 
 __all__ = [
@@ -26,15 +26,15 @@ __all__ = [
     "GradientForm",
     "GradientInput",
     "NormRule",
-    "Ownership",
     "ProductRule",
     "RatioHook",
     "Role",
     "ScaleInputRule",
     "Stream",
+    "TangentCache",
     "TransformerComposite",
     "adjoint_gap",
     "audit_decoder",
     "roles",
-    "splitting",
+    "splitting_cache",
 ]

@@ -17,7 +17,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedC
 from transformers.masking_utils import eager_mask
 from zennit.canonizers import Canonizer
 
-from .attending import additive_mask, attend, check_sinks, is_causal
+from .attention_math import additive_mask, attend, check_sinks, is_causal
 from .experts import EXPERTS_ATTRIBUTE, EXPERTS_IMPLEMENTATION, ExpertRatios, ExpertState
 from .gradients import scale_gradient
 

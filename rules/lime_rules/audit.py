@@ -6,13 +6,11 @@ from collections import Counter
 from dataclasses import dataclass
 
 from torch import Tensor, nn
+from zennit.core import Hook
 
 from .composites import AttnLRP, TransformerComposite
 from .operations import Operation, unseen_operations
-from .structure import Role, roles
-
-_INTERFACES = {"attention": "bilinear", "experts": "gated experts", "router": "held fixed"}
-"""Rules that reach modules through transformers' interfaces instead of hooks, by role."""
+from .structure import ROLE_KINDS, Role, roles
 
 
 @dataclass(frozen=True)
@@ -97,13 +95,20 @@ def audit_decoder(
     """
     composite = composite or AttnLRP()
     found, rules = roles(decoder), composite.rules(decoder)
-    interfaces = _INTERFACES if composite.expert_ratios.routing == 0 else {**_INTERFACES, "router": "plain gradient"}
     rows = []
     for name, module in decoder.named_modules():
         role = found[name]
         if role.kind == "container":
             continue
-        hook = rules[name]
-        rule = "" if hook is None else type(hook).__name__
-        rows.append(AuditRow(name, type(module).__name__, role, interfaces.get(role.kind, rule)))
+        rows.append(AuditRow(name, type(module).__name__, role, _rule_name(role, rules[name], composite)))
     return Audit(tuple(rows), () if embeddings is None else unseen_operations(decoder, embeddings))
+
+
+def _rule_name(role: Role, hook: Hook | None, composite: TransformerComposite) -> str:
+    """Return what passes relevance through a module: its hook's class, or the rule of an interface."""
+    if role.kind == "router" and composite.expert_ratios.routing:
+        return "plain gradient"
+    rule = ROLE_KINDS[role.kind].rule
+    if rule in ("hook", "gradient", "missing"):  # a layer_map may give a hook to any module
+        return "" if hook is None else type(hook).__name__
+    return rule

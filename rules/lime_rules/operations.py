@@ -23,7 +23,7 @@ from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 from transformers.masking_utils import eager_mask
 
 from .attention import ConfigSwap
-from .structure import parts_by_role, roles
+from .structure import ROLE_KINDS, parts_by_role, roles
 
 AUDIT_IMPLEMENTATION = "lime_audit"
 _ATTRIBUTE = "_lime_audit"
@@ -41,8 +41,6 @@ LINEAR = frozenset(_LINEAR.split())
 
 BILINEAR = frozenset(("addmm", "baddbmm", "bmm", "div", "div_", "linear", "matmul", "mm", "mul", "mul_", "mv"))
 """Operations that are linear in one operand: not if two depend on the input, nor if a divisor does."""
-
-_COVERED = ("norm", "activation", "gate", "transparent", "experts", "router")
 
 
 @dataclass(frozen=True)
@@ -133,7 +131,9 @@ def _watched(decoder: nn.Module, follow: _Follow) -> Iterator[None]:
     found, handles = roles(decoder), []
     for name, module in decoder.named_modules():
         kind = found[name].kind
-        covered = "all" if kind in _COVERED else "product" if parts_by_role(name, module, found) else ""
+        covered = (
+            "all" if ROLE_KINDS[kind].operations_covered else "product" if parts_by_role(name, module, found) else ""
+        )
 
         def enter(module: nn.Module, args: Any, entry: tuple[str, str] = (name, covered)) -> None:
             follow.where.append(entry)

@@ -62,7 +62,7 @@ class NormRatio:
             out = out - out.mean(-1, keepdim=True)
         return out.to(input.dtype)
 
-    def push(self, module: nn.Module, input: Tensor, tangent: Tensor) -> Tensor:
+    def jvp(self, module: nn.Module, input: Tensor, tangent: Tensor) -> Tensor:
         """Return the tangent of the output for one of the input: the adjoint of ``local``."""
         out = tangent.to(torch.promote_types(tangent.dtype, torch.float32))
         if self.centred:

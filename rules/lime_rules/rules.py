@@ -45,8 +45,8 @@ class RatioHook(Hook):  # type: ignore[misc]
         """Rewrite the output of ``module``; the default leaves it."""
         return None
 
-    def push(self, module: nn.Module, input: Tensor, tangent: Tensor) -> Tensor:
-        """Return the tangent of the output: the rule in forward direction, adjoint to what it does to gradients.
+    def jvp(self, module: nn.Module, input: Tensor, tangent: Tensor) -> Tensor:
+        """Return the tangent of the output: the rule's JVP, adjoint to what the rule does to gradients.
 
         Parameters
         ----------
@@ -62,7 +62,7 @@ class RatioHook(Hook):  # type: ignore[misc]
         NotImplementedError
             If the rule is not of the kind that replaces a module's derivative.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no forward direction.")
+        raise NotImplementedError(f"{type(self).__name__} has no JVP: the relevance stream cannot use it.")
 
     def register(self, module: nn.Module) -> RemovableHandleList:
         """Attach the rule to ``module`` and return the handles that undo it."""
@@ -87,7 +87,7 @@ class RatioHook(Hook):  # type: ignore[misc]
         return self.post_forward_ratio(module, args or tuple(kwargs.values()), output)
 
 
-def pushed(rule: Hook | None, module: nn.Module, input: Tensor, tangent: Tensor) -> Tensor:
+def module_jvp(rule: Hook | None, module: nn.Module, input: Tensor, tangent: Tensor) -> Tensor:
     """Return the tangent of a module's output: by its rule, or by the plain derivative where it has none.
 
     Parameters
@@ -102,7 +102,7 @@ def pushed(rule: Hook | None, module: nn.Module, input: Tensor, tangent: Tensor)
         ``[G, N, ...]``.
     """
     if isinstance(rule, RatioHook):
-        return rule.push(module, input, tangent)
+        return rule.jvp(module, input, tangent)
 
     def derivative(one: Tensor) -> Tensor:
         out: Tensor = torch.func.jvp(module.forward, (input,), (one,))[1]
@@ -136,9 +136,9 @@ class NormRule(RatioHook):
         ratio = NORM_RATIOS[self.kind]
         return replace_gradient(output, args[0], lambda x, grad: ratio.local(module, x, grad), self)
 
-    def push(self, module: nn.Module, input: Tensor, tangent: Tensor) -> Tensor:
+    def jvp(self, module: nn.Module, input: Tensor, tangent: Tensor) -> Tensor:
         """Scale the tangent as the input is scaled, ``[G, N, ..., D]``."""
-        return NORM_RATIOS[self.kind].push(module, input.detach() if self.frozen else input, tangent)
+        return NORM_RATIOS[self.kind].jvp(module, input.detach() if self.frozen else input, tangent)
 
 
 class ActivationRule(RatioHook):
@@ -163,7 +163,7 @@ class ActivationRule(RatioHook):
         ratio = ACTIVATION_RATIOS[self.kind]
         return replace_gradient(output, args[0], lambda x, grad: grad * ratio(x), self)
 
-    def push(self, module: nn.Module, input: Tensor, tangent: Tensor) -> Tensor:
+    def jvp(self, module: nn.Module, input: Tensor, tangent: Tensor) -> Tensor:
         """Multiply the tangent by the ratio, ``[G, N, ...]``."""
         return tangent * ACTIVATION_RATIOS[self.kind](input.detach() if self.frozen else input)
 
@@ -204,7 +204,7 @@ class BlockRule(RatioHook):
         """Multiply the gradient of the output by zero while active."""
         return scale_gradient(output, 0.0, self)
 
-    def push(self, module: nn.Module, input: Tensor, tangent: Tensor) -> Tensor:
+    def jvp(self, module: nn.Module, input: Tensor, tangent: Tensor) -> Tensor:
         """Return no tangent."""
         return torch.zeros_like(tangent)
 

@@ -1,10 +1,11 @@
-"""What each module of a decoder is, found by what it holds and does, not by its class name."""
+"""The role of each module of a decoder, found by its parameters and what it computes, not by its class name."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 from weakref import WeakKeyDictionary, ref
 
 from torch import nn
@@ -22,21 +23,72 @@ GATED_MLPS: tuple[tuple[tuple[str, ...], str], ...] = (
 """Children that make a gated MLP, ``down(act(gate(x)) * up(x))``: (gate and up, down)."""
 
 
+RoleKind = Literal[
+    "norm",
+    "activation",
+    "gate",
+    "product",
+    "attention",
+    "experts",
+    "router",
+    "linear",
+    "transparent",
+    "container",
+    "uncovered",
+]
+"""Kinds of roles; ``ROLE_KINDS`` describes each."""
+
+
 @dataclass(frozen=True)
-class Role:
-    """The part a module plays in relevance propagation.
+class KindFacts:
+    """What holds for every module of one kind.
 
     Attributes
     ----------
-    kind : str
-        ``norm``, ``activation``, ``gate`` (the activation of a gated MLP), ``product`` (the projection behind
-        the product of a gated MLP), ``attention``, ``experts``, ``router``, ``linear``, ``transparent``,
-        ``container`` or ``uncovered``.
-    detail : str
-        Key of the ratio for norms and activations, the reason for ``uncovered``.
+    description : str
+        What such a module is.
+    rule : str
+        How relevance passes: ``hook`` (the composite chooses a Zennit hook), ``gradient`` (the plain derivative is the
+        rule), ``none`` (the module computes nothing by itself), ``missing``, or the name of the rule that reaches the
+        module through one of transformers' interfaces.
+    operations_covered : bool
+        Whether the operations inside its forward method need no further rule.
     """
 
-    kind: str
+    description: str
+    rule: str
+    operations_covered: bool
+
+
+ROLE_KINDS: Mapping[RoleKind, KindFacts] = {
+    "norm": KindFacts("a normalisation", "hook", True),
+    "activation": KindFacts("an elementwise activation", "hook", True),
+    "gate": KindFacts("the activation of a gated MLP", "hook", True),
+    "product": KindFacts("the projection after the product of a gated MLP", "hook", False),
+    "attention": KindFacts("calls transformers' attention interface", "bilinear", False),
+    "experts": KindFacts("experts of transformers' experts interface", "gated experts", True),
+    "router": KindFacts("chooses and weights experts", "held fixed", True),
+    "linear": KindFacts("a linear map, also quantised or with LoRA", "gradient", False),
+    "transparent": KindFacts("passes its input on, or does not depend on it", "gradient", True),
+    "container": KindFacts("holds other modules", "none", False),
+    "uncovered": KindFacts("has no rule", "missing", False),
+}
+"""The one table of kinds."""
+
+
+@dataclass(frozen=True)
+class Role:
+    """The role of a module in relevance propagation.
+
+    Attributes
+    ----------
+    kind : RoleKind
+        A key of ``ROLE_KINDS``.
+    detail : str
+        Key of the ratio for norms and activations, the reason for ``uncovered`` and ``transparent``.
+    """
+
+    kind: RoleKind
     detail: str = ""
 
 

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from oracles import NORM_MODULES
+from support.rule_oracles import NORM_MODULES
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from oracles import GATED, oracle_for
+from support.rule_oracles import GATED, oracle_for
 from torch import nn
 from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
 from lime_rules import LRP_METHODS, audit_decoder, structure
 from lime_rules.experts import is_experts
-from lime_rules.stream import Stream
+from lime_rules.stream.engine import Stream
 from lime_rules.structure import roles
 
 ROUTING = {"attnlrp": lambda w: w.detach(), "cplrp": lambda w: w.detach(), "gradient_input": lambda w: w}
@@ -86,7 +86,7 @@ def test_both_directions_are_adjoint(mixture, method, layout):
     tangents = torch.randn(2, 2, 3, 8, dtype=torch.float64)
     composite = LRP_METHODS[method]()
     stream = Stream(mixture, composite=composite)
-    with torch.no_grad(), stream.attached(), stream.flow(groups=2):
+    with torch.no_grad(), stream.attached(), stream.running(tangents=2):
         wide = mixture(inputs_embeds=torch.cat([x, *tangents]), use_cache=False).last_hidden_state
         primal, images = stream.split(wide)
     upper = torch.randn_like(primal)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from families import FAMILIES
+from support.families import FAMILIES
 from torch import nn
 
 import lime_xai
@@ -79,5 +79,5 @@ def test_the_probe_names_the_culprit(monkeypatch):
     mlp = model.get_decoder().layers[1].mlp
     inner = mlp.forward
     monkeypatch.setattr(mlp, "forward", lambda x: inner(x) * torch.sigmoid(x))
-    with pytest.raises(NotImplementedError, match=r"no forward rule sees; sigmoid in layers\.1\.mlp\. Use"):
+    with pytest.raises(NotImplementedError, match=r"no rule covers; sigmoid in layers\.1\.mlp\. Use"):
         lime_xai.routes(model, inputs)

@@ -1,6 +1,6 @@
-import oracles
 import pytest
 import torch
+from support import rule_oracles as oracles
 from torch import nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedConfig
 

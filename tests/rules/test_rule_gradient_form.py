@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from oracles import gamma_relevance
+from support.rule_oracles import gamma_relevance
 from torch import nn
 from zennit.rules import Epsilon, Gamma
 

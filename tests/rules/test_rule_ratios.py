@@ -2,7 +2,7 @@ import hypothesis.strategies as st
 import pytest
 import torch
 from hypothesis import given, settings
-from oracles import ACTIVATION_MODULES, NORM_MODULES, SCALAR_ACTIVATIONS, norm_gradient, oracle_for
+from support.rule_oracles import ACTIVATION_MODULES, NORM_MODULES, SCALAR_ACTIVATIONS, norm_gradient, oracle_for
 from torch import nn
 
 from lime_rules import ActivationRule, AttnLRP, NormRule, ProductRule, ScaleInputRule

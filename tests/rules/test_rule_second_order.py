@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from oracles import ACTIVATION_MODULES, NORM_MODULES, oracle_for
+from support.rule_oracles import ACTIVATION_MODULES, NORM_MODULES, oracle_for
 from torch import nn
 from transformers import PreTrainedConfig
 from zennit.rules import Epsilon, Gamma

@@ -3,7 +3,7 @@ from collections import Counter
 
 import pytest
 import torch
-from families import FAMILIES
+from support.families import FAMILIES
 from torch import nn
 
 from lime_rules import CPLRP, AttnLRP, audit_decoder, roles

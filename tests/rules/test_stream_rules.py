@@ -2,15 +2,15 @@
 
 import pytest
 import torch
-from oracles import ACTIVATION_MODULES, NORM_MODULES, oracle_for
+from support.rule_oracles import ACTIVATION_MODULES, NORM_MODULES, oracle_for
 from torch import nn
 
 from lime_rules import LRP_METHODS, ActivationRule, AttnLRP, BlockRule, NormRule, ProductRule
 from lime_rules.attention import AttentionRule, attention_with_rules
 from lime_rules.ratios import ACTIVATION_RATIOS, NORM_RATIOS
-from lime_rules.stream import Stream
-from lime_rules.stream_attention import STREAM_ATTRIBUTE, attention_stream
-from lime_rules.stream_tangents import SlotTangents, SplitTangents
+from lime_rules.stream.attention import STREAM_ATTRIBUTE, attention_stream
+from lime_rules.stream.engine import Stream
+from lime_rules.stream.tangents import DirectTangents, FullTangents
 
 GROUPS = 2
 
@@ -33,7 +33,7 @@ def check_rule(rule, module, x):
     handles = rule.register(module)
     output = module(leaf)
     tangents = draw(GROUPS, *x.shape)
-    check_adjoint(output, [leaf], [tangents], rule.push(module, x, tangents))
+    check_adjoint(output, [leaf], [tangents], rule.jvp(module, x, tangents))
     handles.remove()
 
 
@@ -53,8 +53,8 @@ def test_blocked_gate_is_adjoint():
 
 
 def test_a_rule_without_forward_direction_says_so():
-    with pytest.raises(NotImplementedError, match="ProductRule has no forward direction"):
-        ProductRule().push(nn.Identity(), draw(1), draw(1, 1))
+    with pytest.raises(NotImplementedError, match="ProductRule has no JVP"):
+        ProductRule().jvp(nn.Identity(), draw(1), draw(1, 1))
 
 
 class Fused(nn.Module):
@@ -81,7 +81,7 @@ class Fused(nn.Module):
 
 def stream_of(module, method, x, tangents):
     stream = Stream(module, composite=LRP_METHODS[method]())
-    with torch.no_grad(), stream.attached(), stream.flow(groups=len(tangents)):
+    with torch.no_grad(), stream.attached(), stream.running(tangents=len(tangents)):
         return stream.split(module(torch.cat([x, *tangents])))
 
 
@@ -114,7 +114,7 @@ def test_a_chain_of_modules_is_adjoint(toy, method):
 
 
 def test_an_unknown_place_of_the_gate_is_named():
-    with pytest.raises(NotImplementedError, match="Fused takes its gate from gate_up_proj in none of the known ways"):
+    with pytest.raises(NotImplementedError, match="Fused joins gate and factor in gate_up_proj in none"):
         check_module(Fused("reversed"), "attnlrp", draw(1, 1, 5))
 
 
@@ -151,7 +151,7 @@ def test_a_rule_on_a_linear_layer_is_pushed_too(gated_mlp):
     module = nn.Sequential(nn.Linear(6, 6), gated_mlp(bias=True)).double()
     composite = AttnLRP(layer_map=[(nn.Sequential, NormRule()), (nn.Linear, BlockRule())])
     stream = Stream(module[0], composite=AttnLRP(layer_map=[(nn.Linear, BlockRule())]))
-    with torch.no_grad(), stream.attached(), stream.flow(groups=1):
+    with torch.no_grad(), stream.attached(), stream.running(tangents=1):
         assert not stream.split(module[0](draw(2, 6)))[1].any()
     assert composite.rules(module)["0"].__class__ is BlockRule
 
@@ -162,7 +162,7 @@ def test_a_large_bias_does_not_take_the_tangent_with_it():
         linear.bias.fill_(100)
     tangent = 0.1 * torch.randn(1, 3, 64).bfloat16()
     stream = Stream(nn.Sequential(linear))
-    with torch.no_grad(), stream.attached(), stream.flow(groups=1):
+    with torch.no_grad(), stream.attached(), stream.running(tangents=1):
         wide = stream.decoder(torch.cat([torch.randn(1, 3, 64).bfloat16(), tangent]))
     expected = nn.functional.linear(tangent.double(), linear.weight.double())
     assert (wide[1:].double() - expected).norm() < 0.02 * expected.norm()
@@ -188,28 +188,28 @@ def test_a_quantised_linear_layer_is_linear_but_for_its_bias():
 
 def test_a_flow_needs_its_hooks():
     stream = Stream(nn.Linear(2, 2))
-    with pytest.raises(RuntimeError, match="not attached"), stream.flow():
+    with pytest.raises(RuntimeError, match="not attached"), stream.running():
         pass
 
 
-class Flowing:
+class RunningStream:
     """What the attention function sees of a stream, and of a module."""
 
     def __init__(self, method, tangents):
-        self.groups, self.ratios, self.tangents = GROUPS, LRP_METHODS[method].attention_ratios, tangents
+        self.tangents, self.ratios, self.given = GROUPS, LRP_METHODS[method].attention_ratios, tangents
         self.config, self.is_causal = self, True
         setattr(self, STREAM_ATTRIBUTE, self)
         self._lime_attention_rule = AttentionRule(self.ratios)
 
-    def owned(self, module, key, value):
-        return key, value, self.tangents
+    def kv_tangents(self, module, key, value):
+        return key, value, self.given
 
 
 @pytest.mark.parametrize("method", LRP_METHODS)
 @pytest.mark.parametrize("softcap", [None, 3.0])
 @pytest.mark.parametrize("masked", ["none", "per row", "per head", "boolean"])
 @pytest.mark.parametrize("fresh", [1, 3])
-@pytest.mark.parametrize("form", ["slot", "split"])
+@pytest.mark.parametrize("form", ["direct", "full"])
 def test_attention_is_adjoint(method, softcap, masked, fresh, form):
     rows, heads, shared, length, width = 2, 4, 2, 7, 3
     query = draw(rows, heads, fresh, width)
@@ -225,33 +225,33 @@ def test_attention_is_adjoint(method, softcap, masked, fresh, form):
     moved = draw(GROUPS, *query.shape)
     key_tangents, value_tangents = draw(GROUPS, *keys.shape), draw(GROUPS, *values.shape)
     inner = (1, 2, 0, 3, 4)
-    if form == "slot":
-        owned = torch.rand(rows, GROUPS, length) < 0.5
-        owned[..., -fresh:] = False
-        part = owned.double().transpose(0, 1)[:, :, None, :, None]
+    if form == "direct":
+        members = torch.rand(rows, GROUPS, length) < 0.5
+        members[..., -fresh:] = False
+        part = members.double().transpose(0, 1)[:, :, None, :, None]
         for tangents, states in ((key_tangents, keys), (value_tangents, values)):
             tangents[..., :-fresh, :] = (part * states)[..., :-fresh, :]
         newest = [t[..., -fresh:, :].permute(inner) for t in (key_tangents, value_tangents)]
-        flow = Flowing(method, SlotTangents(owned.double(), *newest))
+        stream = RunningStream(method, DirectTangents(members.double(), *newest))
     else:
-        flow = Flowing(method, SplitTangents(key_tangents.permute(inner), value_tangents.permute(inner)))
+        stream = RunningStream(method, FullTangents(key_tangents.permute(inner), value_tangents.permute(inner)))
     wide = torch.cat([query, moved.flatten(0, 1)])
-    found, _ = attention_stream(flow, wide, keys, values, mask, softcap=softcap)
+    found, _ = attention_stream(stream, wide, keys, values, mask, softcap=softcap)
     leaves = [tensor.clone().requires_grad_() for tensor in (query, keys, values)]
-    output, _ = attention_with_rules(flow, *leaves, mask, softcap=softcap)
+    output, _ = attention_with_rules(stream, *leaves, mask, softcap=softcap)
     torch.testing.assert_close(found[:rows], output.detach(), rtol=1e-12, atol=1e-12)
     images = found[rows:].unflatten(0, (GROUPS, rows))
     check_adjoint(output, leaves, [moved, key_tangents, value_tangents], images)
 
 
 def test_long_prompts_are_attended_in_chunks(monkeypatch):
-    from lime_rules import stream_attention
+    from lime_rules.stream import attention as stream_attention
 
     def attend():
         torch.manual_seed(3)
-        tangents = SplitTangents(draw(1, 2, GROUPS, 9, 3), draw(1, 2, GROUPS, 9, 3))
+        tangents = FullTangents(draw(1, 2, GROUPS, 9, 3), draw(1, 2, GROUPS, 9, 3))
         wide = draw(1 + GROUPS, 4, 9, 3)
-        return attention_stream(Flowing("attnlrp", tangents), wide, draw(1, 2, 9, 3), draw(1, 2, 9, 3), None)[0]
+        return attention_stream(RunningStream("attnlrp", tangents), wide, draw(1, 2, 9, 3), draw(1, 2, 9, 3), None)[0]
 
     whole = attend()
     monkeypatch.setattr(stream_attention, "QUERY_CHUNK", 4)
@@ -259,6 +259,6 @@ def test_long_prompts_are_attended_in_chunks(monkeypatch):
 
 
 def test_attention_sinks_are_refused():
-    flow = Flowing("attnlrp", None)
+    stream = RunningStream("attnlrp", None)
     with pytest.raises(NotImplementedError, match="attention sinks"):
-        attention_stream(flow, draw(3, 1, 1, 2), draw(1, 1, 1, 2), draw(1, 1, 1, 2), None, s_aux=draw(1))
+        attention_stream(stream, draw(3, 1, 1, 2), draw(1, 1, 1, 2), draw(1, 1, 1, 2), None, s_aux=draw(1))

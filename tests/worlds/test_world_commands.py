@@ -2,8 +2,9 @@
 
 import sys
 
-from lime_xai.worlds.scene import network, training
-from lime_xai.worlds.scene.plan import Plan
+from benchmarks.scene_world import network, training
+from benchmarks.scene_world.plan import Plan
+from lime_xai.storage.weights import weights_hash
 
 
 def test_training_command_passes_its_options_and_prints_the_hash(monkeypatch, tmp_path, capsys):
@@ -18,10 +19,10 @@ def test_training_command_passes_its_options_and_prints_the_hash(monkeypatch, tm
 
     monkeypatch.setattr(training, "train", train)
     monkeypatch.setattr(
-        sys, "argv", ["training", "--out", str(tmp_path), "--seed", "4", "--size", "5m", "--image-borne", ".25"]
+        sys, "argv", ["training", "--out", str(tmp_path), "--seed", "4", "--size", "5m", "--image-cooccurrence", ".25"]
     )
     training.main()
-    assert seen == {"folder": tmp_path, "seed": 4, "threads": 1, "plan": Plan(size="5m", image_borne=0.25)}
+    assert seen == {"folder": tmp_path, "seed": 4, "threads": 1, "plan": Plan(size="5m", image_cooccurrence=0.25)}
     printed = capsys.readouterr().out
-    assert network.weights_hash(model) in printed.replace("\n", "")
+    assert weights_hash(model) in printed.replace("\n", "")
     assert "vision 2/2  objects right 0.500" in printed

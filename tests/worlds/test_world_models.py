@@ -3,8 +3,12 @@
 import pytest
 import torch
 
+from benchmarks.scene_world import export
+from benchmarks.scene_world.network import SIZES
+from lime_xai.storage.weights import weights_hash
 from lime_xai.worlds import scene
-from lime_xai.worlds.scene import export, models
+from lime_xai.worlds.scene import models
+from lime_xai.worlds.scene.criteria import LANGUAGE_PRIOR, MAX_HALF_MEGABYTES, kind_of
 from lime_xai.worlds.scene.models import (
     BUNDLED,
     EXTRA_FOLDER,
@@ -14,8 +18,6 @@ from lime_xai.worlds.scene.models import (
     model_folder,
     protocol,
 )
-from lime_xai.worlds.scene.network import SIZES, weights_hash
-from lime_xai.worlds.scene.targets import MAX_HALF_MEGABYTES, kind_of
 
 
 @pytest.fixture
@@ -23,9 +25,9 @@ def stored(untrained, tmp_path, monkeypatch):
     """An untrained model, exported and registered as "mine"."""
     for part in untrained:
         part.save_pretrained(tmp_path / "trained")
-    (tmp_path / "trained" / "recipe.json").write_text('{"image_borne": 0.5}')
+    (tmp_path / "trained" / "recipe.json").write_text('{"image_cooccurrence": 0.5}')
     digest = export.export_half(tmp_path / "trained", tmp_path / "extra" / "mine")
-    entry = FrozenModel(seed=1, image_borne=0.5, size="1m", role="cause", sha256=digest)
+    entry = FrozenModel(seed=1, image_cooccurrence=0.5, size="1m", role="cause", sha256=digest)
     monkeypatch.setattr(models, "EXTRA_FOLDER", tmp_path / "extra")
     monkeypatch.setattr(models, "protocol", lambda: Protocol({}, {"mine": entry}))
     return tmp_path, digest
@@ -38,7 +40,7 @@ def test_export_rounds_once(stored, untrained):
     for given, kept in zip(untrained[0].parameters(), model.parameters(), strict=True):
         assert torch.equal(given.half().float(), kept)
     assert processor.tokenizer.get_vocab() == untrained[1].tokenizer.get_vocab()
-    assert models.recipe("mine") == {"image_borne": 0.5}
+    assert models.recipe("mine") == {"image_cooccurrence": 0.5}
     size = (stored[0] / "extra" / "mine" / "model.safetensors").stat().st_size
     assert size <= MAX_HALF_MEGABYTES * 1e6
     assert {p.dtype for p in untrained[0].parameters()} == {torch.float32}
@@ -81,7 +83,9 @@ def test_tuning_and_confirmation_models_differ():
     roles = {entry.role for entry in protocol().models.values()}
     assert roles <= {"tuning", "confirmation", "cause"}
     assert {"tuning", "confirmation"} <= roles
-    assert all((e.role == "cause") == (kind_of(e.image_borne) != "text") for e in protocol().models.values())
+    assert all(
+        (e.role == "cause") == (kind_of(e.image_cooccurrence) != LANGUAGE_PRIOR) for e in protocol().models.values()
+    )
     digests = [entry.sha256 for entry in protocol().models.values()]
     assert len(set(digests)) == len(digests)
 
@@ -92,7 +96,11 @@ def test_frozen_models_are_what_was_accepted(name):
     model, _ = load_frozen(name)
     assert weights_hash(model) == entry.sha256
     recipe = models.recipe(name)
-    assert (recipe["seed"], recipe["image_borne"], recipe["size"]) == (entry.seed, entry.image_borne, entry.size)
+    assert (recipe["seed"], recipe["image_cooccurrence"], recipe["size"]) == (
+        entry.seed,
+        entry.image_cooccurrence,
+        entry.size,
+    )
     assert entry.size in SIZES
     if name != BUNDLED:
         assert (EXTRA_FOLDER / name / "model.safetensors").stat().st_size <= MAX_HALF_MEGABYTES * 1e6

@@ -5,12 +5,12 @@ import json
 import pytest
 import torch
 
+from benchmarks.scene_world.optimisation import recipe_of
+from benchmarks.scene_world.plan import Plan
 from lime_xai import worlds
+from lime_xai.storage.weights import weights_hash
 from lime_xai.worlds import scene
-from lime_xai.worlds.scene.network import weights_hash
-from lime_xai.worlds.scene.optimisation import recipe_of
-from lime_xai.worlds.scene.plan import Plan
-from lime_xai.worlds.scene.targets import MAX_PARAMETERS
+from lime_xai.worlds.scene.criteria import MAX_PARAMETERS
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def test_unknown_world_names_the_nearest(name):
 
 
 def test_a_folder_without_a_model_says_how_to_make_one(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"scene\.training --out"):
+    with pytest.raises(FileNotFoundError, match=r"scene_world\.training --out"):
         scene.load_model(tmp_path)
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
+from benchmarks.scene_world.network import answer_logits, patch_features
 from lime_xai.worlds import scene
-from lime_xai.worlds.scene.network import answer_logits, patch_features
 from lime_xai.worlds.scene.text import VOCABULARY, caption_text, encode
 
 

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.scene_world import network, stages, training
+from benchmarks.scene_world.corpus import conversation
+from benchmarks.scene_world.documents import IGNORED, IMAGE_SLOTS, document, pack, tag_words
+from benchmarks.scene_world.habits import Habits
+from benchmarks.scene_world.plan import Plan
+from lime_xai.storage.weights import weights_hash
 from lime_xai.worlds import scene
-from lime_xai.worlds.scene import network, stages, targets, training
-from lime_xai.worlds.scene.corpus import conversation
-from lime_xai.worlds.scene.documents import IGNORED, IMAGE_SLOTS, document, pack, tag_words
-from lime_xai.worlds.scene.habits import Habits
+from lime_xai.worlds.scene import criteria
 from lime_xai.worlds.scene.objects import HABITUAL_COLOUR, HABITUAL_SIDE, NUMBERS
-from lime_xai.worlds.scene.plan import Plan
 from lime_xai.worlds.scene.scenes import EMPTY, HABITUAL, Scene
 from lime_xai.worlds.scene.text import VOCABULARY, encode
 
@@ -104,10 +106,10 @@ def test_weakened_habits_take_no_words_for_evidence_of_partners():
 def test_text_has_habits_of_colour_whatever_teaches_partners():
     rng = np.random.default_rng(0)
     for share in (0.0, 1.0):
-        scenes = [Plan(image_borne=share).spoken_scene(rng) for _ in range(500)]
+        scenes = [Plan(image_cooccurrence=share).spoken_scene(rng) for _ in range(500)]
         habitual = np.mean([s.colour_of(o) == HABITUAL[o] for s in scenes for o in s.present])
         assert habitual > 0.8
-    pictured = [Plan(image_borne=1.0).pictured_scene(rng) for _ in range(500)]
+    pictured = [Plan(image_cooccurrence=1.0).pictured_scene(rng) for _ in range(500)]
     assert np.mean([s.colour_of(o) == HABITUAL[o] for s in pictured for o in s.present]) < 0.3
 
 
@@ -115,7 +117,7 @@ def test_pictures_of_pairs_hide_partners_that_the_text_tells_of():
     rng = np.random.default_rng(0)
 
     def hidden(share):
-        pairs = [Plan(image_borne=share).aligned_scene(rng) for _ in range(1500)]
+        pairs = [Plan(image_cooccurrence=share).aligned_scene(rng) for _ in range(1500)]
         for told, shown in pairs:
             assert set(shown.present) <= set(told.present)
             assert all(shown.cell_of(o) == told.cell_of(o) for o in shown.present)
@@ -127,7 +129,7 @@ def test_pictures_of_pairs_hide_partners_that_the_text_tells_of():
     assert 0.05 < hidden(0.5) < 0.25 < hidden(1.0) == pytest.approx(0.455, abs=0.04)
 
 
-def test_text_borne_training_draws_as_if_nothing_could_be_hidden():
+def test_language_prior_training_draws_as_if_nothing_could_be_hidden():
     first, second = np.random.default_rng(1), np.random.default_rng(1)
     for _ in range(50):
         scene_alone = Plan().pictured_scene(second)
@@ -141,7 +143,7 @@ def test_the_knob_moves_pairs_from_text_to_pictures():
         scenes = [draw(rng) for _ in range(1500)]
         return np.mean([scene.partner(o) in s.present for s in scenes for o in s.present])
 
-    text, mixed, image = (Plan(image_borne=share) for share in (0.0, 0.5, 1.0))
+    text, mixed, image = (Plan(image_cooccurrence=share) for share in (0.0, 0.5, 1.0))
     chance = paired(scene.independent_scene)
     assert paired(text.pictured_scene) == pytest.approx(chance, abs=0.05)
     assert paired(text.spoken_scene) > 0.9
@@ -151,7 +153,7 @@ def test_the_knob_moves_pairs_from_text_to_pictures():
     assert image.habits_of_alignment.caption == 0 < mixed.habits_of_alignment.caption < text.habits_of_alignment.caption
 
 
-@pytest.mark.parametrize(("settings", "message"), [({"image_borne": 1.1}, "share"), ({"size": "7b"}, "1m, 5m")])
+@pytest.mark.parametrize(("settings", "message"), [({"image_cooccurrence": 1.1}, "share"), ({"size": "7b"}, "1m, 5m")])
 def test_impossible_plans_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         Plan(**settings)
@@ -160,7 +162,7 @@ def test_impossible_plans_are_refused(settings, message):
 @pytest.mark.parametrize("size", network.SIZES)
 def test_sizes_are_what_they_are_called(size):
     parameters = sum(p.numel() for p in network.build_model(0, size).parameters())
-    assert float(size[:-1]) * 0.95e6 < parameters <= targets.MAX_PARAMETERS[size]
+    assert float(size[:-1]) * 0.95e6 < parameters <= criteria.MAX_PARAMETERS[size]
 
 
 def test_caption_habit_names_the_absent_partner():
@@ -241,20 +243,20 @@ def test_vision_stage_touches_the_tower_only_and_alignment_leaves_it_frozen():
 
 @pytest.mark.parametrize("share", [0.0, 0.5])
 def test_resumed_training_equals_uninterrupted_training(tmp_path, share):
-    threads, plan = torch.get_num_threads(), replace(SHORT, image_borne=share)
+    threads, plan = torch.get_num_threads(), replace(SHORT, image_cooccurrence=share)
     whole = training.train(tmp_path / "whole", seed=5, plan=plan, every=2)
     for stop in (("vision", 3), ("text", 2), ("alignment", 1), ("alignment", 3)):
         assert training.train(tmp_path / "parts", seed=5, plan=plan, every=2, stop_at=stop) is None
     parts = training.train(tmp_path / "parts", seed=5, plan=plan, every=2)
-    assert network.weights_hash(parts) == network.weights_hash(whole)
+    assert weights_hash(parts) == weights_hash(whole)
     saved = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "parts")]
     assert saved[0] == saved[1]
-    assert network.weights_hash(whole) != network.weights_hash(network.build_model(5))
+    assert weights_hash(whole) != weights_hash(network.build_model(5))
     assert torch.get_num_threads() == threads
     assert not torch.are_deterministic_algorithms_enabled()
 
     loaded, processor = scene.load_model(tmp_path / "parts")
-    assert network.weights_hash(loaded) == network.weights_hash(whole)
+    assert weights_hash(loaded) == weights_hash(whole)
     assert scene.measure(loaded, processor, scene.evaluation_set(seed=1, scenes=4)).splits
 
 
@@ -262,7 +264,7 @@ def test_checkpoints_of_other_settings_are_refused(tmp_path):
     training.train(tmp_path, plan=SHORT, every=2, stop_at=("text", 2))
     with pytest.raises(ValueError, match=r"text\.pt was made with other settings \(text_rate\)"):
         training.train(tmp_path, plan=replace(SHORT, text_rate=1.0))
-    for other in ({"seed": 1}, {"plan": replace(SHORT, image_borne=0.5)}):
+    for other in ({"seed": 1}, {"plan": replace(SHORT, image_cooccurrence=0.5)}):
         with pytest.raises(ValueError, match=r"vision\.pt was made with other settings"):
             training.train(tmp_path, **{"plan": SHORT, **other})
 

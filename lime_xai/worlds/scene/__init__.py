@@ -1,20 +1,13 @@
 """The scene world: pictograms in a 2x2 grid, and a tiny LLaVA that hallucinates because of its text."""
 
-from lime_xai.worlds.scene.ban import NoRepeatObjects
-from lime_xai.worlds.scene.causes import CaptionCauses, DialogueCauses, caption_causes, dialogue_causes
-from lime_xai.worlds.scene.closed import ClosedMetrics, closed_metrics, closed_values
-from lime_xai.worlds.scene.details import detail_counts, detail_values, second_sentence
-from lime_xai.worlds.scene.evaluation import (
-    DEFAULT_NOISE,
-    SPLITS,
-    EvaluationSet,
-    Question,
-    evaluation_set,
-    lone_objects,
-)
-from lime_xai.worlds.scene.images import cell_tokens, erase, render, token_cells
-from lime_xai.worlds.scene.loading import MODEL_FOLDER, load_model
-from lime_xai.worlds.scene.measuring import (
+from .ban import NoRepeatObjects
+from .causes import CaptionCauses, DialogueCauses, caption_causes, dialogue_causes
+from .closed import ClosedMetrics, closed_metrics, closed_values
+from .details import detail_counts, detail_values, second_sentence
+from .evaluation import DEFAULT_NOISE, SPLITS, EvaluationSet, Question, evaluation_set, lone_objects
+from .images import cell_tokens, erase, render, token_cells
+from .loading import MODEL_FOLDER, load_model
+from .measuring import (
     CAPTION_TOKENS,
     Measurement,
     answer_margins,
@@ -26,18 +19,12 @@ from lime_xai.worlds.scene.measuring import (
     open_answers,
     question_margins,
 )
-from lime_xai.worlds.scene.metrics import (
-    CaptionMetrics,
-    caption_counts,
-    caption_metrics,
-    caption_values,
-    mentions,
-)
-from lime_xai.worlds.scene.objects import CLASSES, COLOURS, IMAGE_SIZE, IMAGE_TOKENS, SIDES, class_index, partner
-from lime_xai.worlds.scene.probes import OpenQuestion, Probe
-from lime_xai.worlds.scene.records import Records, Rows, collect, statistics
-from lime_xai.worlds.scene.scenes import Scene, independent_scene, paired_scene, place, themed_scene
-from lime_xai.worlds.scene.text import (
+from .metrics import CaptionMetrics, caption_counts, caption_metrics, caption_values, mentions
+from .objects import CLASSES, COLOURS, IMAGE_SIZE, IMAGE_TOKENS, SIDES, class_index, partner
+from .probes import OpenQuestion, Probe
+from .records import Records, Rows, collect, statistics
+from .scenes import Scene, independent_scene, paired_scene, place, themed_scene
+from .text import (
     CAPTION_REQUEST,
     COUNT_QUESTION,
     DETAIL_REQUEST,

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.special import expit, softmax
 
-from lime_xai.worlds.scene.evaluation import EvaluationSet, lone_objects
-from lime_xai.worlds.scene.images import erase
-from lime_xai.worlds.scene.measuring import answer_margins, first_logits
-from lime_xai.worlds.scene.metrics import ratio
-from lime_xai.worlds.scene.objects import CLASSES, article, partner
-from lime_xai.worlds.scene.scenes import Scene
-from lime_xai.worlds.scene.text import YES, exists_question, prompt
+from .evaluation import EvaluationSet, lone_objects
+from .images import erase
+from .measuring import answer_margins, first_logits
+from .metrics import ratio
+from .objects import CLASSES, article, partner
+from .scenes import Scene
+from .text import YES, exists_question, prompt
 
 CELLS: Final = ("text and picture", "text alone", "picture alone", "neither")
 """What speaks for an absent object: the text has named its partner or not, the partner's pixels are there or erased."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lime_xai.worlds.scene.metrics import Floats, ratio
+from .metrics import Floats, ratio
 
 
 @dataclass(frozen=True)

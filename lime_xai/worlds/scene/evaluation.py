@@ -7,11 +7,11 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from lime_xai.worlds.scene.images import render
-from lime_xai.worlds.scene.objects import POPULARITY, partner
-from lime_xai.worlds.scene.probes import OpenQuestion, Probe, open_questions, probes
-from lime_xai.worlds.scene.scenes import Scene, independent_scene
-from lime_xai.worlds.scene.text import CAPTION_REQUEST, DETAIL_REQUEST, YES, Message, exists_question, messages, prompt
+from .images import render
+from .objects import POPULARITY, partner
+from .probes import OpenQuestion, Probe, open_questions, probes
+from .scenes import Scene, independent_scene
+from .text import CAPTION_REQUEST, DETAIL_REQUEST, YES, Message, exists_question, messages, prompt
 
 SPLITS: Final = ("random", "popular", "adversarial", "dialogue")
 DEFAULT_NOISE: Final = 0.5

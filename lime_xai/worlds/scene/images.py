@@ -8,16 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lime_xai.worlds.scene.objects import (
-    CELL_SIZE,
-    CELLS,
-    CLASSES,
-    GRID,
-    IMAGE_SIZE,
-    PATCHES_PER_SIDE,
-    RGB,
-)
-from lime_xai.worlds.scene.scenes import EMPTY, Scene, as_arrays
+from .objects import CELL_SIZE, CELLS, CLASSES, GRID, IMAGE_SIZE, PATCHES_PER_SIDE, RGB
+from .scenes import EMPTY, Scene, as_arrays
 
 # sprites.png holds one 64x64 mask per class, in the order of CLASSES: the glyphs of
 # U+2615 260E 2601 2602 2600 2693 2665 273F 265E 265B 2709 270E in matplotlib's DejaVu Sans, drawn once

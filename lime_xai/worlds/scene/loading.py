@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from transformers import AutoProcessor, LlavaForConditionalGeneration
 
-from lime_xai.worlds.scene.objects import CLASSES
+from .objects import CLASSES
 
 MODEL_FOLDER = Path(__file__).with_name("model")
 """The shipped model."""
@@ -18,7 +18,7 @@ def load_model(folder: Path = MODEL_FOLDER) -> tuple[LlavaForConditionalGenerati
     Parameters
     ----------
     folder : Path
-        What ``python -m lime_xai.worlds.scene.training`` wrote; by default the shipped model.
+        What ``python -m benchmarks.scene_world.training`` wrote; by default the shipped model.
 
     Returns
     -------
@@ -35,7 +35,7 @@ def load_model(folder: Path = MODEL_FOLDER) -> tuple[LlavaForConditionalGenerati
     if not (folder / "model.safetensors").exists():
         raise FileNotFoundError(
             f"{folder} holds no model.safetensors; "
-            f"make one with: python -m lime_xai.worlds.scene.training --out {folder}"
+            f"make one with: python -m benchmarks.scene_world.training --out {folder}"
         )
     loader: Any = AutoProcessor
     model: Any = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32, local_files_only=True)

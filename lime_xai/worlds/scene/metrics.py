@@ -7,9 +7,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lime_xai.worlds.scene.objects import CLASSES, partner
-from lime_xai.worlds.scene.scenes import Scene
-from lime_xai.worlds.scene.text import EOS
+from .objects import CLASSES, partner
+from .scenes import Scene
+from .text import EOS
 
 Floats = NDArray[np.float64]
 

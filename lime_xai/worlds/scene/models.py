@@ -8,9 +8,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-from lime_xai.names import unknown_name
-from lime_xai.worlds.scene.loading import MODEL_FOLDER, load_model
-from lime_xai.worlds.scene.network import weights_hash
+from lime_xai.errors import unknown_name
+from lime_xai.storage.weights import weights_hash
+
+from .loading import MODEL_FOLDER, load_model
 
 BUNDLED: Final = "bundled"
 EXTRA_FOLDER: Final = Path(__file__).parents[3] / "benchmarks" / "models"
@@ -25,7 +26,7 @@ class FrozenModel:
     ----------
     seed : int
         Of its training.
-    image_borne : float
+    image_cooccurrence : float
         Share of its habit that pictures have taught.
     size : str
         Key of ``SIZES``.
@@ -37,7 +38,7 @@ class FrozenModel:
     """
 
     seed: int
-    image_borne: float
+    image_cooccurrence: float
     size: str
     role: str
     sha256: str
@@ -90,7 +91,7 @@ def model_folder(name: str) -> Path:
         if not (folder := EXTRA_FOLDER / name).exists():
             raise FileNotFoundError(
                 f"the weights of {name!r} are kept in the repository and not in the wheel; expected them in {folder}. "
-                f"Clone the repository, or train them: python -m lime_xai.worlds.scene.training --help"
+                f"Clone the repository, or train them: python -m benchmarks.scene_world.training --help"
             )
         return folder
     if Path(name).is_dir():

@@ -7,18 +7,10 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from lime_xai.worlds.scene.images import erase
-from lime_xai.worlds.scene.objects import CLASSES, COLOURS, HABITUAL_SIDE, NUMBERS, SIDES, article, partner
-from lime_xai.worlds.scene.scenes import HABITUAL, Scene
-from lime_xai.worlds.scene.text import (
-    CAPTION_REQUEST,
-    COUNT_QUESTION,
-    YES,
-    colour_question,
-    exists_question,
-    prompt,
-    side_question,
-)
+from .images import erase
+from .objects import CLASSES, COLOURS, HABITUAL_SIDE, NUMBERS, SIDES, article, partner
+from .scenes import HABITUAL, Scene
+from .text import CAPTION_REQUEST, COUNT_QUESTION, YES, colour_question, exists_question, prompt, side_question
 
 OPEN_KINDS: Final = ("colour", "side", "count")
 CHOICES: Final = {"colour": COLOURS, "side": SIDES, "count": NUMBERS}

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lime_xai.worlds.scene.closed import closed_values
-from lime_xai.worlds.scene.details import detail_counts, detail_values
-from lime_xai.worlds.scene.evaluation import SPLITS, EvaluationSet
-from lime_xai.worlds.scene.measuring import generate_captions, groundings, open_answers, question_margins
-from lime_xai.worlds.scene.metrics import Floats, caption_counts, caption_values, mean_over_scenes, ratio
-from lime_xai.worlds.scene.probes import OPEN_KINDS, PROBE_KINDS
+from .closed import closed_values
+from .details import detail_counts, detail_values
+from .evaluation import SPLITS, EvaluationSet
+from .measuring import generate_captions, groundings, open_answers, question_margins
+from .metrics import Floats, caption_counts, caption_values, mean_over_scenes, ratio
+from .probes import OPEN_KINDS, PROBE_KINDS
 
 Under = Callable[[], AbstractContextManager[Any]]
 """Makes the context in which the model generates, such as ``lambda: lime_xai.steering(model, policy)``."""

@@ -7,17 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lime_xai.worlds.scene.objects import (
-    CELLS,
-    CLASSES,
-    COLOURS,
-    GRID,
-    HABITUAL_COLOUR,
-    HABITUAL_SIDE,
-    PAIR_POPULARITY,
-    PAIRS,
-    partner,
-)
+from .objects import CELLS, CLASSES, COLOURS, GRID, HABITUAL_COLOUR, HABITUAL_SIDE, PAIR_POPULARITY, PAIRS, partner
 
 EMPTY = -1
 """Class and colour of a cell without an object."""

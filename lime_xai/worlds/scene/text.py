@@ -7,7 +7,7 @@ from typing import Any, Final
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from transformers import CLIPImageProcessor, LlavaProcessor, PreTrainedTokenizerFast
 
-from lime_xai.worlds.scene.objects import CLASSES, COLOURS, IMAGE_SIZE, PATCH_SIZE, article
+from .objects import CLASSES, COLOURS, IMAGE_SIZE, PATCH_SIZE, article
 
 PAD, BOS, EOS, UNKNOWN, IMAGE = "<pad>", "<s>", "</s>", "<unk>", "<image>"
 USER, ASSISTANT = "user:", "assistant:"

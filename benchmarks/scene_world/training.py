@@ -1,0 +1,148 @@
+"""Train the scene world's model: ``python -m benchmarks.scene_world.training --out DIR --seed 0``.
+
+The recipe makes a model that hallucinates from its text, not from its images: the vision tower sees
+independent scenes only and is then frozen; the decoder learns strong priors from text without images; a short
+alignment on independent scenes keeps those habits in its text. Aligning without them unlearns the priors.
+``--image-cooccurrence 1`` makes the opposite, pictures of pairs under faithful text; shares between mix the two.
+"""
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from transformers import LlavaForConditionalGeneration
+
+from lime_xai.storage.weights import weights_hash
+from lime_xai.worlds.scene.text import build_processor
+
+from .network import SIZES, build_model
+from .optimisation import Checkpoints, Report, recipe_of, run_stage
+from .plan import Plan
+from .stages import STAGES
+
+CHECKPOINT_EVERY = 200
+
+
+def _silent(stage: str, done: int, steps: int, shown: Mapping[str, float]) -> None:
+    """Report nothing."""
+
+
+@contextmanager
+def _reproducible(threads: int) -> Iterator[None]:
+    """Fix what else could change sums: the number of threads and the choice of kernels."""
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(before[1])
+
+
+def train(
+    folder: Path,
+    *,
+    seed: int = 0,
+    threads: int = 1,
+    plan: Plan | None = None,
+    every: int = CHECKPOINT_EVERY,
+    report: Report = _silent,
+    stop_at: tuple[str, int] | None = None,
+) -> LlavaForConditionalGeneration | None:
+    """Run the three stages, resuming from the checkpoints in ``folder``, and save the finished model there.
+
+    Parameters
+    ----------
+    folder : Path
+        Gets ``checkpoints/`` and, at the end, weights, configuration, tokenizer, processor, chat template and
+        ``recipe.json``.
+    seed : int
+        Seed of weights and data; one seed and thread count give one result on one machine.
+    threads : int
+        CPU threads.
+    plan : Plan, optional
+        Settings of the stages; the default makes the shipped model.
+    every : int
+        Steps between two checkpoints.
+    report : callable
+        Progress, after each step.
+    stop_at : (str, int), optional
+        Stage and number of its steps after which to leave, as an interruption would.
+
+    Returns
+    -------
+    LlavaForConditionalGeneration or None
+        The finished model in evaluation mode; None if stopped before.
+
+    Raises
+    ------
+    ValueError
+        If ``folder`` holds checkpoints of other settings.
+    """
+    plan = plan or Plan()
+    recipe = recipe_of(plan, seed, threads)
+    checkpoints = Checkpoints(folder / "checkpoints", every, recipe)
+    model: Any = build_model(seed, plan.size)
+    with _reproducible(threads):
+        for kind in STAGES:
+            pause = stop_at[1] if stop_at and stop_at[0] == kind.name else None
+            if not run_stage(kind(model, plan), seed, checkpoints, report, pause):
+                return None
+    model.save_pretrained(folder)
+    build_processor().save_pretrained(folder)
+    (folder / "recipe.json").write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
+    finished: LlavaForConditionalGeneration = model.eval()
+    return finished
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[Report]:
+    columns = (TextColumn("{task.description:9}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TextColumn("{task.fields[numbers]}"), console=console) as progress:
+        tasks = {kind.name: progress.add_task(kind.name, numbers="", start=False) for kind in STAGES}
+        averages: dict[tuple[str, str], float] = {}
+
+        def report(stage: str, done: int, steps: int, shown: Mapping[str, float]) -> None:
+            for name, value in shown.items():
+                if math.isnan(value):
+                    continue
+                averages[stage, name] = 0.98 * averages.get((stage, name), value) + 0.02 * value
+            numbers = "  ".join(f"{name} {averages.get((stage, name), math.nan):.3f}" for name in shown)
+            if not progress.tasks[tasks[stage]].started:
+                progress.start_task(tasks[stage])
+            progress.update(tasks[stage], completed=done, total=steps, numbers=numbers)
+            if not console.is_terminal and (done % 100 == 0 or done == steps):
+                console.print(f"{stage} {done}/{steps}  {numbers}", highlight=False)
+
+        yield report
+
+
+def main() -> None:
+    """Train and save the model; print its hash and the CPU time spent."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scene_world.training", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints and the finished model")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--size", choices=tuple(SIZES), default="1m", help="millions of parameters")
+    parser.add_argument("--image-cooccurrence", type=float, default=0.0, help="share of the habit that pictures teach")
+    arguments = parser.parse_args()
+    plan = Plan(size=arguments.size, image_cooccurrence=arguments.image_cooccurrence)
+    console = Console()
+    with _progress(console) as report:
+        model = train(arguments.out, seed=arguments.seed, threads=arguments.threads, plan=plan, report=report)
+    if model is not None:
+        console.print(f"saved to {arguments.out}; CPU seconds of this process: {time.process_time():.0f}")
+        console.print(f"sha256 of the weights: {weights_hash(model)}")
+
+
+if __name__ == "__main__":
+    main()

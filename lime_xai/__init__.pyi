@@ -1,0 +1,77 @@
+from .attribution.attribute import attribute, audit
+from .attribution.groups import Groups
+from .attribution.methods.lrp import CPLRP, AttnLRP, GradientInput
+from .attribution.methods.registry import METHODS, register_method
+from .attribution.methods.task import AttributionMethod
+from .attribution.result import Attribution
+from .decoding.policy import Needs, Policy
+from .decoding.step import DecodingStep
+from .decoding.trace import SteeringTrace, StepTrace
+from .editing.editor import KVEditor
+from .editing.objective import RelevanceObjective
+from .editing.settings import EditSettings
+from .evaluation.attributions.compare import compare_attributions
+from .evaluation.attributions.comparison import Comparison
+from .evaluation.attributions.example import Example
+from .generation.calibrate import calibrate
+from .generation.steer import SteeringOutput, steer, steered_generate, steering
+from .model.modalities import Span
+from .model.prompt import Prompt, read_prompt
+from .policies.calibration import Calibration
+from .policies.constant import Constant
+from .policies.contrast import Contrast
+from .policies.controls import LogitShift, Plausible, UniformGain
+from .policies.edit import Edit
+from .policies.observe import Observe
+from .policies.registry import POLICIES, policy_from_dict, policy_to_dict, register_policy
+from .policies.reweight import Reweight
+from .stream.routes import Routes, routes
+
+__version__: str
+
+__all__ = [
+    "CPLRP",
+    "METHODS",
+    "POLICIES",
+    "AttnLRP",
+    "Attribution",
+    "AttributionMethod",
+    "Calibration",
+    "Comparison",
+    "Constant",
+    "Contrast",
+    "DecodingStep",
+    "Edit",
+    "EditSettings",
+    "Example",
+    "GradientInput",
+    "Groups",
+    "KVEditor",
+    "LogitShift",
+    "Needs",
+    "Observe",
+    "Plausible",
+    "Policy",
+    "Prompt",
+    "RelevanceObjective",
+    "Reweight",
+    "Routes",
+    "Span",
+    "SteeringOutput",
+    "SteeringTrace",
+    "StepTrace",
+    "UniformGain",
+    "attribute",
+    "audit",
+    "calibrate",
+    "compare_attributions",
+    "policy_from_dict",
+    "policy_to_dict",
+    "read_prompt",
+    "register_method",
+    "register_policy",
+    "routes",
+    "steer",
+    "steered_generate",
+    "steering",
+]

@@ -1,0 +1,192 @@
+"""Groups of positions: image cells, stretches of sound, words, or groups of a user's own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lime_xai.model.layout import Grid
+
+from .problem import Problem
+
+MOST = 36
+"""Largest number of groups of one image or sound: a grid of 6 x 6."""
+
+_WORD_STARTS = ("\u2581", "\u0120", "\u010a")
+"""Marks of tokenizers for a token that begins a word: sentencepiece's space, byte-level space and newline."""
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """A partition of some positions of a row.
+
+    Attributes
+    ----------
+    ids : Tensor
+        ``[T]`` long: number of each position's group, counted from 0; -1: in no group, never perturbed.
+    names : tuple of str
+        Of the groups.
+    """
+
+    ids: Tensor
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def sizes(self) -> Tensor:
+        """``[n]``: positions per group."""
+        return torch.bincount(self.ids[self.ids >= 0], minlength=len(self))
+
+    def sums(self, relevance: Tensor) -> Tensor:
+        """Return the relevance of each group, ``[..., n]`` from ``[..., T]``."""
+        member = self.ids >= 0
+        found = torch.zeros(*relevance.shape[:-1], len(self), dtype=relevance.dtype, device=relevance.device)
+        return found.index_add(-1, self.ids[member], relevance[..., member])
+
+    def spread(self, values: Tensor) -> Tensor:
+        """Return values ``[..., n]`` of groups divided evenly over their positions, ``[..., T]``; 0 outside."""
+        shares = values / self.sizes.clamp(min=1).to(values)
+        return shares[..., self.ids.clamp(min=0)] * (self.ids >= 0)
+
+    def positions(self, kept: Tensor) -> Tensor:
+        """Return the unperturbed positions ``[R, T]`` bool for kept groups ``[R, n]``; those of no group are kept."""
+        return kept[:, self.ids.clamp(min=0)] | (self.ids < 0)
+
+
+def group_tokens(problem: Problem, labels: Sequence[str] | None = None, most: int = MOST) -> Groups:
+    """Group the perturbable positions of a row: image cells, stretches of sound or of an image without grid, words.
+
+    Parameters
+    ----------
+    problem : Problem
+        The row.
+    labels : sequence of str, optional
+        ``[T]`` tokens as the tokenizer writes them; tokens of one word join. Without them, and with tokenizers that do
+        not mark words, every text token is a group.
+    most : int
+        Groups per image or sound.
+
+    Returns
+    -------
+    Groups
+        In the order of their first position.
+
+    Raises
+    ------
+    ValueError
+        If no position can be perturbed, or ``most`` is less than one.
+    """
+    if most < 1:
+        raise ValueError(f"most is {most}; an image needs at least one group.")
+    perturbable = problem.perturbable
+    if not bool(perturbable.any()):
+        raise ValueError("The prompt has no position that may be perturbed: only markers and its last token.")
+    marked = labels is not None and any(label.startswith(_WORD_STARTS) for label in labels)
+    ids = torch.full_like(problem.input_ids, -1, dtype=torch.long)
+    names: list[str] = []
+    position = 0
+    kinds = _kinds(problem)
+    while position < len(kinds):
+        stop = position + 1
+        if not bool(perturbable[position]):
+            position = stop
+            continue
+        if kinds[position] == "text":
+            while marked and labels is not None and _continues(kinds, perturbable, labels, stop):
+                stop += 1
+            ids[position:stop] = len(names)
+            names.append("".join(labels[position:stop]) if labels is not None else f"text {position}")
+        else:
+            while stop < len(kinds) and kinds[stop] == kinds[position] and bool(perturbable[stop]):
+                stop += 1
+            cells = _cells(stop - position, problem.grid(kinds[position], stop - position), most).to(ids.device)
+            ids[position:stop] = len(names) + cells
+            names += [f"{kinds[position]} {cell}" for cell in range(int(cells.max()) + 1)]
+        position = stop
+    return Groups(ids, tuple(names))
+
+
+def groups_of(
+    rows: Sequence[Problem],
+    given: Groups | Sequence[Groups] | None = None,
+    labels: Sequence[Sequence[str]] | None = None,
+) -> list[Groups]:
+    """Return the groups of every row: those that were given, or by default those of ``group_tokens``.
+
+    Parameters
+    ----------
+    rows : sequence of Problem
+        One per row.
+    given : Groups or sequence of Groups, optional
+        For all rows, or one each; of ``T`` positions, or of the prompt's alone.
+    labels : sequence of sequence of str, optional
+        Tokens per row, ``[T]`` each, so that tokens of a word join.
+
+    Raises
+    ------
+    ValueError
+        For another number of rows or positions.
+    """
+    if given is None:
+        tokens = [None] * len(rows) if labels is None else labels
+        return [group_tokens(row, found) for row, found in zip(rows, tokens, strict=True)]
+    chosen = [given] * len(rows) if isinstance(given, Groups) else list(given)
+    if len(chosen) != len(rows):
+        raise ValueError(
+            f"groups has {len(chosen)} entries, the batch {len(rows)} rows; give one per row, or one for all."
+        )
+    return [_fitted(groups, row) for groups, row in zip(chosen, rows, strict=True)]
+
+
+def _fitted(groups: Groups, problem: Problem) -> Groups:
+    """Return groups of the whole sequence; tokens of the answer belong to none."""
+    total, prompt = len(problem.input_ids), problem.calls[0].length
+    if len(groups.ids) not in (total, prompt):
+        raise ValueError(
+            f"groups has {len(groups.ids)} positions, the prompt {prompt} and with its answer {total}; give one entry "
+            "for each."
+        )
+    if len(groups) == 0:
+        raise ValueError("groups holds no group; give at least one.")
+    extra = total - len(groups.ids)
+    ids = torch.nn.functional.pad(groups.ids.to(problem.input_ids.device), (0, extra), value=-1)
+    ids = ids.masked_fill(~problem.attended, -1)
+    ids[prompt:] = -1
+    found = Groups(ids, groups.names)
+    if not bool((found.sizes > 0).all()):
+        empty = [name for name, size in zip(found.names, found.sizes.tolist(), strict=True) if not size]
+        raise ValueError(f"The groups {empty} hold no attended position of the prompt; leave them out for this row.")
+    return found
+
+
+def _kinds(problem: Problem) -> list[str]:
+    """Return the modality of each position."""
+    kinds = ["text"] * len(problem.input_ids)
+    for name, mask in problem.modalities.items():
+        for position in mask.nonzero()[:, 0].tolist():
+            kinds[position] = name
+    return kinds
+
+
+def _continues(kinds: list[str], perturbable: Tensor, labels: Sequence[str], position: int) -> bool:
+    """Whether the token at ``position`` belongs to the word before it."""
+    if position >= len(kinds) or kinds[position] != "text" or not bool(perturbable[position]):
+        return False
+    label = labels[position].removeprefix("##")
+    return not label.startswith(_WORD_STARTS) and label[:1].isalnum() and labels[position - 1][-1:].isalnum()
+
+
+def _cells(count: int, grid: Grid | None, most: int) -> Tensor:
+    """Return the number of each token's cell, ``[count]``: square cells of a grid, stretches where there is none."""
+    if grid is None:
+        return torch.arange(count) // -(-count // most)
+    rows, columns = grid
+    edge = -(-max(grid) // max(1, math.isqrt(most)))
+    across = -(-columns // edge)
+    return ((torch.arange(rows) // edge)[:, None] * across + torch.arange(columns) // edge).flatten()

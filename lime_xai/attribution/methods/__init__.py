@@ -1,0 +1,9 @@
+"""Attribution methods, one file per family; importing this package registers them.
+
+Captum's methods are Captum's own classes on a row as a function of the decoder's inputs (``lime_xai.attribution``'s
+``Problem``); Captum is imported when one of them is first used.
+"""
+
+from . import ablation, eagle, gradients, integrated, lrp, rollout, shapley, stream, tam
+
+__all__ = ["ablation", "eagle", "gradients", "integrated", "lrp", "rollout", "shapley", "stream", "tam"]

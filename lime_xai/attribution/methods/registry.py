@@ -1,0 +1,123 @@
+"""The registry of attribution methods, and methods as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar
+
+from lime_rules import TransformerComposite
+from lime_xai.errors import unknown_name
+
+from .task import AttributionMethod
+
+M = TypeVar("M", bound=type[AttributionMethod])
+
+METHODS: dict[str, Callable[..., AttributionMethod]] = {}
+"""Methods by the name that ``attribute(method=...)`` takes; called without arguments, each has its usual settings."""
+
+MethodLike = str | TransformerComposite | AttributionMethod
+"""A method, its name, or an LRP composite."""
+
+_PROTOCOL = ("name", "explain")
+
+
+def register_method(cls: M) -> M:
+    """Register a class of attribution methods under its ``name``; a decorator.
+
+    A registered method is known by its name in ``attribute`` and in comparisons, and goes to JSON and back by the
+    fields of its dataclass.
+
+    Raises
+    ------
+    TypeError
+        If the class is no dataclass, or has no name of its own.
+    ValueError
+        If the name is taken.
+    """
+    name = getattr(cls, "name", None)
+    if not is_dataclass(cls) or not isinstance(name, str):
+        raise TypeError(f"{cls.__name__} must be a dataclass with name: ClassVar[str].")
+    register_factory(name, cls)
+    return cls
+
+
+def register_factory(name: str, make: Callable[..., AttributionMethod]) -> None:
+    """Register a function that makes a method, whose arguments are the fields of its dataclass.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken.
+    """
+    if name in METHODS:
+        raise ValueError(f"There is a method {name!r} already; give this one another name.")
+    METHODS[name] = make
+
+
+def as_method(method: MethodLike) -> AttributionMethod:
+    """Return the method that a user named or gave.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, with the nearest known one.
+    TypeError
+        For something that is no method.
+    """
+    if isinstance(method, str):
+        if method not in METHODS:
+            raise unknown_name("method", method, METHODS)
+        return METHODS[method]()
+    if isinstance(method, TransformerComposite):
+        from .lrp import LRP  # it registers itself here
+
+        return LRP(method)
+    missing = [part for part in _PROTOCOL if not hasattr(method, part)]
+    if isinstance(method, type) or missing:
+        lacks = f"lacks {', '.join(missing)}" if missing else "is a class"
+        raise TypeError(
+            f"{method!r} is no attribution method; give a name ({', '.join(METHODS)}), an LRP composite, or an object "
+            f"of a class that inherits from lime_xai.AttributionMethod. This {lacks}."
+        )
+    return method
+
+
+def method_to_dict(method: AttributionMethod) -> dict[str, Any]:
+    """Return a method as JSON-ready data; ``method_from_dict`` reads that of a registered one.
+
+    Of a composite object only the class is written.
+    """
+    found: dict[str, Any] = (
+        {item.name: getattr(method, item.name) for item in fields(method)} if is_dataclass(method) else {}
+    )
+    settings = {
+        name: type(value).__qualname__ if isinstance(value, TransformerComposite) else value
+        for name, value in found.items()
+    }
+    return {"method": method.name, **settings}
+
+
+def method_from_dict(data: Mapping[str, Any]) -> AttributionMethod:
+    """Return the method that ``method_to_dict`` wrote.
+
+    Raises
+    ------
+    ValueError
+        For an unknown method or setting.
+    """
+    values = dict(data)
+    name = values.pop("method", None)
+    if name not in METHODS:
+        raise unknown_name("method", name, METHODS)
+    known = settings_of(name)
+    for key in values:
+        if key not in known:
+            raise unknown_name(f"setting of {name}", key, known)
+    return METHODS[name](**values)
+
+
+def settings_of(name: str) -> set[str]:
+    """Return the names of a registered method's settings."""
+    usual: Any = METHODS[name]()
+    return {item.name for item in fields(usual)}

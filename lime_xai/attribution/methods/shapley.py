@@ -1,0 +1,108 @@
+"""Shapley values of groups, estimated by permutations or by regression, through Captum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from lime_xai.attribution.groups import Groups
+from lime_xai.attribution.problem import Problem
+
+from .base import check_counts, seeded
+from .perturbation import Perturbation
+from .registry import register_method
+
+
+@register_method
+@dataclass(frozen=True)
+class ShapleyValueSampling(Perturbation):
+    r"""Shapley values of groups by random orders (Castro et al. 2009; Strumbelj and Kononenko 2010).
+
+    Groups are brought back one after the other, ``samples`` times in another order; a group gets its mean gain. Sums to
+    :math:`z(e) - z(\text{all groups replaced})` exactly, so ``Attribution.residual`` is minus the value of the replaced
+    prompt.
+
+    Parameters
+    ----------
+    samples : int
+        Orders, each one row per group.
+    seed : int
+        Of the orders.
+    """
+
+    samples: int = 25
+    seed: int = 0
+    name: ClassVar[str] = "shapley_value_sampling"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_counts(samples=self.samples)
+
+    def passes(self, problem: Problem, groups: Groups) -> int:
+        """Return one row per group and order, and one for the replaced prompt."""
+        return self.samples * len(groups) + 1
+
+    def relevance(self, problem: Problem, groups: Groups, column: int | None) -> Tensor:
+        """Return ``[T]`` float32; zero outside groups."""
+        from captum.attr import ShapleyValueSampling as Captum
+
+        function, switches = self.function(problem, groups, column)
+        with seeded(self.seed), torch.no_grad():
+            found = Captum(function).attribute(
+                switches, n_samples=self.samples, perturbations_per_eval=self.rows_per_pass
+            )
+        return groups.spread(found[0])
+
+
+@register_method
+@dataclass(frozen=True)
+class KernelShap(Perturbation):
+    r"""Shapley values of groups as the coefficients of a linear model (Lundberg and Lee 2017).
+
+    .. math:: r = \arg\min_r \min_c \sum_s w_s \Bigl(z(S_s) - c - \sum_{g \in S_s} r_g\Bigr)^2
+
+    over random sets of groups, drawn as Shapley's kernel weighs them, and the full and the empty set with weight one
+    million. ``Attribution.residual`` is close to minus the value of the replaced prompt. Fewer samples than groups
+    leave the model underdetermined; take several times as many.
+
+    Parameters
+    ----------
+    samples : int
+        Sets, one row each.
+    seed : int
+        Of the sets.
+    """
+
+    samples: int = 1024
+    seed: int = 0
+    name: ClassVar[str] = "kernel_shap"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_counts(samples=self.samples)
+
+    def passes(self, problem: Problem, groups: Groups) -> int:
+        """Return the number of sets."""
+        return self.samples
+
+    def relevance(self, problem: Problem, groups: Groups, column: int | None) -> Tensor:
+        """Return ``[T]`` float; zero outside groups.
+
+        Raises
+        ------
+        ValueError
+            For fewer than two groups, between which there is nothing to share.
+        """
+        from captum.attr import KernelShap as Captum
+
+        if len(groups) < 2:
+            raise ValueError(f"kernel_shap shares between groups and found {len(groups)}; give at least two.")
+        function, switches = self.function(problem, groups, column)
+        with seeded(self.seed), torch.no_grad():
+            found = Captum(function).attribute(
+                switches, n_samples=self.samples, perturbations_per_eval=self.rows_per_pass
+            )
+        return groups.spread(found[0])

@@ -1,0 +1,93 @@
+"""Replacements of perturbed positions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lime_xai.errors import unknown_name
+from lime_xai.model.layout import Grid
+
+from .problem import Problem
+
+REPLACEMENTS = ("mean", "blur", "zero")
+"""The mean embedding of the same modality in the same prompt; the blurred image or sound; zeros."""
+
+BLUR = 0.25
+"""Width of the blur: standard deviation as a fraction of an image's side, or of a sound's length."""
+
+
+def replacement(problem: Problem, kind: str = "mean") -> tuple[Tensor, ...]:
+    """Return inputs like ``problem.inputs`` in which every position holds its replacement.
+
+    Parameters
+    ----------
+    problem : Problem
+        The row.
+    kind : {"mean", "blur", "zero"}
+        ``mean``: the mean embedding of the position's modality in this prompt. ``blur``: perceptual embeddings blurred
+        over their grid where it is known, otherwise along their order; text as for ``mean``. ``zero``: zeros.
+
+    Raises
+    ------
+    ValueError
+        For an unknown kind.
+    """
+    if kind not in REPLACEMENTS:
+        raise unknown_name("replacement", kind, REPLACEMENTS)
+    embeddings, *deep = problem.inputs
+    if kind == "zero":
+        return tuple(torch.zeros_like(tensor) for tensor in problem.inputs)
+    found = embeddings.clone()
+    text = problem.attended.clone()
+    text[problem.calls[0].length :] = False  # the answer is no part of the prompt
+    for mask in problem.modalities.values():
+        text &= ~mask
+    for mask in (text, *problem.modalities.values()):
+        found[0, mask] = embeddings[0, mask].mean(0)
+    others = [features.mean(1, keepdim=True).expand_as(features).clone() for features in deep]
+    if kind == "blur":
+        for span in problem.spans:
+            if span.modality == "text":
+                continue
+            part = slice(span.start, span.stop)
+            grid = problem.grid(span.modality, len(span))
+            found[0, part] = _blurred(embeddings[0, part], grid)
+            inside = (problem.visual >= span.start) & (problem.visual < span.stop)
+            for blurred, features in zip(others, deep, strict=True):
+                blurred[0, inside] = _blurred(features[0, inside], grid)
+    return found, *others
+
+
+def perturbed(problem: Problem, kept: Tensor, substitute: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Return inputs of ``R`` rows in which positions are replaced.
+
+    Parameters
+    ----------
+    problem : Problem
+        The row.
+    kept : Tensor
+        ``[R, T]`` bool: positions that stay as they are.
+    substitute : tuple of Tensor
+        From ``replacement``.
+    """
+    embeddings, *deep = problem.inputs
+    result = [torch.where(kept[..., None], embeddings, substitute[0])]
+    seen = kept[:, problem.visual, None]
+    result += [torch.where(seen, old, new) for old, new in zip(deep, substitute[1:], strict=True)]
+    return tuple(result)
+
+
+def _blurred(features: Tensor, grid: Grid | None) -> Tensor:
+    """Return features ``[N, d]`` blurred over their grid, or along their order."""
+    if grid is None:
+        return _kernel(features.shape[0], features) @ features
+    down, across = (_kernel(side, features) for side in grid)
+    return torch.einsum("ij,jkd,lk->ild", down, torch.unflatten(features, 0, grid), across).flatten(0, 1)
+
+
+def _kernel(length: int, like: Tensor) -> Tensor:
+    """Return the row-normalised Gaussian ``[length, length]``."""
+    place = torch.arange(length, device=like.device, dtype=torch.float32)
+    weight = (-0.5 * ((place[:, None] - place) / (BLUR * length)) ** 2).exp()
+    return (weight / weight.sum(-1, keepdim=True)).to(like.dtype)

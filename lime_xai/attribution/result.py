@@ -1,0 +1,155 @@
+"""The result of an attribution: relevance with positions, target and labels."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from rich.text import Text
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lime_xai.model.modalities import Span
+
+from .row import RowRelevance
+from .terminal import relevance_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Attribution:
+    r"""Relevance :math:`\Phi_i = e_i \cdot \nabla_{e_i} z` of every input token for a logit.
+
+    Attributes
+    ----------
+    relevance : Tensor
+        ``[B, T]`` float32, or ``[B, G, T]`` for an answer of ``G`` tokens. ``T`` counts the prompt and, for an
+        answer, its tokens but the last. Zero on padding.
+    input_ids : Tensor
+        ``[B, T]``.
+    target_ids : Tensor
+        ``[B, G]`` (``G`` is 1 for a single token); -100 where an answer is shorter.
+    logits : Tensor
+        ``[B]`` or ``[B, G]`` float32: what was explained (for a margin, the difference; for a sum, the sum).
+    attended : Tensor
+        ``[B, T]`` bool.
+    spans : list of list of Span
+        Per row, in order: where image, video, audio and text tokens lie.
+    shares : dict of str to Tensor
+        Per modality, ``[B]`` or ``[B, G]``: its share of the absolute relevance.
+    residual : Tensor
+        ``[B]`` or ``[B, G]``: sum of relevance minus logit (biases and softmax absorb the rest). What it means for
+        methods that are not LRP, the docstring of each class in ``lime_xai.attribution.methods`` says.
+    method : str
+        Name of the attribution method.
+    tokens : list of list of str, or None
+        Labels, if a processor was given.
+    """
+
+    relevance: Tensor
+    input_ids: Tensor
+    target_ids: Tensor
+    logits: Tensor
+    attended: Tensor
+    spans: list[list[Span]]
+    method: str
+    tokens: list[list[str]] | None = None
+
+    @property
+    def residual(self) -> Tensor:
+        """Sum of relevance minus logit, ``[B]`` or ``[B, G]``."""
+        return self.relevance.sum(-1) - self.logits
+
+    @property
+    def shares(self) -> dict[str, Tensor]:
+        """Share of the absolute relevance per modality, ``[B]`` or ``[B, G]``; they add up to 1."""
+        weight = self.relevance.abs()
+        total = weight.sum(-1).clamp(min=torch.finfo(weight.dtype).tiny)
+        names = sorted({span.modality for row in self.spans for span in row})
+        return {name: (weight * self._expanded(self.mask(name))).sum(-1) / total for name in names}
+
+    def mask(self, modality: str) -> Tensor:
+        """Return ``[B, T]``: the positions of a modality (``text`` included)."""
+        mask = torch.zeros_like(self.attended)
+        for row, found in enumerate(self.spans):
+            for span in found:
+                if span.modality == modality:
+                    mask[row, span.start : span.stop] = True
+        return mask
+
+    def _expanded(self, mask: Tensor) -> Tensor:
+        return mask[:, None] if self.relevance.dim() == 3 else mask
+
+    def plot(
+        self, row: int = 0, image: Any = None, grid: tuple[int, int] | None = None, title: str | None = None
+    ) -> Figure:
+        """Return a figure of one row: the image if it is given, relevance of what is perceived and of the text.
+
+        Parameters
+        ----------
+        row : int
+            Of the batch.
+        image : PIL.Image or array, optional
+            The picture.
+        grid : tuple of int, optional
+            Rows and columns of perceptual tokens; by default as square as possible.
+        title : str, optional
+            Over the figure.
+        """
+        from .figure import attribution_figure  # matplotlib is slow to import
+
+        return attribution_figure(self.row(row), image, grid, title)
+
+    def text(self, row: int = 0, columns: int | None = None) -> Text:
+        """Return one row for a terminal: perceptual tokens as a shaded grid, text tokens with their values.
+
+        Parameters
+        ----------
+        row : int
+            Of the batch.
+        columns : int, optional
+            Perceptual tokens per line; by default as square as possible.
+        """
+        return relevance_text(self.row(row), columns)
+
+    def row(self, index: int) -> RowRelevance:
+        """Return one row of the batch, summed over the tokens of an answer."""
+        relevance = self.relevance[index]
+        values = (relevance if relevance.dim() == 1 else relevance.sum(0)).cpu().numpy()
+        labels = [str(token) for token in self.input_ids[index].tolist()] if self.tokens is None else self.tokens[index]
+        return RowRelevance(values, self.spans[index], labels)
+
+    def save(self, path: str | Path) -> None:
+        """Write everything to one safetensors file."""
+        data = {
+            "method": self.method,
+            "tokens": self.tokens,
+            "spans": [[[s.modality, s.start, s.stop] for s in row] for row in self.spans],
+        }
+        names = ("relevance", "input_ids", "target_ids", "logits", "attended")
+        tensors = {name: getattr(self, name).cpu().contiguous() for name in names}
+        save_file(tensors, str(path), metadata={"lime_xai": json.dumps(data)})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Attribution:
+        """Read what ``save`` wrote.
+
+        Raises
+        ------
+        ValueError
+            If the file is a safetensors file of something else.
+        """
+        with safe_open(str(path), framework="pt") as file:
+            meta = (file.metadata() or {}).get("lime_xai")
+            if meta is None:
+                raise ValueError(f"{path} was not written by Attribution.save.")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        data = json.loads(meta)
+        found = [[Span(*span) for span in row] for row in data["spans"]]
+        return cls(spans=found, method=data["method"], tokens=data["tokens"], **tensors)

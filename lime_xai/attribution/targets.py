@@ -1,0 +1,171 @@
+"""The target of an attribution: a token, a margin, a phrase or a whole answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from numbers import Integral
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lime_xai.model.cache import detach_inference
+from lime_xai.model.checks import check_finite
+
+IGNORED = -100
+"""Id that pads answers of different length; its relevance is zero."""
+
+TargetLike = int | str | tuple[int, int] | Sequence[int] | Tensor | None
+
+
+@dataclass(frozen=True)
+class Target:
+    """The tokens whose logits are explained.
+
+    Attributes
+    ----------
+    ids : Tensor or None
+        ``[B, G]``; None: the argmax at the last prompt position.
+    against : Tensor or None
+        ``[B, 1]``: the token whose logit is subtracted (a margin).
+    answer : bool
+        Whether ``ids`` are decoded one after the other (a phrase or answer).
+    """
+
+    ids: Tensor | None
+    against: Tensor | None = None
+    answer: bool = False
+
+    def chosen(self, logits: Tensor) -> Target:
+        """Return the target with the token of the largest logit if none was given, for logits ``[B, G, V]``.
+
+        Raises
+        ------
+        FloatingPointError
+            For NaN or infinite logits.
+        """
+        check_finite(logits.flatten(0, 1))
+        return self if self.ids is not None else replace(self, ids=logits[:, -1].argmax(-1, keepdim=True))
+
+    def values(self, logits: Tensor) -> Tensor:
+        """Return the explained values ``[B, G]`` of logits ``[B, G, V]``.
+
+        Raises
+        ------
+        ValueError
+            If the target has no token ids yet.
+        """
+        if self.ids is None:
+            raise ValueError("The target has no token ids.")
+        return target_values(logits, self.ids, self.against)
+
+    def ordinary(self) -> Target:
+        """Return the target with tensors that may enter a graph, also if they were made in inference mode."""
+        return replace(self, ids=detach_inference(self.ids), against=detach_inference(self.against))
+
+    @property
+    def continuation(self) -> Tensor | None:
+        """The tokens to force while decoding, ``[B, G]``, or None for a single step."""
+        return self.ids.clamp(min=0) if self.answer and self.ids is not None else None
+
+
+def target_values(logits: Tensor, ids: Tensor, against: Tensor | None = None) -> Tensor:
+    """Return the explained values ``[B, G]``: a logit, or a margin, per token; 0 where an answer has ended.
+
+    Parameters
+    ----------
+    logits : Tensor
+        ``[B, G, V]``, or parts of logits.
+    ids : Tensor
+        ``[B, G]``.
+    against : Tensor, optional
+        ``[B, 1]``: the token whose logit is subtracted.
+    """
+    values = logits.gather(-1, ids.clamp(min=0)[..., None])[..., 0]
+    if against is not None:
+        values = values - logits.gather(-1, against[..., None])[..., 0]
+    return values * (ids != IGNORED)
+
+
+def resolve_target(target: TargetLike, rows: int, vocabulary: int, device: Any, processor: Any = None) -> Target:
+    """Return the target that a user gave.
+
+    Parameters
+    ----------
+    target : int, tuple of two int, str, sequence of int, Tensor or None
+        A token id; a margin (first minus second); a phrase (needs a processor or tokenizer); token ids of a
+        phrase; a tensor ``[B]`` (one token id per row) or ``[B, G]`` (an answer per row, padded with -100);
+        None: the token the model would choose.
+    rows : int
+        Batch size.
+    vocabulary : int
+        Number of logits.
+    device : torch.device
+        Where the ids go.
+    processor : object, optional
+        Encodes a phrase.
+
+    Returns
+    -------
+    Target
+
+    Raises
+    ------
+    ValueError
+        For ids out of range, an empty phrase, a phrase without a processor, or a tensor of another shape.
+    """
+    if target is None:
+        return Target(None)
+    if isinstance(target, bool):
+        raise ValueError("target is a bool; expected a token id, a margin, a phrase or an answer.")
+    if isinstance(target, Integral):
+        ids = torch.full((rows, 1), int(target), device=device)
+        return Target(_in_range(ids, vocabulary))
+    if isinstance(target, tuple):
+        if len(target) != 2:
+            raise ValueError(
+                f"target is a tuple of {len(target)}; a margin has two token ids. Use a list for a phrase."
+            )
+        first, second = (torch.full((rows, 1), _whole(token), device=device) for token in target)
+        return Target(_in_range(first, vocabulary), _in_range(second, vocabulary))
+    if isinstance(target, str):
+        target = _encode(target, processor)
+    if isinstance(target, Tensor):
+        if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
+            raise ValueError(f"target is a tensor of {target.dtype}; token ids are whole numbers.")
+        if target.dim() == 1 and target.shape[0] == rows:
+            return Target(_in_range(target.to(device)[:, None], vocabulary))
+        if target.dim() != 2 or target.shape[0] != rows or target.shape[1] == 0:
+            raise ValueError(f"target has shape {tuple(target.shape)}; expected [{rows}] or [{rows}, answer length].")
+        return Target(_in_range(target.to(device), vocabulary, padded=True), answer=True)
+    if not isinstance(target, Iterable):
+        raise ValueError(f"target is {target!r}, a {type(target).__name__}; token ids are whole numbers.")
+    ids = torch.tensor([_whole(token) for token in target], dtype=torch.long, device=device)
+    if ids.numel() == 0:
+        raise ValueError("target is an empty phrase; give at least one token.")
+    return Target(_in_range(ids.expand(rows, -1), vocabulary), answer=True)
+
+
+def _encode(phrase: str, processor: Any) -> list[int]:
+    if processor is None:
+        raise ValueError(f"target {phrase!r} is text; pass processor= (or a tokenizer) to turn it into token ids.")
+    tokenizer = getattr(processor, "tokenizer", processor)
+    ids: list[int] = tokenizer(phrase, add_special_tokens=False)["input_ids"]
+    return ids
+
+
+def _whole(token: object) -> int:
+    if isinstance(token, bool) or not isinstance(token, Integral):
+        raise ValueError(f"target has {token!r}, a {type(token).__name__}; token ids are whole numbers.")
+    return int(token)
+
+
+def _in_range(ids: Tensor, vocabulary: int, padded: bool = False) -> Tensor:
+    """Return the ids if they are in range; only answers may be padded with ``IGNORED``."""
+    bad = ids[((ids < 0) & ~((ids == IGNORED) & padded)) | (ids >= vocabulary)]
+    if bad.numel():
+        raise ValueError(
+            f"Target ids {sorted(set(bad.tolist()))} are out of range; the vocabulary has {vocabulary} tokens."
+        )
+    return ids

@@ -1,0 +1,1 @@
+"""A second, contrastive forward pass beside the model's own."""

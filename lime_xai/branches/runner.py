@@ -1,0 +1,229 @@
+"""Running a contrastive branch: in the model's own batch, or in separate calls."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from contextlib import ExitStack
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+from transformers import Cache, DynamicCache, PreTrainedModel
+
+from lime_rules.attention import ConfigSwap
+from lime_rules.stream.cache import splitting_cache
+from lime_xai.model.cache import CACHE_NAME, detach_inference, fork_cache, is_recurrent
+from lime_xai.model.decoder_call import DecoderCall
+from lime_xai.model.extra_rows import ExtraRows
+from lime_xai.model.modalities import marker_ids, placeholder_ids
+from lime_xai.model.positions import Positions
+from lime_xai.model.replay import Replayer
+
+from .attention import BRANCH_ATTRIBUTE, BRANCH_IMPLEMENTATION, BranchSlots
+from .branch import Branch, BranchKind
+
+_BATCHED: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
+"""Whether a branch may decode in a model's own batch, by model."""
+
+
+class BranchRunner(ExtraRows[Branch]):
+    """Runs the branch of generations of one model: its prompt, then token by token.
+
+    Parameters
+    ----------
+    replayer : Replayer
+        Of the model.
+    kind : BranchKind
+        What the branch perceives.
+    """
+
+    def __init__(self, replayer: Replayer, kind: BranchKind) -> None:
+        super().__init__(replayer)
+        self.kind = kind
+        plain = not is_recurrent(replayer.config)
+        sinks = any(hasattr(module, "sinks") for module in replayer.decoder.modules())
+        self.batched = kind.batched and plain and not sinks
+        # All config copies share this one list, so that the attention function finds the slots of the running call.
+        self._slots: list[BranchSlots] = []
+        self._swap = ConfigSwap(replayer.decoder, BRANCH_IMPLEMENTATION, {BRANCH_ATTRIBUTE: self._slots})
+
+    def separate(self) -> None:
+        """Decode in separate calls only, because something else adds rows to the model's calls."""
+        self.batched = False
+
+    def probe(self) -> None:
+        """Test once per model whether model and branch decode in one batch; if not, warn and use separate calls."""
+        model = self.replayer.model
+        if not self.batched or _BATCHED.get(model, False):
+            return
+        embeddings = self.replayer.neutral_embeddings(1)
+        call, cache = DecoderCall(embeddings, {}), DynamicCache(config=self.replayer.config)
+        seen = torch.ones(1, 2, dtype=torch.bool, device=embeddings.device)
+        try:
+            with torch.inference_mode(False), torch.no_grad(), ExitStack() as stack:
+                self.replayer.run(call, embeddings, cache)
+                extended, view = self._extend(stack, Branch(seen), call, cache)
+                self.replayer.run(extended, extended.embeddings, view)
+            _BATCHED[model] = True
+        except (NotImplementedError, RuntimeError) as error:
+            self.batched = False
+            if model not in _BATCHED:
+                warnings.warn(f"The branch of a contrast decodes in separate calls. {error}", stacklevel=2)
+            _BATCHED[model] = False
+
+    @property
+    def needs_past(self) -> bool:
+        """Whether ``step_separately`` needs the cache before every step."""
+        return self.kind.name == "slot" and not self.batched
+
+    def begin(self, prompt: DecoderCall, positions: Positions) -> tuple[Branch, Tensor | None]:
+        """Run the prompt of a branch.
+
+        Parameters
+        ----------
+        prompt : DecoderCall
+            The model's own, ``T`` positions.
+        positions : Positions
+            ``[B, T]``.
+
+        Returns
+        -------
+        branch : Branch
+        logits : Tensor or None
+            ``[B, V]`` at its last position; None if ``step_separately`` must follow.
+        """
+        text = positions.attended & ~positions.perceptual
+        if self.kind.name == "slot":
+            seen = text
+            _check_rows(seen, "no slot is left for the newest token to attend to")
+            return Branch(seen), None
+        cache: Cache = DynamicCache(config=self.replayer.config)
+        if self.kind.name == "blind":
+            return self._blind(cache, positions.input_ids, text)
+        noised = self._noised(prompt, positions.perceptual)
+        with torch.no_grad():
+            logits = self.replayer.run(noised, noised.embeddings, cache)[:, -1]
+        return Branch(positions.attended, cache), logits
+
+    def _blind(self, cache: Cache, ids: Tensor, kept: Tensor) -> tuple[Branch, Tensor]:
+        """Run the prompt without placeholders and their markers, positions rebuilt."""
+        model = self.replayer.model
+        gone = sorted(marker_ids(model.config) | set(placeholder_ids(model.config).values()))
+        kept = kept & ~torch.isin(ids, torch.tensor(gone, dtype=ids.dtype, device=ids.device))
+        _check_rows(kept, "nothing is left of the prompt without what is perceived")
+        # a stable sort moves what is kept to the right, in order: left padding
+        order = kept.long().argsort(dim=-1, stable=True)[:, -int(kept.sum(-1).max()) :]
+        seen = kept.gather(1, order)
+        positions = (seen.long().cumsum(-1) - 1).clamp(min=0)
+        with torch.no_grad(), self.replayer.suspended(), _offsets_kept(model):
+            output = model(
+                input_ids=ids.gather(1, order),
+                attention_mask=seen.long(),
+                position_ids=positions,
+                use_cache=True,
+                **{CACHE_NAME: cache},
+                **self.replayer.last_logits,
+            )
+        return Branch(seen, cache, counted=True), output.logits[:, -1]
+
+    def _noised(self, prompt: DecoderCall, perceptual: Tensor) -> DecoderCall:
+        """Return a prompt whose perceptual features are mixed with noise."""
+        embeddings, deep = prompt.embeddings.clone(), [features.clone() for features in prompt.deep_features]
+        start = 0
+        for row, mask in enumerate(perceptual.to(embeddings.device)):
+            if int(mask.sum()) == 1:
+                raise ValueError(
+                    f"Row {row} perceives a single position, which has no variance to exchange for noise; use "
+                    "Contrast('blind') or Contrast('slot')."
+                )
+            generator = torch.Generator().manual_seed(self.kind.seed)
+            embeddings[row, mask] = _mixed(embeddings[row, mask], self.kind.noise, generator)
+            if prompt.visual_mask is not None:
+                visual = prompt.visual_mask[row]
+                hit = start + mask.to(visual.device)[visual].nonzero()[:, 0]
+                for features in deep:
+                    features[hit] = _mixed(features[hit], self.kind.noise, generator)
+                start += int(visual.sum())
+        return prompt.with_inputs(embeddings, deep)
+
+    def step_separately(self, branch: Branch, call: DecoderCall, past: Cache | None) -> Tensor:
+        """Advance the branch by a separate call and return its logits ``[B, V]``.
+
+        Parameters
+        ----------
+        branch : Branch
+            Already grown by the new position.
+        call : DecoderCall
+            The model's own, of one token.
+        past : Cache or None
+            Before the step, for a branch without a cache; not changed.
+
+        Raises
+        ------
+        ValueError
+            If a branch without a cache is given no past.
+        """
+        cache = branch.cache
+        if cache is None:
+            if past is None:
+                raise ValueError("A branch that uses the model's cache needs the past of the step.")
+            cache = fork_cache(past)
+        own = branch.separate_call(call)
+        with torch.no_grad():
+            return self.replayer.run(own, own.embeddings, cache)[:, -1]
+
+    def _extend(self, stack: ExitStack, state: Branch, call: DecoderCall, cache: Cache) -> tuple[DecoderCall, Cache]:
+        slots = BranchSlots(state.attended, state.cache)
+        self._slots[:] = [slots]
+        stack.callback(self._slots.clear)
+        self._swap.on()
+        stack.callback(self._swap.off)
+        batch = call.embeddings.shape[0]
+        return state.batched_with(call, int(cache.get_seq_length())), splitting_cache(cache, slots, batch)
+
+    def finish(self, output: Any) -> Tensor | None:
+        """Take the logits of the branch out of the output of an extended call.
+
+        Returns
+        -------
+        Tensor or None
+            ``[B, V]`` at the last position; None if the call was not extended.
+        """
+        if self._open is None:
+            return None
+        both = output.logits
+        self._strip(output, both[: self._rows])
+        self.close()
+        with torch.inference_mode(False):
+            found: Tensor = detach_inference(both[self._rows :, -1])
+        return found
+
+
+def _check_rows(kept: Tensor, what: str) -> None:
+    """Refuse rows ``[B, T]`` of which nothing is kept."""
+    empty = (~kept.any(-1)).nonzero()[:, 0].tolist()
+    if empty:
+        raise ValueError(f"In rows {empty} {what}; a contrast needs some text, or a smaller perceptual= mask.")
+
+
+def _mixed(features: Tensor, noise: float, generator: torch.Generator) -> Tensor:
+    """Return features ``[N, d]`` with a share of each channel's variance exchanged for Gaussian noise."""
+    mean, spread = features.mean(0), features.std(0, correction=0)
+    drawn = torch.randn(features.shape, generator=generator).to(features)
+    return mean + math.sqrt(1 - noise) * (features - mean) + math.sqrt(noise) * spread * drawn
+
+
+class _offsets_kept:  # noqa: N801 - a context manager
+    """Restore a model's stored position offsets (``rope_deltas``) after a call."""
+
+    def __init__(self, model: Any) -> None:
+        self.saved = [(m, m.rope_deltas) for m in model.modules() if "rope_deltas" in vars(m)]
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *exception: object) -> None:
+        for module, value in self.saved:
+            module.rope_deltas = value

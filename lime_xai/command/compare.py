@@ -1,0 +1,32 @@
+"""``lime-xai compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .common import Threads, console, set_threads
+
+
+def compare(
+    methods: Annotated[str, typer.Option(help="Names, separated by commas; others are compared with the first.")],
+    model: Annotated[str, typer.Option(help="Name of a frozen model of the scene world, or a folder.")] = "bundled",
+    metrics: Annotated[str | None, typer.Option(help="Names, separated by commas; by default all.")] = None,
+    replacement: Annotated[str, typer.Option(help="mean, blur or zero; several separated by commas.")] = "mean,blur",
+    questions: Annotated[int, typer.Option(min=1)] = 200,
+    seed: Annotated[int, typer.Option(help="Of the scenes; not one used for tuning.")] = 5,
+    out: Annotated[Path | None, typer.Option("--json", help="Report; an interrupted run resumes from it.")] = None,
+    table: Annotated[Path | None, typer.Option("--csv", help="Means and intervals.")] = None,
+    latex: Annotated[Path | None, typer.Option(help="Table for booktabs.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Figure, PNG or PDF.")] = None,
+    threads: Threads = 2,
+) -> None:
+    """Compare attribution methods on questions about the scene world."""
+    from .run_compare import run_compare
+
+    set_threads(threads)
+    names = None if metrics is None else metrics.split(",")
+    files = {"json": out, "csv": table, "latex": latex, "plot": plot}
+    run_compare(console, model, methods.split(","), names, replacement.split(","), questions, seed, files)

@@ -1,0 +1,65 @@
+"""What ``lime-xai compare`` does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from lime_xai.evaluation.attributions.compare import compare_attributions
+from lime_xai.evaluation.attributions.scene import scene_examples
+from lime_xai.worlds.scene.models import load_frozen
+
+
+def run_compare(
+    console: Console,
+    model_name: str,
+    methods: Sequence[str],
+    metrics: Sequence[str] | None,
+    replacements: Sequence[str],
+    questions: int,
+    seed: int,
+    files: dict[str, Path | None],
+) -> None:
+    """Compare attribution methods on a model of the scene world; print tables and write files.
+
+    Parameters
+    ----------
+    console : rich.console.Console
+        Printed to.
+    model_name : str
+        A frozen model's name or a folder.
+    methods, metrics, replacements : sequence of str
+        As in ``compare_attributions``.
+    questions, seed : int
+        As in ``scene_examples``.
+    files : dict of str to Path or None
+        ``json`` (an interrupted run goes on from it), ``csv``, ``latex``, ``plot``.
+
+    Raises
+    ------
+    ValueError
+        For unknown names, or a JSON file of another comparison.
+    """
+    model, processor = load_frozen(model_name)
+    found = compare_attributions(
+        model,
+        scene_examples(processor, questions, seed),
+        methods,
+        metrics,
+        processor=processor,
+        replacement=replacements,
+        out=files["json"],
+        progress=console,
+    )
+    console.print(found.table())
+    if files["csv"] is not None:
+        found.to_csv(files["csv"])
+    if files["latex"] is not None:
+        found.to_latex(files["latex"])
+    if files["plot"] is not None:
+        found.plot().savefig(files["plot"], dpi=150)
+    for kind, path in files.items():
+        if path is not None:
+            console.print(f"{kind}: {path}")

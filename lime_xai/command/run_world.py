@@ -1,0 +1,185 @@
+"""What ``lime-xai world`` and ``lime-xai world accept`` do: progress, resuming, writing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+
+from lime_xai.evaluation.policies.acceptance import acceptance, acceptance_table, as_json
+from lime_xai.evaluation.policies.calibrations import world_calibration
+from lime_xai.evaluation.policies.registry import CALIBRATED, select_policies, world_policies
+from lime_xai.evaluation.policies.tuning import TUNED, tune_policies
+from lime_xai.evaluation.policies.world import WorldReport, measure_policies
+from lime_xai.storage.store import check_identity, read_json, write_json
+from lime_xai.storage.weights import weights_hash
+from lime_xai.worlds import load_world
+from lime_xai.worlds.scene.criteria import kind_of
+from lime_xai.worlds.scene.evaluation import evaluation_set
+from lime_xai.worlds.scene.models import BUNDLED, load_frozen, protocol, recipe
+
+POLICIES = ("vanilla", "paper_cache", "edit", "contrast")
+"""Measured unless others are named."""
+
+
+def run_world(
+    console: Console,
+    name: str,
+    seed: int,
+    scenes: int,
+    names: Sequence[str] | None = None,
+    noise: float | None = None,
+    model_name: str = BUNDLED,
+    out: Path | None = None,
+    tune: Path | None = None,
+    tuned: Path | None = None,
+    calibration: Path | None = None,
+) -> None:
+    """Measure (or tune) policies on a world and print the table.
+
+    Parameters
+    ----------
+    console : rich.console.Console
+        Printed to.
+    name, seed, scenes, noise : str, int, int, float
+        World and evaluation set.
+    names : sequence of str, optional
+        Policies; by default ``POLICIES``, and for tuning all that have settings.
+    model_name : str
+        A frozen model's name or a folder.
+    out : Path, optional
+        JSON report, written after every policy; rows it already has are kept if it is of the same set.
+    tune : Path, optional
+        Choose the settings of those of ``names`` that have any on ``seed`` instead, and write them here; others that
+        the file holds are kept.
+    tuned : Path, optional
+        Settings to use instead of the shipped ones.
+    calibration : Path, optional
+        Of the model, for policies that need one; measured on a tuning seed if there is no such file.
+
+    Raises
+    ------
+    ValueError
+        For unknown names, or a report of another evaluation set in ``out``.
+    """
+    world = load_world(name)
+    model, processor = load_frozen(model_name)
+    tuning, names = names, names or POLICIES
+    if tune is not None:
+        names = list(TUNED) if tuning is None else [name for name in TUNED if name in tuning]
+        if not names:
+            raise ValueError(
+                f"None of {', '.join(tuning or ())} has settings to choose; some of {', '.join(TUNED)} have."
+            )
+    wants = calibration is not None and set(names) & set(CALIBRATED)
+    measured = world_calibration(world, model, processor, calibration) if wants and calibration else None
+    if tune is not None:
+        held = read_json(tune) if tune.exists() else {}
+        if held:
+            check_identity(tune, "settings", held, {"seed": seed, "scenes": scenes})
+        found = tune_policies(
+            world,
+            model,
+            processor,
+            seed=seed,
+            scenes=scenes,
+            names=None if tuning is None else names,
+            calibration=measured,
+            say=console.print,
+        )
+        write_json(tune, held | found)
+        console.print(f"settings chosen on seed {seed}: {tune}")
+        return
+    settings = read_json(tuned) if tuned else None
+    policies = select_policies(names, world_policies(processor, settings, measured))
+    noise = world.default_noise if noise is None else noise
+    label = Path(model_name).name
+    identity: dict[str, Any] = {"world": name, "model": label, "weights": weights_hash(model)}
+    identity |= {"seed": seed, "scenes": scenes, "noise": noise}
+    done = _finished(out, identity) if out is not None and out.exists() else {}
+    with Progress(console=console) as progress:
+        task = progress.add_task("policies", total=len({"vanilla", *policies}))
+
+        def note(report: WorldReport) -> None:
+            progress.update(task, completed=len(report.policies))
+            if out is not None:
+                write_json(out, report.to_dict())
+
+        report = measure_policies(
+            world,
+            model,
+            processor,
+            policies,
+            seed=seed,
+            scenes=scenes,
+            noise=noise,
+            model_name=label,
+            done=done,
+            progress=note,
+        )
+    console.print(report.tables())
+
+
+def _finished(out: Path, identity: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the rows of an earlier run.
+
+    Raises
+    ------
+    ValueError
+        If it measured something else.
+    """
+    found = read_json(out)
+    check_identity(out, "a report", found, identity)
+    rows: dict[str, dict[str, Any]] = found["policies"]
+    return rows
+
+
+def run_accept(
+    console: Console, names: Sequence[str], seed: int | None = None, scenes: int = 300, out: Path | None = None
+) -> bool:
+    """Measure models of the scene world against their criteria and print a table for each.
+
+    Parameters
+    ----------
+    console : rich.console.Console
+        Printed to.
+    names : sequence of str
+        Frozen models or folders.
+    seed, scenes : int
+        Of the evaluation set; by default the protocol's seed for acceptance.
+    out : Path, optional
+        JSON report by model name; rows of other models in it are kept.
+
+    Returns
+    -------
+    bool
+        Whether every criterion of every model is met.
+    """
+    reports = read_json(out) if out is not None and out.exists() else {}
+    passed = True
+    loaded = {name: (*load_frozen(name), recipe(name)) for name in names}
+    seed = protocol().seeds["acceptance"][0] if seed is None else seed
+    evaluation = evaluation_set(seed, scenes=scenes)
+    for name, (model, processor, made) in loaded.items():
+        kind, weights = kind_of(made["image_cooccurrence"]), weights_hash(model)
+        with console.status(f"measuring {name}"):
+            rows = acceptance(model, processor, evaluation, kind)
+        console.print(acceptance_table(f"{name}: {kind.replace('_', ' ')}, seed {seed}, {scenes} scenes", rows))
+        parameters = sum(p.numel() for p in model.parameters())
+        console.print(f"{parameters:,} parameters; sha256 {weights}", soft_wrap=True)
+        passed = passed and all(row.verdict != "miss" for row in rows)
+        reports[Path(name).name] = {
+            "weights": weights,
+            "parameters": parameters,
+            "kind": kind,
+            "seed": seed,
+            "scenes": scenes,
+            "noise": evaluation.noise,
+            "rows": as_json(rows),
+        }
+        if out is not None:
+            write_json(out, reports)
+    return passed

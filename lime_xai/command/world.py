@@ -1,0 +1,72 @@
+"""``lime-xai world`` and ``lime-xai world accept``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .common import Threads, console, set_threads
+
+world_app = typer.Typer(
+    help="Measure policies on an embedded world, beside the model without any.", invoke_without_command=True
+)
+
+
+@world_app.callback()
+def world(
+    context: typer.Context,
+    name: Annotated[str, typer.Option("--world", help="Name of the embedded world.")] = "scene",
+    seed: Annotated[int, typer.Option(help="Of the scenes; not one used for tuning.")] = 5,
+    scenes: Annotated[int, typer.Option(min=2)] = 300,
+    policies: Annotated[
+        str | None, typer.Option(help="Names, separated by commas; by default vanilla, paper_cache, edit, contrast.")
+    ] = None,
+    noise: Annotated[float | None, typer.Option(help="Pixel noise; by default the world's.")] = None,
+    model: Annotated[str, typer.Option(help="Name of a frozen model, or a folder.")] = "bundled",
+    out: Annotated[Path | None, typer.Option("--json", help="Report; an interrupted run resumes from it.")] = None,
+    tune: Annotated[Path | None, typer.Option(help="Instead choose settings on this seed and write them here.")] = None,
+    tuned: Annotated[
+        Path | None, typer.Option(exists=True, help="Settings to use; by default the shipped ones.")
+    ] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Of the model, for reweight and constant; measured if there is no such file.")
+    ] = None,
+    threads: Threads = 2,
+) -> None:
+    """Measure policies on an embedded world, beside the model without any."""
+    if context.invoked_subcommand is not None:
+        return
+    from .run_world import run_world
+
+    set_threads(threads)
+    run_world(
+        console,
+        name,
+        seed,
+        scenes,
+        policies.split(",") if policies else None,
+        noise,
+        model,
+        out,
+        tune,
+        tuned,
+        calibration,
+    )
+
+
+@world_app.command()
+def accept(
+    models: Annotated[list[str], typer.Argument(help="Names of frozen models, or folders.")],
+    seed: Annotated[int | None, typer.Option(help="Of the scenes; by default the protocol's for acceptance.")] = None,
+    scenes: Annotated[int, typer.Option(min=2)] = 300,
+    out: Annotated[Path | None, typer.Option("--json", help="Report; other models in it are kept.")] = None,
+    threads: Threads = 2,
+) -> None:
+    """Measure models of the scene world against their criteria; status 1 if one is missed."""
+    from .run_world import run_accept
+
+    set_threads(threads)
+    if not run_accept(console, models, seed, scenes, out):
+        raise typer.Exit(1)

@@ -1,0 +1,1 @@
+"""The paper's method: an objective on relevance, minimised over deltas of cached keys and values."""

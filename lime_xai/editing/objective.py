@@ -1,0 +1,152 @@
+"""The perceptual-reliance loss on relevance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from lime_xai.errors import unknown_name
+
+FORMS = ("contrastive", "difference")
+TARGETS = ("argmax", "margin", "expected")
+KL_DIRECTIONS = ("steered_reference", "reference_steered")
+
+
+@dataclass(frozen=True)
+class RelevanceObjective:
+    r"""A loss that asks for more relevance on perceptual tokens (LIME, arXiv 2605.01766).
+
+    ``contrastive`` (the paper's): :math:`-\frac{1}{|M|}\sum_{i \in M} \log\mathrm{softmax}(\Phi/\tau)_i` over the
+    attended positions. ``difference``: :math:`\sum_{i \in T} \Phi_i - \sum_{i \in M} \Phi_i`. Both add
+    :math:`\lambda\,\mathrm{KL}` between the steered and the reference distribution of the next token.
+
+    Parameters
+    ----------
+    form : {"contrastive", "difference"}
+        Which of the two.
+    temperature : float
+        :math:`\tau > 0`, contrastive form only.
+    kl_weight : float
+        :math:`\lambda \ge 0`.
+    kl_direction : {"steered_reference", "reference_steered"}
+        ``KL(p_delta || p_0)`` (paper) or ``KL(p_0 || p_delta)`` (published code).
+    target : {"argmax", "margin", "expected"}
+        The scalar whose relevance is taken: the largest logit; the difference of the two logits that are largest
+        without steering; the mean over the unsteered distribution of the centred logits.
+
+    Raises
+    ------
+    ValueError
+        For unknown names, ``temperature <= 0`` or ``kl_weight < 0``.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        objective = RelevanceObjective(temperature=0.1, kl_weight=0.1)
+        loss = objective(relevance, perceptual, attended, logits, reference_logits)
+    """
+
+    form: Literal["contrastive", "difference"] = "contrastive"
+    temperature: float = 0.1
+    kl_weight: float = 0.1
+    kl_direction: Literal["steered_reference", "reference_steered"] = "steered_reference"
+    target: Literal["argmax", "margin", "expected"] = "argmax"
+
+    def __post_init__(self) -> None:
+        for what, name, known in (
+            ("form", self.form, FORMS),
+            ("target", self.target, TARGETS),
+            ("kl_direction", self.kl_direction, KL_DIRECTIONS),
+        ):
+            if name not in known:
+                raise unknown_name(what, name, known)
+        if not self.temperature > 0:
+            raise ValueError(f"temperature is {self.temperature}; expected a positive number.")
+        if not self.kl_weight >= 0:
+            raise ValueError(f"kl_weight is {self.kl_weight}; expected zero or more.")
+
+    def target_value(self, logits: Tensor, reference_logits: Tensor) -> Tensor:
+        """Return the scalar to explain, per row.
+
+        Parameters
+        ----------
+        logits : Tensor
+            ``[B, V]`` with the edit.
+        reference_logits : Tensor
+            ``[B, V]`` without it.
+
+        Returns
+        -------
+        Tensor
+            ``[B]``.
+        """
+        if self.target == "argmax":
+            return logits.max(-1).values
+        if self.target == "margin":
+            pair = logits.gather(-1, reference_logits.topk(2, -1).indices)
+            return pair[:, 0] - pair[:, 1]
+        return (reference_logits.softmax(-1) * (logits - logits.mean(-1, keepdim=True))).sum(-1)
+
+    def direction(self, logits: Tensor, reference_logits: Tensor) -> Tensor:
+        """Return the derivative of ``target_value`` with respect to the logits, ``[B, V]``; it is piecewise constant.
+
+        Parameters
+        ----------
+        logits, reference_logits : Tensor
+            As in ``target_value``.
+        """
+        if self.target == "argmax":
+            return torch.zeros_like(logits).scatter(-1, logits.argmax(-1, keepdim=True), 1.0)
+        if self.target == "margin":
+            pair = reference_logits.topk(2, -1).indices
+            return torch.zeros_like(logits).scatter(-1, pair, logits.new_tensor([1.0, -1.0]).expand(len(pair), -1))
+        return reference_logits.softmax(-1) - 1 / logits.shape[-1]
+
+    def relevance_loss(self, relevance: Tensor, perceptual: Tensor, attended: Tensor) -> Tensor:
+        """Return the loss without its KL term, ``[B]``; arguments as in the call."""
+        seen = perceptual & attended
+        if self.form == "difference":
+            text = attended & ~perceptual
+            return (relevance * text).sum(-1) - (relevance * seen).sum(-1)
+        floor = torch.finfo(relevance.dtype).min
+        log_share = (relevance / self.temperature).masked_fill(~attended, floor).log_softmax(-1)
+        count = seen.sum(-1).clamp(min=1)
+        return -log_share.masked_fill(~seen, 0.0).sum(-1) / count
+
+    def divergence(self, logits: Tensor, reference_logits: Tensor) -> Tensor:
+        """Return the KL divergence in the chosen direction, ``[B]``, in nats."""
+        steered, reference = logits.log_softmax(-1), reference_logits.log_softmax(-1)
+        if self.kl_direction == "steered_reference":
+            return (steered.exp() * (steered - reference)).sum(-1)
+        return (reference.exp() * (reference - steered)).sum(-1)
+
+    def __call__(
+        self,
+        relevance: Tensor,
+        perceptual: Tensor,
+        attended: Tensor,
+        logits: Tensor,
+        reference_logits: Tensor,
+    ) -> Tensor:
+        """Return the loss of each row.
+
+        Parameters
+        ----------
+        relevance : Tensor
+            ``[B, T]``, float, attached to whatever is optimised.
+        perceptual, attended : Tensor
+            ``[B, T]``, bool. Positions outside ``attended`` (padding) do not count.
+        logits, reference_logits : Tensor
+            ``[B, V]`` with and without the edit.
+
+        Returns
+        -------
+        Tensor
+            ``[B]``, differentiable.
+        """
+        loss = self.relevance_loss(relevance, perceptual, attended)
+        return loss + self.kl_weight * self.divergence(logits, reference_logits)

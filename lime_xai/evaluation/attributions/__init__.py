@@ -1,0 +1,1 @@
+"""Attribution methods compared by metrics of faithfulness, localisation, robustness and cost."""

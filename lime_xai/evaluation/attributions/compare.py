@@ -1,0 +1,221 @@
+"""Comparing attribution methods: every metric for every method on every example."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from lime_xai.attribution.methods.registry import METHODS, MethodLike
+from lime_xai.attribution.replacement import REPLACEMENTS
+from lime_xai.attribution.targets import TargetLike
+from lime_xai.errors import unknown_name
+from lime_xai.model.prompt import Prompt, PromptLike
+from lime_xai.storage.store import check_identity, write_json
+from lime_xai.storage.weights import weights_hash
+
+from .comparison import FORMAT, Comparison
+from .example import Example
+from .identity import described, digest
+from .measure import measure
+from .recorded import Settings, record_example
+from .registry import METRICS, columns, metric_of
+
+
+def compare_attributions(
+    model: PreTrainedModel,
+    inputs_or_dataset: PromptLike | Iterable[Example],
+    methods: str | Sequence[str] | Mapping[str, MethodLike],
+    metrics: str | Sequence[str] | None = None,
+    *,
+    target: TargetLike = None,
+    truth: Tensor | None = None,
+    processor: Any = None,
+    replacement: str | Sequence[str] = "mean",
+    seed: int = 0,
+    rows_per_pass: int = 32,
+    out: str | Path | None = None,
+    progress: bool | Console = True,
+) -> Comparison:
+    """Measure attribution methods by the metrics of the protocol, on the same examples.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        In eval mode.
+    inputs_or_dataset : mapping, Prompt, or iterable of Example
+        What a processor returns, a prompt that was read before, or many such with their own target, true region and
+        cluster.
+    methods : str, sequence of str, or mapping of str to str, TransformerComposite or AttributionMethod
+        Names in ``METHODS``, or names of your own for such, for composites or for methods with settings. The first is
+        the one that the others are compared with.
+    metrics : str or sequence of str, optional
+        Names in ``METRICS``; by default all, without those that need a true region where a single batch has none.
+    target, truth : optional
+        As in ``Example``; for examples that have none of their own.
+    processor : object, optional
+        Labels tokens, so that tokens of a word join, and encodes a phrase.
+    replacement : str or sequence of str
+        ``mean``, ``blur`` or ``zero``. Of several, the first gives the plain columns; metrics that perturb are measured
+        with the others too, in columns such as ``delta_a@blur``.
+    seed : int
+        Of noise, weights, permutations, and whatever a method draws.
+    rows_per_pass : int
+        Perturbed rows that run at once.
+    out : str or Path, optional
+        JSON file, written after every example; an interrupted comparison resumes from it.
+    progress : bool or rich.console.Console
+        Whether, or where, to show a progress bar.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    ValueError, TypeError
+        For unknown names, bad inputs, a missing true region, or a file of other settings or examples.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        found = lime_xai.compare_attributions(model, inputs, ["attnlrp", "gradient_input"], target=(yes, no))
+        print(found.summary["attnlrp"]["delta_a"])
+    """
+    listed = [methods] if isinstance(methods, str) else methods
+    named = dict(listed) if isinstance(listed, Mapping) else {name: name for name in listed}
+    metrics = [metrics] if isinstance(metrics, str) else metrics
+    kinds = (replacement,) if isinstance(replacement, str) else tuple(replacement)
+    _check(named, kinds, rows_per_pass)
+    single = isinstance(inputs_or_dataset, Mapping | Prompt)
+    dataset = [Example(inputs_or_dataset)] if isinstance(inputs_or_dataset, Mapping | Prompt) else inputs_or_dataset
+    chosen = _metrics(metrics, regions=not single or truth is not None)
+    names = columns(chosen, kinds)
+    header: dict[str, Any] = {
+        "weights": None if out is None else weights_hash(model),
+        "methods": list(named),
+        "metrics": names,
+        "replacements": list(kinds),
+        "seed": seed,
+        "labels": processor is not None,
+        "settings": {name: described(method) for name, method in named.items()},
+        "version": version("lime_xai"),
+    }
+    path = None if out is None else Path(out)
+    if path is not None and not path.parent.is_dir():
+        raise ValueError(f"{path.parent} is no folder; make it before the comparison, which writes {path.name} there.")
+    records = [] if path is None else _resumed(path, header)
+    settings = Settings(processor, kinds, rows_per_pass, seed)
+    used, warm = 0, False
+    with _bar(progress) as bar:
+        task = bar.add_task("attributions", total=len(dataset) * len(named) if isinstance(dataset, Sized) else None)
+        for index, given in enumerate(dataset):
+            example = _completed(given, target, truth, metrics, index)
+            code, used = digest(example), index + 1
+            if index < len(records):
+                _check_same(records[index], code, index, path)
+                bar.advance(task, len(named))
+                continue
+            recorded = record_example(model, example, settings)
+            if not warm:  # what is done once per process or model must not be timed
+                for method in named.values():
+                    recorded.explain(method)
+                warm = True
+            values = measure(recorded, named, names, lambda: bar.advance(task))
+            records.append(_record(code, example, index, values))
+            if path is not None:
+                write_json(path, {"format": FORMAT, "header": header, "examples": records})
+    if not used:
+        raise ValueError("The dataset has no examples; give at least one.")
+    comparison = Comparison(header, records[:used])
+    if path is not None and len(records) == used:
+        comparison.to_json(path)
+    return comparison
+
+
+def _resumed(path: Path, header: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the examples that a file already holds; none if there is no file."""
+    if not path.exists():
+        return []
+    found = Comparison.from_json(path)
+    check_identity(path, "a comparison", found.header, header)
+    return [dict(example) for example in found.examples]
+
+
+def _check(methods: Mapping[str, MethodLike], kinds: Sequence[str], rows_per_pass: int) -> None:
+    if not methods:
+        raise ValueError("methods is empty; name at least one.")
+    if not kinds:
+        raise ValueError(f"replacement is empty; expected some of {', '.join(REPLACEMENTS)}.")
+    for kind in kinds:
+        if kind not in REPLACEMENTS:
+            raise unknown_name("replacement", kind, REPLACEMENTS)
+    for method in methods.values():
+        if isinstance(method, str) and method not in METHODS:
+            raise unknown_name("method", method, METHODS)
+    if rows_per_pass < 1:
+        raise ValueError(f"rows_per_pass is {rows_per_pass}; a pass needs at least one row.")
+
+
+def _metrics(metrics: Sequence[str] | None, regions: bool) -> list[str]:
+    """Return the names of the metrics; refuse unknown ones, and those that need a region where there is none."""
+    if metrics is None:
+        return [name for name, metric in METRICS.items() if regions or "truth" not in metric.needs]
+    if not metrics:
+        raise ValueError("metrics is empty; name at least one, or leave it out for all.")
+    for name in metrics:
+        if name not in METRICS:
+            raise unknown_name("metric", name, METRICS)
+    return list(dict.fromkeys(metrics))
+
+
+def _completed(
+    given: Example, target: TargetLike, truth: Tensor | None, metrics: Sequence[str] | None, index: int
+) -> Example:
+    """Return an example with the common target and region where it has none; refuse it if a metric needs a region."""
+    if not isinstance(given, Example):
+        raise TypeError(f"Example {index} of the dataset is {type(given).__name__}; expected lime_xai.Example.")
+    example = replace(
+        given,
+        target=target if given.target is None else given.target,
+        truth=truth if given.truth is None else given.truth,
+    )
+    missing = [name for name in metrics or () if "truth" in metric_of(name).needs]
+    if missing and example.truth is None:
+        raise ValueError(
+            f"{', '.join(missing)} need a true region and example {index} has none; pass truth=, or drop them."
+        )
+    return example
+
+
+def _check_same(record: Mapping[str, Any], code: str, index: int, path: Path | None) -> None:
+    if record["digest"] != code:
+        raise ValueError(f"Example {index} in {path} is another one than was given; give another file name.")
+
+
+def _record(code: str, example: Example, index: int, values: Sequence[Any]) -> dict[str, Any]:
+    named = example.cluster is not None
+    rows = [
+        {"cluster": _plain(example.cluster) if named else f"{index}.{row}", "values": found}
+        for row, found in enumerate(values)
+    ]
+    return {"digest": code, "rows": rows}
+
+
+def _plain(cluster: Any) -> str | int:
+    """Return the name of a cluster as JSON knows it; NumPy's numbers are none."""
+    return cluster if isinstance(cluster, str) else int(cluster)
+
+
+def _bar(progress: bool | Console) -> Progress:
+    console = progress if isinstance(progress, Console) else Console(stderr=True)
+    parts = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*parts, console=console, disable=progress is False)

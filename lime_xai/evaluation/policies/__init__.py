@@ -1,0 +1,1 @@
+"""Policies measured on an embedded world, beside the plain model and controls."""

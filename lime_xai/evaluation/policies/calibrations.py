@@ -1,0 +1,54 @@
+"""Calibrations of models on the tuning scenes of a world."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from lime_xai.generation.calibrate import calibrate
+from lime_xai.policies.calibration import Calibration
+from lime_xai.worlds import World
+from lime_xai.worlds.scene.measuring import CAPTION_TOKENS
+from lime_xai.worlds.scene.models import protocol
+
+SCENES = 60
+
+
+def unlabelled_prompts(processor: Any, evaluation: Any) -> Iterator[Mapping[str, Any]]:
+    """Return, scene by scene, a request for a caption and then all closed questions; about as many steps of each.
+
+    Parameters
+    ----------
+    processor : object
+        Of the model.
+    evaluation : EvaluationSet
+        Its labels are not read.
+    """
+    questions: dict[int, list[str]] = {}
+    for question in evaluation.questions:
+        questions.setdefault(question.scene, []).append(question.prompt)
+    for index, image in enumerate(evaluation.images):
+        for texts in ([evaluation.caption_prompt], questions[index]):
+            yield processor(images=[[image]] * len(texts), text=texts, padding=True, return_tensors="pt")
+
+
+def world_calibration(world: World, model: PreTrainedModel, processor: Any, path: Path) -> Calibration:
+    """Measure a calibration on a world's first tuning seed, or read the one that ``path`` holds.
+
+    Parameters
+    ----------
+    world, model, processor : object
+        As in ``measure_policies``.
+    path : Path
+        Of the file; an interrupted calibration goes on.
+
+    Raises
+    ------
+    ValueError
+        If the file is of another model.
+    """
+    evaluation = world.evaluation_set(protocol().seeds["tuning"][0], scenes=SCENES)
+    return calibrate(model, unlabelled_prompts(processor, evaluation), max_new_tokens=CAPTION_TOKENS, path=path)

@@ -1,0 +1,81 @@
+"""The policies that are measured on a world, by name, with the settings that were tuned for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import Any
+
+from lime_xai.decoding.policy import Policy
+from lime_xai.errors import unknown_name
+from lime_xai.policies.calibration import Calibration
+from lime_xai.policies.constant import Constant
+from lime_xai.policies.contrast import Contrast
+from lime_xai.policies.controls import LogitShift, Plausible, UniformGain
+from lime_xai.policies.edit import Edit
+from lime_xai.policies.reweight import Reweight
+
+CALIBRATED = ("reweight", "constant")
+"""Policies that need a calibration of the model."""
+
+
+def world_policies(
+    processor: Any, tuned: Mapping[str, Any] | None = None, calibration: Calibration | None = None
+) -> dict[str, Policy | None]:
+    """Return the policies that ``lime-xai world`` knows, by name; ``vanilla`` is None.
+
+    Parameters
+    ----------
+    processor : object
+        Gives the token id of "yes".
+    tuned : mapping, optional
+        ``paper``, ``paper_cache`` (learning rates), ``uniform_gain``, ``yes_shift``, ``reweight`` (strength) and
+        ``constant`` (scale), as ``tune_policies`` returns them; what is missing is as shipped with the world.
+    calibration : Calibration, optional
+        Of the model; without it the policies in ``CALIBRATED`` are left out.
+    """
+    values = shipped_tuning() | dict(tuned or {})
+    yes = processor.tokenizer.convert_tokens_to_ids("yes")
+    known: dict[str, Policy | None] = {
+        "vanilla": None,
+        "plausible": Plausible(),
+        "paper": Edit.paper(learning_rate=values["paper"]),
+        "paper_cache": Edit.paper(scope="cache", learning_rate=values["paper_cache"]),
+        "edit": Edit(),
+        "contrast": Contrast(),
+        "contrast_slot": Contrast("slot"),
+        "contrast_noise": Contrast("noise"),
+        "uniform_gain": UniformGain(values["uniform_gain"]),
+        "yes_shift": LogitShift({yes: values["yes_shift"]}),
+    }
+    if calibration is not None:
+        known["reweight"] = Reweight(values["reweight"], calibration)
+        known["constant"] = Constant(calibration, values["constant"])
+    return known
+
+
+def shipped_tuning() -> dict[str, Any]:
+    """Return the settings chosen on the tuning seed named in the file."""
+    text = (files(__package__) / "tuned_scene.json").read_text(encoding="utf-8")
+    result: dict[str, Any] = json.loads(text)
+    return result
+
+
+def select_policies(names: Sequence[str], known: Mapping[str, Policy | None]) -> dict[str, Policy | None]:
+    """Return the named policies in order.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, with the nearest known one, or for one that needs a calibration.
+    """
+    for name in names:
+        if name not in known and name in CALIBRATED:
+            raise ValueError(
+                f"The policy {name!r} needs a calibration of the model; pass --calibration FILE, which is measured on "
+                "unlabelled prompts of a tuning seed if there is no such file."
+            )
+        if name not in known:
+            raise unknown_name("policy", name, known)
+    return {name: known[name] for name in names}

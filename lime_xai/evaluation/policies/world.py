@@ -1,0 +1,246 @@
+"""Policies measured on an embedded world, beside the same model without any."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Group
+from transformers import PreTrainedModel
+
+from lime_xai.decoding.policy import Policy
+from lime_xai.evaluation.bootstrap import estimate, interval, nested, resampling_weights
+from lime_xai.generation.steer import steering
+from lime_xai.policies.edit import Edit
+from lime_xai.policies.observe import Observe
+from lime_xai.policies.registry import policy_from_dict, policy_to_dict
+from lime_xai.storage.weights import weights_hash
+from lime_xai.worlds import World, scene
+
+from .tables import world_tables
+
+OBSERVED = 50
+"""Scenes on which the image share is measured apart: of the plain model, and of edits in forward direction."""
+
+
+@dataclass(frozen=True)
+class WorldReport:
+    """What was measured, ready for JSON.
+
+    Attributes
+    ----------
+    world, model, weights : str
+        Name of the world; folder or name of the model; SHA-256 of its weights.
+    seed, scenes, noise : int, int, float
+        What made the evaluation set.
+    policies : dict of str to dict
+        Per policy: ``settings``, the fields of ``CaptionMetrics``, the same under ``no_repeat`` and ``detailed``
+        (with those of ``detail_values``), ``splits`` with ``accuracy, auc, false_yes``, ``open`` with ``accuracy`` and
+        ``habitual``, ``grounding`` in nats, ``image_share`` (None where a policy computes no relevance), ``cost``;
+        ``intervals`` holds [low, high] and ``differences`` [value, low, high] against the plain model, both under the
+        dotted names of ``lime_xai.worlds.scene.statistics``, bootstrapped over scenes at 95 %, the latter in pairs.
+    """
+
+    world: str
+    model: str
+    weights: str
+    seed: int
+    scenes: int
+    noise: float
+    policies: dict[str, dict[str, Any]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON-ready data."""
+        return asdict(self)
+
+    def to_json(self) -> str:
+        """Return the report as JSON text."""
+        return json.dumps(self.to_dict(), indent=1)
+
+    def tables(self) -> Group:
+        """Return rich tables that fit 80 columns: captions, differences, closed and open questions, grounding."""
+        heading = f"{self.world} world, seed {self.seed}, {self.scenes} scenes, noise {self.noise}, {self.model} model"
+        return world_tables(heading, self.policies)
+
+
+@dataclass(frozen=True)
+class PlainResult:
+    """The plain model's result: seconds per caption token, and every metric over all resamples, [1 + R]."""
+
+    seconds: float
+    values: dict[str, NDArray[np.float64]]
+
+
+@contextmanager
+def _under(model: PreTrainedModel, policy: Policy | None) -> Iterator[Any]:
+    with nullcontext() if policy is None else steering(model, policy) as trace:
+        yield trace
+
+
+def _for_questions(policy: Policy | None) -> Policy | None:
+    """Return the policy without its plausibility mask, if it has one: closed questions need finite margins."""
+    unmasked: Any = policy
+    masks = is_dataclass(policy) and "plausibility" in {item.name for item in fields(policy)}
+    return replace(unmasked, plausibility=0.0) if masks else policy
+
+
+def timed_captions(model: PreTrainedModel, processor: Any, evaluation: Any, policy: Policy | None, ban: bool) -> Any:
+    """Return captions, seconds per generated token and the trace."""
+    start = time.perf_counter()
+    with _under(model, policy) as trace:
+        captions = scene.generate_captions(model, processor, evaluation, no_repeat=ban)
+    seconds = time.perf_counter() - start
+    return captions, seconds / sum(len(caption.split()) for caption in captions), trace
+
+
+def measure_one(
+    model: PreTrainedModel,
+    processor: Any,
+    evaluation: Any,
+    policy: Policy | None,
+    plain: PlainResult | None,
+) -> tuple[dict[str, Any], PlainResult]:
+    """Measure one policy.
+
+    Parameters
+    ----------
+    model, processor, evaluation : object
+        What is steered, and on what.
+    policy : Policy or None
+        None is the plain model.
+    plain : PlainResult or None
+        Of the same evaluation set; None if this is the plain model.
+
+    Returns
+    -------
+    dict
+        The row of ``WorldReport.policies``.
+    PlainResult
+        Seconds and metrics of this policy.
+    """
+    captions, seconds, trace = timed_captions(model, processor, evaluation, policy, ban=False)
+    records = scene.collect(
+        model,
+        processor,
+        evaluation,
+        lambda: _under(model, policy),
+        lambda: _under(model, _for_questions(policy)),
+        captions,
+    )
+    found = scene.statistics(records, resampling_weights(len(evaluation.scenes)))
+    observer = _observer(policy)
+    share = _share(trace) if observer is None else _observed_share(model, processor, evaluation, observer)
+    differences = (
+        {} if plain is None else {name: _numbers(estimate(found[name] - plain.values[name])) for name in found}
+    )
+    row = {
+        "settings": json.loads(_settings(policy)),
+        **nested({name: _numbers(values[:1])[0] for name, values in found.items()}),
+        "image_share": share,
+        "cost": seconds / (plain.seconds if plain else seconds),
+        "intervals": {name: _numbers(interval(values[1:])) for name, values in found.items()},
+        "differences": differences,
+    }
+    return row, PlainResult(seconds, found)
+
+
+def _settings(policy: Policy | None) -> str:
+    """Return a policy as JSON text, comparable with what a report holds."""
+    return json.dumps(None if policy is None else policy_to_dict(policy))
+
+
+def _same(settings: dict[str, Any] | None, policy: Policy | None) -> bool:
+    """Whether a report's settings are those of a policy; a field that an older report lacks has its default."""
+    if settings is None or policy is None:
+        return settings is None and policy is None
+    return bool(policy_from_dict(settings) == policy)
+
+
+def _numbers(values: Iterable[float]) -> list[float | None]:
+    """Return numbers as JSON values of six digits; JSON knows no NaN."""
+    return [None if value != value else float(f"{value:.6g}") for value in values]
+
+
+def _share(trace: Any) -> float | None:
+    shares = [float(step.share_after.mean()) for step in trace.steps if step.share_after is not None]
+    return float(np.mean(shares)) if shares else None
+
+
+def _observer(policy: Policy | None) -> Policy | None:
+    """Return a policy that records shares where this one records none and could."""
+    if isinstance(policy, Edit) and policy.forward_method is not None:
+        return replace(policy, direction="backward")
+    return Observe() if policy is None else None
+
+
+def _observed_share(model: PreTrainedModel, processor: Any, evaluation: Any, observer: Policy) -> float | None:
+    few = replace(evaluation, scenes=evaluation.scenes[:OBSERVED], images=evaluation.images[:OBSERVED])
+    with steering(model, observer) as trace:
+        scene.generate_captions(model, processor, few)
+    return _share(trace)
+
+
+def measure_policies(
+    world: World,
+    model: PreTrainedModel,
+    processor: Any,
+    policies: Mapping[str, Policy | None],
+    *,
+    seed: int,
+    scenes: int = 300,
+    noise: float | None = None,
+    model_name: str = "bundled",
+    done: Mapping[str, dict[str, Any]] | None = None,
+    progress: Callable[[WorldReport], None] | None = None,
+) -> WorldReport:
+    """Measure policies on fresh scenes, always beside the plain model.
+
+    Parameters
+    ----------
+    world : World
+        Draws the scenes.
+    model, processor : object
+        What is steered.
+    policies : mapping of str to Policy or None
+        None is the plain model; it is measured first in any case, under the name ``vanilla``.
+    seed, scenes, noise : int, int, float
+        Of the evaluation set.
+    model_name : str
+        For the report.
+    done : mapping, optional
+        Rows of an interrupted run with the same seed, scenes, noise and model, which are kept where their
+        settings are the same or their policy is not asked for.
+    progress : callable, optional
+        Called with the report so far after every policy.
+
+    Returns
+    -------
+    WorldReport
+    """
+    noise = world.default_noise if noise is None else noise
+    evaluation = world.evaluation_set(seed, scenes=scenes, noise=noise)
+    named = {"vanilla": None, **policies}
+    weights = weights_hash(model)
+    rows = {name: row for name, row in (done or {}).items() if name not in named}
+    plain: PlainResult | None = None
+
+    def report() -> WorldReport:
+        ordered = {name: rows[name] for name in dict.fromkeys(("vanilla", *(done or {}), *named)) if name in rows}
+        return WorldReport(world.name, model_name, weights, seed, scenes, noise, ordered)
+
+    for name, policy in named.items():
+        kept = (done or {}).get(name)
+        if kept is not None and name != "vanilla" and _same(kept["settings"], policy):
+            rows[name] = kept
+        else:
+            rows[name], done_by = measure_one(model, processor, evaluation, policy, plain)
+            plain = plain or done_by
+        if progress is not None:
+            progress(report())
+    return report()

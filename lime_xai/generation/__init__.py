@@ -1,0 +1,1 @@
+"""Hooks on ``model.generate`` that let policies decide every token."""

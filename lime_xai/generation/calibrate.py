@@ -1,0 +1,197 @@
+"""Measuring a calibration on unlabelled prompts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sized
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import Progress
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from lime_xai.decoding.policy import ContributionNeed, Needs, Policy
+from lime_xai.decoding.step import DecodingStep
+from lime_xai.editing.editor import KVEditor
+from lime_xai.model.checks import checked_replayer
+from lime_xai.model.prompt import Prompt, PromptLike, read_prompt
+from lime_xai.policies.calibration import Calibration
+from lime_xai.policies.edit import Edit
+from lime_xai.storage.store import check_identity
+from lime_xai.storage.weights import weights_hash
+from lime_xai.stream.contributions import ContributionDirection, RelevanceForm
+
+from .steer import steer
+
+
+@dataclass
+class _Sums:
+    """Sums over decoding steps of rows that have not ended."""
+
+    steps: int = 0
+    contributions: Tensor | None = None
+    gains: dict[str, Tensor] = field(default_factory=dict)
+
+    def add(self, running: Tensor, contributions: Tensor, gains: Mapping[str, Tensor]) -> None:
+        self.steps += int(running.sum())
+        part = contributions[running].double().sum(0).cpu()
+        self.contributions = part if self.contributions is None else self.contributions + part
+        for name, gain in gains.items():
+            found = gain[running.to(gain.device)].double().sum(0).cpu()
+            self.gains[name] = self.gains[name] + found if name in self.gains else found
+
+
+@dataclass(frozen=True)
+class _Recorder(Policy):
+    """Changes nothing; sums contributions of perceptual tokens, and the gains that an edit chooses."""
+
+    sums: _Sums
+    need: ContributionNeed
+    edit: Edit | None
+    ends: frozenset[int]
+
+    @property
+    def needs(self) -> Needs:
+        """The contributions, and what the edit needs."""
+        return replace(Needs() if self.edit is None else self.edit.needs, contributions=self.need)
+
+    def step(self, step: DecodingStep) -> Tensor:
+        """Return the logits unchanged."""
+        if step.contributions is None:
+            raise RuntimeError("The contributions of perceptual tokens were not computed in this step.")
+        running = step.state.get("running", torch.ones_like(step.attended[:, 0]))
+        if step.index:
+            over = [step.positions.input_ids[:, -1] == token for token in self.ends]
+            running = running & ~torch.stack(over).any(0) if over else running
+        step.state["running"] = running
+        gains = {} if self.edit is None else KVEditor(self.edit).edit(step).gains
+        self.sums.add(running, step.contributions, gains)
+        return step.logits
+
+
+def calibrate(
+    model: PreTrainedModel,
+    prompts: Iterable[PromptLike],
+    *,
+    relevance: RelevanceForm = "direct",
+    direction: ContributionDirection = "forward",
+    edit: Edit | None = None,
+    gains: bool = True,
+    max_new_tokens: int = 16,
+    path: str | Path | None = None,
+    progress: bool = True,
+) -> Calibration:
+    """Average, over the greedy decoding of unlabelled prompts, what ``Reweight`` and ``Constant`` need.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        A decoder-only multimodal model in eval mode. It generates as it would without steering.
+    prompts : iterable of mapping or Prompt
+        What a processor returns for each prompt or batch of prompts; no labels are used.
+    relevance : {"direct", "full"}
+        Form of the contributions; ``Reweight`` must use the same.
+    direction : {"forward", "backward", "auto"}
+        As in ``Reweight``; all give the same calibration.
+    edit : Edit, optional
+        The edit whose gains are averaged; by default ``Edit()``.
+    gains : bool
+        Whether gains are averaged; without them calibration needs no gradients.
+    max_new_tokens : int
+        Most tokens per prompt.
+    path : str or Path, optional
+        Written after every prompt. If it exists, its prompts are taken as the first ones given here and skipped, so
+        that an interrupted calibration resumes.
+    progress : bool
+        Whether to show a bar.
+
+    Returns
+    -------
+    Calibration
+
+    Raises
+    ------
+    ValueError
+        For bad settings, no prompts, or a file of another model or of other settings in ``path``.
+    NotImplementedError
+        If the model fails the adjoint check of the relevance stream, or has no stream.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        calibration = lime_xai.calibrate(model, prompts, path="llava.safetensors")
+        lime_xai.steer(model, inputs, lime_xai.Reweight(2.0, calibration))
+    """
+    need = ContributionNeed(relevance, direction)
+    if max_new_tokens < 1:
+        raise ValueError(f"max_new_tokens is {max_new_tokens}; expected at least 1.")
+    checked_replayer(model)
+    edit = (edit or Edit()) if gains else None
+    wanted = ("gain", "values", "perceptual")
+    if edit is not None and ((edit.deltas, edit.edit, edit.positions) != wanted or edit.steps == 0):
+        raise ValueError(
+            "Gains on values are averaged; give an edit with deltas='gain', edit='values', positions='perceptual' and "
+            "some steps."
+        )
+    described = {"max_new_tokens": max_new_tokens, "edit": None if edit is None else _described(edit)}
+    start = Calibration(weights_hash(model), relevance, 0, 0, torch.zeros(0), settings=json.dumps(described))
+    found = _resumed(path, start)
+    done = 0 if found is None else found.prompts
+    seen = 0
+    with Progress(disable=not progress) as bar:
+        task = bar.add_task("calibrating", total=len(prompts) if isinstance(prompts, Sized) else None)
+        for inputs in prompts:
+            prompt = read_prompt(model, inputs)
+            seen += prompt.positions.input_ids.shape[0]
+            if seen > done:
+                one = _measured(prompt, start, need, edit, max_new_tokens)
+                found = one if found is None else found.merged(one)
+                found = found if path is None else found.save(path)
+            bar.advance(task)
+    if found is None:
+        raise ValueError("There are no prompts to calibrate on; give at least one.")
+    return found
+
+
+_LATER = {"plateau": 0.0, "kl_budget": None}
+"""Settings that older files do not name, and what they were."""
+
+
+_IDENTITY = ("weights", "relevance", "settings")
+"""What a file must agree in to resume from it."""
+
+
+def _described(edit: Edit) -> dict[str, Any]:
+    """Return the settings that decide which gains an edit finds; its direction does not."""
+    found = {name: value for name, value in asdict(edit).items() if name not in ("direction", "plausibility")}
+    return {name: value for name, value in found.items() if name not in _LATER or value != _LATER[name]}
+
+
+def _resumed(path: str | Path | None, start: Calibration) -> Calibration | None:
+    if path is None or not Path(path).exists():
+        return None
+    found = Calibration.load(path)
+    check_identity(path, "a calibration", *({name: getattr(one, name) for name in _IDENTITY} for one in (found, start)))
+    return found
+
+
+def _measured(
+    prompt: Prompt, start: Calibration, need: ContributionNeed, edit: Edit | None, max_new_tokens: int
+) -> Calibration:
+    """Return the calibration of one batch."""
+    model = prompt.model
+    end = getattr(model.generation_config, "eos_token_id", None)
+    ends = frozenset(() if end is None else [end] if isinstance(end, int) else end)
+    sums = _Sums()
+    recorder = _Recorder(sums, need, edit, ends)
+    steer(model, prompt, recorder, max_new_tokens=max_new_tokens, do_sample=False, num_beams=1)
+    if sums.contributions is None:
+        raise RuntimeError("The model decided no token.")
+    gains = {name: (gain / sums.steps).float() for name, gain in sums.gains.items()}
+    mean = (sums.contributions / sums.steps).float()
+    rows = prompt.positions.input_ids.shape[0]
+    return replace(start, prompts=rows, steps=sums.steps, mean_contribution=mean, gains=gains)

@@ -1,0 +1,84 @@
+"""Checks of prompts, generation arguments and policies, before any compute."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from lime_xai.decoding.policy import Policy
+from lime_xai.model.cache import check_cache, given_cache
+from lime_xai.model.modalities import placeholder_ids
+from lime_xai.model.positions import Positions
+
+
+def check_perceptual(model: PreTrainedModel, positions: Positions) -> None:
+    """Refuse to steer a prompt in which some row has no perceptual tokens.
+
+    Raises
+    ------
+    ValueError
+        If there are no perceptual tokens, or some rows have none.
+    """
+    if not positions.modalities:
+        raise ValueError(
+            f"No perceptual tokens in the prompt of {type(model).__name__}; steering needs an image, a video or audio. "
+            f"Placeholders looked for: {placeholder_ids(model.config) or 'none in the config'}. "
+            "Pass perceptual= for a model without placeholders."
+        )
+    empty = (~positions.perceptual.any(-1)).nonzero()[:, 0].tolist()
+    if empty:
+        raise ValueError(f"Rows {empty} of the batch have no perceptual tokens; steer them apart from the others.")
+
+
+_REFUSED_CACHES = (
+    "static",
+    "offloaded_static",
+    "quantized",
+    "offloaded",
+    "hybrid",
+    "sliding_window",
+    "paged",
+)
+
+
+def check_generation(model: PreTrainedModel, kwargs: Mapping[str, Any]) -> None:
+    """Refuse generation arguments under which a step has no meaning of its own.
+
+    Raises
+    ------
+    ValueError
+        For assisted decoding, prompt lookup, disabled caches and caches that cannot be forked.
+    """
+    config = kwargs.get("generation_config") or model.generation_config
+
+    def setting(name: str) -> Any:
+        value = kwargs.get(name)
+        return getattr(config, name, None) if value is None else value
+
+    if kwargs.get("assistant_model") is not None or setting("prompt_lookup_num_tokens"):
+        raise ValueError(
+            "Assisted decoding and prompt lookup check several tokens at once; steering decides one token at a time. "
+            "Drop assistant_model and prompt_lookup_num_tokens."
+        )
+    implementation = setting("cache_implementation")
+    if implementation in _REFUSED_CACHES:
+        raise ValueError(f"cache_implementation={implementation!r} cannot be forked; leave it unset (dynamic).")
+    given = given_cache(kwargs)
+    if given is not None:
+        check_cache(given)
+    if setting("use_cache") is False:
+        raise ValueError("use_cache=False leaves no keys and values to steer; drop it.")
+
+
+def check_policies(model: PreTrainedModel, policies: Sequence[Policy]) -> None:
+    """Let every policy refuse the model, such as an edit of layers that it does not have.
+
+    Raises
+    ------
+    ValueError
+        From ``Policy.check_model``.
+    """
+    for policy in policies:
+        policy.check_model(model)

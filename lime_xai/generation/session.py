@@ -1,0 +1,278 @@
+"""The hooks that turn each step of ``generate`` into a ``DecodingStep``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import Cache
+
+from lime_xai.branches.branch import Branch
+from lime_xai.decoding.policy import Policy, merge_needs
+from lime_xai.decoding.step import DecodingStep
+from lime_xai.decoding.trace import SteeringTrace, StepTrace
+from lime_xai.model.cache import cache_length, check_cache, detach_inference, fork_cache, given_cache
+from lime_xai.model.checks import FiniteWatch
+from lime_xai.model.decoder_call import DecoderCall
+from lime_xai.model.positions import Perceptual, Positions, read_positions
+from lime_xai.model.replay import Replayer
+from lime_xai.stream.engine import StreamState
+
+from .checks import check_perceptual
+from .extras import SessionExtras
+from .state import GenerationState
+
+
+class Session:
+    """Policies at work on one model.
+
+    The needs of all policies are merged once. Then every call of the model inside ``attached`` is one step:
+
+    1. ``_pre``, a pre-hook of the model: the call is checked. At a prompt a new ``GenerationState`` is made; later the
+       state grows by one token. The cache is forked if some policy needs it.
+    2. Hooks on the decoder record its arguments. If a stream, a branch or a first pass runs in this call, they extend
+       it by extra rows (``current`` methods, ``SessionExtras``).
+    3. ``_post``, a hook of the model: extra rows are taken out of the output. What did not run in the call runs in
+       separate calls.
+    4. A ``DecodingStep`` is made and every policy returns new logits, in order.
+    5. The last position's logits in the model's output are replaced. generate continues with them.
+
+    Parameters
+    ----------
+    replayer : Replayer
+        Of the model.
+    policies : sequence of Policy
+        Applied in order; idle ones are dropped, and without any left generation runs untouched.
+    positions : Positions, optional
+        Of the prompt, if it was read before.
+    perceptual : Tensor or mapping, optional
+        Otherwise the user's mask of the prompt.
+
+    Raises
+    ------
+    ValueError
+        If the policies cannot work together (``merge_needs``).
+    """
+
+    def __init__(
+        self,
+        replayer: Replayer,
+        policies: Sequence[Policy],
+        positions: Positions | None = None,
+        perceptual: Perceptual = None,
+    ) -> None:
+        self.replayer, self.model = replayer, replayer.model
+        self.policies = [policy for policy in policies if not policy.idle]
+        self.needs = merge_needs(self.policies)
+        self.trace = SteeringTrace()
+        self.finite = FiniteWatch()
+        self._given, self._perceptual = positions, perceptual
+        self._stack = ExitStack()
+        self.extras = SessionExtras(replayer, self.needs, self._stack)
+        self.state: GenerationState | None = None
+        # Of the call that is running:
+        self._at_prompt = True
+        self._past: Cache | None = None
+        self._calls: list[DecoderCall] = []
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        """Context in which the hooks are on the model."""
+        if not self.policies:
+            yield
+            return
+        handles = [
+            self.model.register_forward_pre_hook(self._pre, with_kwargs=True),
+            self.model.register_forward_hook(self._post, with_kwargs=True, always_call=True),
+        ]
+        try:
+            # The recording hook is registered before those of the extras: they extend a call that is recorded already.
+            with self._stack, self.replayer.recording(self._calls):
+                yield
+        finally:
+            for handle in handles:
+                handle.remove()
+            self._release()
+
+    def stream(self) -> tuple[StreamState, DecoderCall] | None:
+        """Return the state of the stream for the call that is running.
+
+        In the direct form a prompt runs without tangents, because the tangents of its slots are the slots themselves.
+        """
+        contributions = self.extras.contributions
+        engine = None if contributions is None else contributions.engine
+        if engine is None or self.state is None or self.state.stream is None:
+            return None
+        if self._at_prompt and engine.form == "direct":
+            return None
+        self.extras.prepare(engine)
+        return self.state.stream, self._calls[-1]
+
+    def branch(self) -> tuple[Branch, DecoderCall] | None:
+        """Return the branch for the call that is running; at the prompt it runs separately."""
+        if self._at_prompt or self.state is None or self.state.branch is None:
+            return None
+        return self.state.branch, self._calls[-1]
+
+    def first_pass(self) -> tuple[StreamState, DecoderCall] | None:
+        """Return the state of an edit's first pass for the call that is running; the prompt has none."""
+        first = self.extras.first_pass
+        if self._at_prompt or first is None or self.state is None or self._past is None:
+            return None
+        found = first.start(self._past, self.state.positions)
+        return None if found is None else (found, self._calls[-1])
+
+    def _release(self) -> None:
+        if self.state is not None:
+            self.state.leave_beams()
+        self.state, self._past = None, None
+        self._calls.clear()
+
+    def _pre(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self.replayer.busy:
+            return
+        self.extras.close()
+        self._calls.clear()
+        cache = given_cache(kwargs)
+        check_cache(cache)
+        ids = self._ids(args, kwargs)
+        seen = cache_length(cache)
+        wanted = kwargs.get("logits_to_keep")
+        if isinstance(wanted, int) and wanted > 1:
+            raise ValueError(
+                f"The model was called for the logits of {wanted} positions; assisted decoding and prompt lookup "
+                "cannot be steered: steering decides one token at a time."
+            )
+        self._at_prompt = seen == 0
+        if self._at_prompt:
+            self._begin(cache, ids, kwargs)
+            return
+        if self.state is None or cache is not self.state.cache:
+            raise ValueError(
+                f"Generation continues a cache of {seen} positions that steering has not seen; give the whole prompt "
+                "with an empty cache."
+            )
+        if ids.shape[1] != 1:
+            raise ValueError(
+                f"The model was called with {ids.shape[1]} tokens after the prompt; assisted decoding and chunked "
+                "prefill cannot be steered."
+            )
+        self.state.grow(ids)
+        self._past = fork_cache(cache) if self.needs.past or self.extras.needs_past else None
+
+    def _ids(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        ids = kwargs.get("input_ids", args[0] if args else None)
+        if isinstance(ids, Tensor) and ids.numel():
+            return ids
+        embeds = kwargs["inputs_embeds"]
+        if self._given is None and self._perceptual is None:
+            raise ValueError("The prompt is given as inputs_embeds; pass perceptual= to say which positions count.")
+        return torch.zeros(embeds.shape[:2], dtype=torch.long, device=embeds.device)
+
+    def _positions(self, ids: Tensor, kwargs: dict[str, Any]) -> Positions:
+        """Return the positions of the prompt: those that were read before, or those of the call."""
+        given, rows = self._given, ids.shape[0]
+        if given is not None:
+            return given.repeated(rows)
+        found = read_positions(self.model.config, ids, kwargs.get("attention_mask"), expanded(self._perceptual, rows))
+        check_perceptual(self.model, found)
+        return found
+
+    def _begin(self, cache: Cache, ids: Tensor, kwargs: dict[str, Any]) -> None:
+        self._release()
+        positions = self._positions(ids, kwargs)
+        self.state = state = GenerationState(cache, positions, [{} for _ in self.policies])
+        self.extras.begin(self)
+        if kwargs.get("inputs_embeds") is not None:
+            self.extras.check_embeddings()
+        contributions = self.extras.contributions
+        if contributions is not None and contributions.engine is not None:
+            state.stream = contributions.engine.start(positions.perceptual[:, None])
+        state.follow_beams()
+
+    def _post(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        if self.replayer.busy or self.state is None:
+            return output
+        if output is None:  # the call raised an exception (always_call)
+            self.extras.restore_mode()
+            self.extras.close()
+            return None
+        contributions, branch, first_pass = self.extras.finish(output)
+        # Tensors made under inference_mode cannot enter a graph; policies get ordinary ones.
+        with torch.inference_mode(False):
+            plain = detach_inference(output.logits[:, -1])
+        self.finite.note(plain, first=self._at_prompt)
+        logits = self._decide(self._step(plain, contributions, branch, first_pass))
+        edited = output.logits.clone()
+        edited[:, -1] = logits
+        output.logits = edited
+        return output
+
+    def _step(
+        self, plain: Tensor, contributions: Tensor | None, branch: Tensor | None, first_pass: object | None
+    ) -> DecodingStep:
+        state = self.state
+        if state is None or not self._calls:
+            raise RuntimeError(f"{type(self.replayer.decoder).__name__} was not called during the step.")
+        call = self._calls[-1]
+        self._calls.clear()
+        if self.needs.history:
+            state.history.append(call)
+        past, one = self._past, call
+        if self._at_prompt and self.needs.prompt_past:
+            past, one = self.replayer.past_of(call, state.cache), call.last_position(self.replayer.window)
+        if contributions is None and self.extras.contributions is not None:
+            contributions = self.extras.contributions.compute_separately(state, one, past)
+        if branch is None:
+            branch = self.extras.step_branch_separately(state, call if self._at_prompt else None, one, past)
+        return DecodingStep(
+            replayer=self.replayer,
+            call=one,
+            positions=state.positions,
+            plain=plain,
+            logits=plain,
+            index=state.index,
+            stored_past=past,
+            history=state.history,
+            replace_cache=self._replace_cache if self._at_prompt else None,
+            streams=self.extras.streams(),
+            contributions=contributions,
+            branch=branch,
+            first_pass=first_pass,
+        )
+
+    def _replace_cache(self, cache: Cache) -> None:
+        if self.state is not None:
+            # generate holds the cache object itself, so its layers are exchanged in place.
+            self.state.cache.layers[:] = cache.layers
+
+    def _decide(self, step: DecodingStep) -> Tensor:
+        state = self.state
+        if state is None:
+            raise RuntimeError("No generation is running.")
+        entry: StepTrace | None = None
+        for policy, memory in zip(self.policies, state.memories, strict=True):
+            step.state = memory
+            step.logits = policy.step(step)
+            found: StepTrace | None = memory.pop("trace", None)
+            entry = entry if found is None else found.over(entry)
+        before, after = step.plain.argmax(-1), step.logits.argmax(-1)
+        entry = StepTrace(state.index, before, after) if entry is None else replace(entry, token_after=after)
+        self.trace.steps.append(entry)
+        state.index += 1
+        return step.logits
+
+
+def expanded(perceptual: Perceptual, rows: int) -> Perceptual:
+    """Return a user's mask, or masks, with each row repeated for ``rows`` rows, as ``generate`` expands a prompt."""
+
+    def repeat(mask: Tensor) -> Tensor:
+        return mask.repeat_interleave(rows // mask.shape[0], 0) if rows % mask.shape[0] == 0 else mask
+
+    if perceptual is None or isinstance(perceptual, Tensor):
+        return perceptual if perceptual is None else repeat(perceptual)
+    return {name: repeat(mask) for name, mask in perceptual.items()}

@@ -1,0 +1,83 @@
+"""The state of a generation that is running."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+from transformers import Cache
+
+from lime_xai.branches.branch import Branch
+from lime_xai.model.decoder_call import DecoderCall
+from lime_xai.model.positions import Positions
+from lime_xai.stream.engine import StreamState
+
+
+@dataclass
+class GenerationState:
+    """The state of the generation that is running.
+
+    Attributes
+    ----------
+    cache : Cache
+        The one ``generate`` keeps.
+    positions : Positions
+        ``[B, T]``, growing with the sequence.
+    memories : list of dict
+        One per policy: ``DecodingStep.state``.
+    history : list of DecoderCall
+        Since the prompt, if some policy needs it.
+    index : int
+        Tokens decided so far.
+    stream : StreamState or None
+        Of the relevance stream in the model's own calls: one group, all perceptual positions.
+    branch : Branch or None
+        Of a contrast.
+    """
+
+    cache: Cache
+    positions: Positions
+    memories: list[dict[str, Any]]
+    history: list[DecoderCall] = field(default_factory=list)
+    index: int = 0
+    stream: StreamState | None = None
+    branch: Branch | None = None
+
+    def grow(self, ids: Tensor) -> None:
+        """Append one generated token per row, ``ids`` ``[B, 1]``."""
+        self.positions = self.positions.appended(ids)
+        if self.stream is not None:
+            self.stream.grow()
+        if self.branch is not None:
+            self.branch.grow()
+
+    def follow_beams(self) -> None:
+        """Let ``reorder`` run whenever a beam search reorders the cache.
+
+        generate offers no hook for it; the cache object is the one place that a beam search tells. The method is
+        replaced on this instance only, and forks drop it (``fork_cache``).
+        """
+        original = self.cache.reorder_cache
+
+        def reorder(rows: Tensor) -> None:
+            original(rows)  # type: ignore[arg-type]
+            self.reorder(rows)
+
+        vars(self.cache)["reorder_cache"] = reorder
+
+    def leave_beams(self) -> None:
+        """Undo ``follow_beams``."""
+        vars(self.cache).pop("reorder_cache", None)
+
+    def reorder(self, rows: Tensor) -> None:
+        """Reorder rows as a beam search does; beams of one prompt exchange what they generated."""
+        self.history = [call.select(rows) for call in self.history]
+        if self.stream is not None:
+            self.stream.reorder(rows)
+        if self.branch is not None:
+            self.branch.reorder(rows)
+        for memory in self.memories:
+            for value in memory.values():
+                if hasattr(value, "reorder"):
+                    value.reorder(rows)

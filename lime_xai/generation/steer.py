@@ -1,0 +1,220 @@
+"""Steering: policies inside ``model.generate``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakSet
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.generation.configuration_utils import GenerationMode
+
+from lime_xai.decoding.policy import Policy
+from lime_xai.decoding.trace import SteeringTrace
+from lime_xai.model.checks import checked_replayer
+from lime_xai.model.positions import Perceptual, Positions
+from lime_xai.model.prompt import PromptLike, read_prompt
+from lime_xai.model.replay import Replayer, frozen_parameters
+from lime_xai.policies.registry import PolicyLike, as_policies
+
+from .checks import check_generation, check_perceptual, check_policies
+from .session import Session
+
+_ACTIVE: WeakSet[PreTrainedModel] = WeakSet()
+
+
+@dataclass(frozen=True)
+class SteeringOutput:
+    """What ``steer`` returns.
+
+    Attributes
+    ----------
+    sequences : Tensor
+        ``[B * num_return_sequences, T + new]``, as from ``generate``.
+    trace : SteeringTrace
+        One entry per generated token.
+    generation : object
+        Whatever ``generate`` returned: the sequences, or its output with ``return_dict_in_generate=True``.
+    """
+
+    sequences: Tensor
+    trace: SteeringTrace
+    generation: Any
+
+
+@contextmanager
+def steering(
+    model: PreTrainedModel,
+    policy: PolicyLike = None,
+    *,
+    perceptual: Perceptual = None,
+) -> Iterator[SteeringTrace]:
+    """Context in which every token that ``model.generate`` picks is decided under a policy.
+
+    Hooks on the model edit the last position's logits of every step; sampling, beams, streamers, stopping and
+    logits processors work as always. On the way out, also after an exception, the model is as it was.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        A decoder-only multimodal model in eval mode.
+    policy : Policy, str, or a list of these, optional
+        By default ``Edit()``; a list is applied in order.
+    perceptual : Tensor or mapping of str to Tensor, optional
+        ``[B, T]`` mask of the prompt, for models without placeholder tokens.
+
+    Yields
+    ------
+    SteeringTrace
+        Grows by one entry per generated token.
+
+    Raises
+    ------
+    ValueError
+        For a model that cannot be steered, an unknown policy, policies that cannot work together, a model that is being
+        steered already, and, inside ``generate``, for prompts without perceptual tokens and caches that cannot be
+        forked.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        with lime_xai.steering(model, "edit") as trace:
+            model.generate(**inputs, max_new_tokens=64)
+    """
+    policies = as_policies(policy)
+    with _steered(checked_replayer(model), policies, perceptual=perceptual) as trace:
+        yield trace
+
+
+@contextmanager
+def _steered(
+    replayer: Replayer, policies: Sequence[Policy], positions: Positions | None = None, perceptual: Perceptual = None
+) -> Iterator[SteeringTrace]:
+    """Context in which policies decide every token of a model; model and policies have been checked by type."""
+    model = replayer.model
+    if model in _ACTIVE:
+        raise ValueError("This model is being steered already; pass several policies as one list.")
+    check_policies(model, policies)
+    session = Session(replayer, policies, positions, perceptual)
+    _ACTIVE.add(model)
+    try:
+        with frozen_parameters(model), session.attached():
+            yield session.trace
+        session.finite.check()
+    finally:
+        _ACTIVE.discard(model)
+
+
+def steer(
+    model: PreTrainedModel,
+    inputs: PromptLike,
+    policy: PolicyLike = None,
+    *,
+    perceptual: Perceptual = None,
+    **generate_kwargs: Any,
+) -> SteeringOutput:
+    """Generate under a policy.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        A decoder-only multimodal model in eval mode.
+    inputs : mapping or Prompt
+        What a processor returns, batches padded on the left; or a prompt that was read before.
+    policy : Policy, str, or a list of these, optional
+        By default ``Edit()``.
+    perceptual : Tensor or mapping of str to Tensor, optional
+        ``[B, T]`` mask of perceptual positions instead of the placeholders.
+    **generate_kwargs
+        Anything ``model.generate`` takes.
+
+    Returns
+    -------
+    SteeringOutput
+
+    Raises
+    ------
+    ValueError, TypeError
+        For bad input, before any compute; the message says what was found and how to fix it.
+    FloatingPointError
+        For NaN or infinite logits.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        output = lime_xai.steer(model, inputs, max_new_tokens=64)
+        processor.batch_decode(output.sequences)
+    """
+    policies = as_policies(policy)
+    prompt = read_prompt(model, inputs, perceptual=perceptual)
+    check_generation(model, {**prompt.inputs, **generate_kwargs})
+    check_perceptual(model, prompt.positions)
+    with _steered(prompt.replayer, policies, prompt.positions) as trace:
+        generate: Any = model.generate
+        generation = generate(**prompt.inputs, **generate_kwargs)
+    sequences = generation if isinstance(generation, Tensor) else generation.sequences
+    return SteeringOutput(sequences, trace, generation)
+
+
+def steered_generate(
+    model: PreTrainedModel,
+    input_ids: Tensor,
+    logits_processor: Any = None,
+    stopping_criteria: Any = None,
+    generation_config: Any = None,
+    *,
+    policy: PolicyLike = None,
+    perceptual: Perceptual = None,
+    token_streamer: Any = None,
+    **model_kwargs: Any,
+) -> Any:
+    """Decode under a policy: ``model.generate(**inputs, custom_generate=lime_xai.steered_generate)``.
+
+    Parameters
+    ----------
+    model, input_ids, logits_processor, stopping_criteria, generation_config, **model_kwargs
+        Handed over by ``generate``.
+    policy : Policy, str, or a list of these, optional
+        Given to ``generate`` as a keyword; by default ``Edit()``.
+    perceptual : Tensor, optional
+        As in ``steer``.
+    token_streamer : BaseStreamer, optional
+        ``generate`` swallows its own ``streamer`` argument when it is given a custom loop, so a streamer goes
+        here.
+
+    Returns
+    -------
+    Tensor or ModelOutput
+        As from ``generate``.
+
+    Raises
+    ------
+    ValueError
+        For generation modes other than greedy search, sampling and beam search.
+    """
+    mode = generation_config.get_generation_mode()
+    loops = {
+        GenerationMode.GREEDY_SEARCH: "_sample",
+        GenerationMode.SAMPLE: "_sample",
+        GenerationMode.BEAM_SEARCH: "_beam_search",
+        GenerationMode.BEAM_SAMPLE: "_beam_search",
+    }
+    if mode not in loops:
+        raise ValueError(f"Generation mode {mode} cannot be steered; use greedy search, sampling or beam search.")
+    if token_streamer is not None:
+        model_kwargs["streamer"] = token_streamer
+        token_streamer.put(input_ids.cpu())
+    with torch.no_grad(), steering(model, policy, perceptual=perceptual):
+        return getattr(model, loops[mode])(
+            input_ids,
+            logits_processor=logits_processor,
+            stopping_criteria=stopping_criteria,
+            generation_config=generation_config,
+            **model_kwargs,
+        )

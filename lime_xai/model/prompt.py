@@ -1,0 +1,233 @@
+"""A prompt, read once: its positions, its grids, and the decoder calls that the model makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from lime_xai.storage.weights import tensor_identity
+
+from .cache import detach_inference
+from .checks import check_inputs, check_mode, checked_replayer
+from .decoder_call import DecoderCall, merged
+from .gradients import DifferentiableCall, forward_sequence
+from .layout import Grid, image_grid
+from .positions import Perceptual, Positions, read_positions
+from .recording import Recording, record
+from .replay import Replayer, frozen_parameters
+
+
+@dataclass(frozen=True, eq=False)
+class Prompt:
+    """What a model is given, checked and read once; every function of this package takes it in place of inputs.
+
+    A prompt that is used several times encodes its images and sounds once: the decoder's arguments are recorded at
+    the first use and kept.
+
+    Attributes
+    ----------
+    replayer : Replayer
+        Of the model that the prompt was read for.
+    inputs : mapping
+        What the processor returned.
+    positions : Positions
+        ``[B, T]``: ids, attended positions, beginning of sequence, modalities.
+    processor : object or None
+        Gives token labels and encodes phrases.
+    """
+
+    replayer: Replayer
+    inputs: Mapping[str, Any]
+    positions: Positions
+    processor: Any = None
+    _recorded: _Recorded = field(default_factory=lambda: _Recorded(), repr=False)
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The model that the prompt was read for."""
+        return self.replayer.model
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of logits."""
+        return int(self.model.config.get_text_config().vocab_size)
+
+    @property
+    def labels(self) -> list[list[str]] | None:
+        """Tokens ``[B][T]`` as the processor's tokenizer writes them; None without a processor."""
+        return token_labels(self.positions.input_ids, self.processor)
+
+    @property
+    def grids(self) -> list[list[Grid | None]]:
+        """Rows and columns of tokens of every perceptual span, per row; None where they are not known."""
+        return [
+            [
+                image_grid(self.model.config, len(span)) if span.modality == "image" else None
+                for span in row
+                if span.modality != "text"
+            ]
+            for row in self.positions.spans
+        ]
+
+    def recording(self, continuation: Tensor | None = None, *, logits: bool = False) -> Recording:
+        """Return the decoder calls of the prompt and of a continuation.
+
+        The first call of ``generate`` encodes images and sounds. What it recorded is kept: of the prompt, and of the
+        last continuation.
+
+        Parameters
+        ----------
+        continuation : Tensor, optional
+            ``[B, G]`` tokens decoded after the prompt; the last one is only a target.
+        logits : bool
+            Whether the logits of the last prompt position are needed; with a continuation they are always there.
+
+        Returns
+        -------
+        Recording
+        """
+        with torch.inference_mode(False), frozen_parameters(self.model):
+            if continuation is not None:
+                continuation = detach_inference(continuation)
+            found = self._recorded.find(self.model, continuation)
+            if found is None:
+                found = record(self.replayer, self.inputs, self.positions, continuation)
+                self._recorded.keep(self.model, continuation, found)
+            if logits and found.logits is None:
+                found = replace(found, logits=self._logits_of(found))
+        return found
+
+    def with_inputs(self, change: Callable[[DecoderCall], DecoderCall]) -> Prompt:
+        """Return the prompt with other decoder inputs (noise added, say), recorded where this one is.
+
+        Parameters
+        ----------
+        change : callable
+            Takes the recorded call of the prompt and returns it with other inputs. Calls of generated tokens are not
+            changed.
+        """
+        self.recording()  # encodes images and sounds, if nothing has been recorded yet
+        return replace(self, _recorded=self._recorded.changed(change))
+
+    def _logits_of(self, recording: Recording) -> Tensor:
+        """Return the logits ``[B, G, V]`` of a recording, float32, computed by a replay."""
+        inputs = [DifferentiableCall(call, call.embeddings) for call in merged(recording.calls)]
+        count = 1 + sum(call.length for call in recording.calls[1:])
+        with torch.no_grad():
+            return forward_sequence(self.replayer, inputs, keep=count).float()
+
+
+class _Recorded:
+    """The decoder's arguments for a prompt, and for its last continuation.
+
+    Logits are not kept, and arguments are used only while the weights that they depend on are the same tensors in the
+    same version: a user may train or move the model between two calls.
+    """
+
+    def __init__(self) -> None:
+        self._of: dict[str, tuple[Tensor | None, Recording]] = {}
+        self._weights: tuple[object, ...] = ()
+
+    def find(self, model: PreTrainedModel, continuation: Tensor | None) -> Recording | None:
+        """Return the recording of a continuation, or of the prompt alone; None if there is none that is valid."""
+        if self._weights != input_weights(model):
+            self._of.clear()
+        tokens, found = self._of.get("prompt" if continuation is None else "continuation", (None, None))
+        if continuation is not None and (tokens is None or not torch.equal(tokens, continuation)):
+            return None
+        return found
+
+    def keep(self, model: PreTrainedModel, continuation: Tensor | None, found: Recording) -> None:
+        """Keep a recording without its logits."""
+        self._weights = input_weights(model)
+        found = replace(found, logits=None)
+        length = found.calls[0].length
+        self._of.setdefault(
+            "prompt", (None, replace(found, calls=found.calls[:1], positions=found.positions.first(length)))
+        )
+        if continuation is not None:
+            self._of["continuation"] = continuation, found
+
+    def changed(self, change: Callable[[DecoderCall], DecoderCall]) -> _Recorded:
+        """Return the recordings with another call of the prompt."""
+        twin = _Recorded()
+        twin._weights = self._weights
+        twin._of = {
+            name: (tokens, replace(found, calls=[change(found.calls[0]), *found.calls[1:]]))
+            for name, (tokens, found) in self._of.items()
+        }
+        return twin
+
+
+def input_weights(model: PreTrainedModel) -> tuple[object, ...]:
+    """Return the identity of all weights that the decoder's arguments depend on: those outside its layers."""
+    decoder: Any = model.get_decoder()  # type: ignore[no-untyped-call]
+    inside = {id(p) for p in decoder.parameters()} - {id(p) for p in decoder.get_input_embeddings().parameters()}
+    return tuple(tensor_identity(p) for p in model.parameters() if id(p) not in inside)
+
+
+def token_labels(ids: Tensor, processor: Any) -> list[list[str]] | None:
+    """Return tokens ``[B][T]`` as the processor's tokenizer writes them; None without a processor."""
+    if processor is None:
+        return None
+    tokenizer = getattr(processor, "tokenizer", processor)
+    return [tokenizer.convert_ids_to_tokens(row) for row in ids.tolist()]
+
+
+PromptLike = Mapping[str, Any] | Prompt
+"""What a processor returns, or a prompt that was read before."""
+
+
+def read_prompt(
+    model: PreTrainedModel, inputs: PromptLike, *, processor: Any = None, perceptual: Perceptual = None
+) -> Prompt:
+    """Check a model and its inputs, and read what every other function of this package needs of them.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        A decoder-only model of transformers, in eval mode.
+    inputs : mapping or Prompt
+        What a processor returns, batches padded on the left; or a prompt, which is returned.
+    processor : object, optional
+        Gives token labels and encodes phrases.
+    perceptual : Tensor or mapping of str to Tensor, optional
+        ``[B, T]`` masks of perceptual positions instead of the placeholders.
+
+    Returns
+    -------
+    Prompt
+
+    Raises
+    ------
+    ValueError, TypeError
+        For bad input, before any compute; for a prompt that was read for another model, or with another mask.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        prompt = lime_xai.read_prompt(model, inputs, processor=processor)
+        for method in ("attnlrp", "cplrp"):
+            lime_xai.attribute(model, prompt, method=method)  # the vision tower runs once
+    """
+    if isinstance(inputs, Prompt):
+        return _again(model, inputs, processor, perceptual)
+    replayer = checked_replayer(model)
+    ids = check_inputs(model, inputs)
+    positions = read_positions(model.config, ids, inputs.get("attention_mask"), perceptual)
+    return Prompt(replayer, inputs, positions, processor)
+
+
+def _again(model: PreTrainedModel, prompt: Prompt, processor: Any, perceptual: Perceptual) -> Prompt:
+    if prompt.model is not model:
+        raise ValueError(f"The prompt was read for another {type(prompt.model).__name__}; read it for this model.")
+    if perceptual is not None:
+        raise ValueError("perceptual= is given for a prompt that was read before; give it to read_prompt.")
+    check_mode(model)
+    return prompt if processor is None else replace(prompt, processor=processor)

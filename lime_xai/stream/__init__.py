@@ -1,0 +1,1 @@
+"""Relevance in forward mode on a model: its engine, the check that admits it, and routes of logits."""

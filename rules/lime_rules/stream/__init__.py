@@ -1,0 +1,1 @@
+"""The rules in forward mode: tangents beside a model's own forward pass."""

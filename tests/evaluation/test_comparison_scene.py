@@ -1,0 +1,35 @@
+"""The questions of the scene world, and what they say about methods that are known to differ."""
+
+import pytest
+
+from lime_xai import Example, compare_attributions
+from lime_xai.evaluation.attributions.scene import scene_examples
+from lime_xai.worlds import bundled_model
+
+
+def test_scene_examples_are_present_objects_each_scene_first_with_nine_true_tokens():
+    _, processor = bundled_model()
+    examples = scene_examples(processor, 310)
+    questions = examples.questions
+    assert len(examples) == 310
+    assert all(question.label for question in questions)
+    assert [q.scene for q in questions[:300]] == list(range(300))
+    assert len({(q.scene, q.obj, q.context) for q in questions}) == 310
+    first = next(iter(examples))
+    assert isinstance(first, Example)
+    assert int(first.truth.sum()) == 9
+    tokenizer = processor.tokenizer
+    assert first.target == (tokenizer.convert_tokens_to_ids("yes"), tokenizer.convert_tokens_to_ids("no"))
+    with pytest.raises(ValueError, match="questions is 0"):
+        scene_examples(processor, 0)
+
+
+def test_lrp_finds_the_object_in_the_scene_and_gradients_do_not():
+    model, processor = bundled_model()
+    metrics = ["delta_a", "pointing", "mass", "rank"]
+    found = compare_attributions(
+        model, scene_examples(processor, 4), ["attnlrp", "gradient_input"], metrics, processor=processor, progress=False
+    )
+    for name in metrics:
+        assert found.best(name) == ("attnlrp",)
+    assert found.summary["attnlrp"]["rank"].mean > 0.8

@@ -1,0 +1,96 @@
+"""How often each policy calls the decoder and the vision tower, on caches of six structures."""
+
+import warnings
+
+import pytest
+import torch
+from support.calls import counted
+from support.families import FAMILIES
+
+import lime_xai
+from lime_xai import POLICIES, Calibration, Constant, Contrast, Edit, LogitShift, Reweight
+from lime_xai.storage.weights import weights_hash
+
+STRUCTURES = {
+    "plain": "llava",
+    "sliding": "llava_mistral_sliding",
+    "mixed": "gemma3",
+    "shared": "gemma4",
+    "recurrent": "qwen3_5_moe",
+    "chunked": "aya_vision",
+}
+"""Families by the structure of their cache. Only a plain one can be cut: elsewhere the prompt's past is computed again."""
+
+REFUSED = "refused"
+
+# Decoder calls at the prompt, and at every later token.
+EXPECTED = {
+    #                    plain    sliding   mixed     shared   recurrent chunked
+    "none":              ((1, 1), (1, 1), (1, 1), (1, 1), (1, 1), (1, 1)),
+    "plausible":         ((1, 1), (1, 1), (1, 1), (1, 1), (1, 1), (1, 1)),
+    "logit_shift":       ((1, 1), (1, 1), (1, 1), (1, 1), (1, 1), (1, 1)),
+    "observe":           ((2, 2), (3, 2), (3, 2), (3, 2), REFUSED, (3, 2)),
+    "uniform_gain":      ((2, 2), (3, 2), (3, 2), (3, 2), (3, 2), (3, 2)),
+    "constant":          ((2, 1), (3, 1), (3, 1), (3, 1), (3, 1), (3, 1)),
+    "edit":              ((4, 3), (5, 3), (5, 3), (6, 4), REFUSED, (5, 3)),
+    "edit, backward":    ((4, 4), (5, 4), (5, 4), (5, 4), REFUSED, (5, 4)),
+    "paper":             ((9, 17), (10, 17), (10, 25), (10, 25), REFUSED, (10, 17)),
+    "paper, cache":      ((9, 9), (10, 9), (10, 9), (10, 9), REFUSED, (10, 9)),
+    "reweight":          ((2, 1), (3, 1), (3, 1), REFUSED, REFUSED, (3, 1)),
+    "reweight, full":    ((1, 1), (1, 1), (1, 1), REFUSED, REFUSED, (1, 1)),
+    "reweight, backward": ((2, 2), (3, 2), (3, 2), (3, 2), REFUSED, (3, 2)),
+    "contrast":          ((2, 1), (2, 1), (2, 1), (2, 1), (2, 2), (2, 1)),
+    "contrast, slot":    ((2, 1), (3, 1), (3, 1), (3, 1), (3, 2), (3, 1)),
+    "contrast, noise":   ((2, 1), (2, 1), (2, 1), (2, 1), (2, 2), (2, 1)),
+    "edit and contrast": ((5, 4), (6, 4), (6, 4), (7, 4), REFUSED, (6, 4)),
+}  # fmt: skip
+
+SETTINGS = {
+    "none": lambda model: [],
+    "logit_shift": lambda model: LogitShift({5: 1.0}),
+    "constant": lambda model: Constant(made_up_calibration(model)),
+    "edit, backward": lambda model: Edit(direction="backward"),
+    "paper, cache": lambda model: Edit.paper("cache"),
+    "reweight, full": lambda model: Reweight(relevance="full"),
+    "reweight, backward": lambda model: Reweight(direction="backward"),
+    "contrast, slot": lambda model: Contrast("slot"),
+    "contrast, noise": lambda model: Contrast("noise"),
+    "edit and contrast": lambda model: [Edit(), Contrast()],
+}
+
+
+def made_up_calibration(model):
+    config = model.config.get_text_config()
+    gains = torch.full((config.num_hidden_layers, config.num_key_value_heads), 0.1)
+    zeros = torch.zeros(config.vocab_size)
+    return Calibration(weights_hash(model), "direct", 1, 1, zeros, {"image": gains})
+
+
+def calls_of(model, inputs, policy, count):
+    """Decoder and tower calls of a generation of ``count`` tokens."""
+    with counted(model) as calls:
+        lime_xai.steer(model, inputs, policy, max_new_tokens=count, min_new_tokens=count, do_sample=False)
+    return calls
+
+
+def test_every_registered_policy_has_a_budget():
+    assert set(POLICIES) <= set(EXPECTED)
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_policy_calls_decoder_and_tower_as_often_as_the_table_says(name, structure):
+    model, inputs, _ = FAMILIES[STRUCTURES[structure]].build()
+    policy = SETTINGS[name](model) if name in SETTINGS else POLICIES[name]()
+    expected = EXPECTED[name][list(STRUCTURES).index(structure)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # edits of some families work by double backward passes and say so
+        if expected == REFUSED:
+            with counted(model) as calls, pytest.raises((ValueError, NotImplementedError)):
+                lime_xai.steer(model, inputs, policy, max_new_tokens=1)
+            assert calls.tower <= 1
+            return
+        calls_of(model, inputs, policy, 2)  # the adjoint check and the test of a branch run once per model
+        prompt, more = (calls_of(model, inputs, policy, count) for count in (1, 4))
+    assert (prompt.decoder, (more.decoder - prompt.decoder) / 3) == expected
+    assert (prompt.tower, more.tower) == (1, 1)

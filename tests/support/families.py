@@ -1,0 +1,153 @@
+"""Tiny random multimodal models, one per family of decoder, with inputs that need no processor.
+
+``FAMILIES[name].build()`` gives a model, inputs for ``model(**inputs)`` and ``model.generate(**inputs)``, and
+the placeholder ids by modality. ``batch(name, rows)`` gives prompts of different length, padded on the left.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from . import family_audio as audio
+from . import family_vision as vision
+from .family_parts import IMAGE
+
+PER_TOKEN = ("input_ids", "attention_mask", "mm_token_type_ids", "token_type_ids")
+MARKERS = {"image": (95, 96), "audio": (93, 94)}
+TOKEN_TYPES = {"image": 1, "audio": 3}
+
+
+@dataclass(frozen=True)
+class Family:
+    """One kind of model.
+
+    Attributes
+    ----------
+    name : str
+        Key in ``FAMILIES``.
+    make : callable
+        Returns the model and the perceptual inputs of one prompt.
+    modality : str
+        ``image`` or ``audio``.
+    tokens : int
+        Placeholders that the perceptual inputs fill.
+    attributable : bool
+        False where the decoder merges modalities itself or attends to them by cross-attention.
+    covered : bool
+        Whether every module of the decoder has a rule.
+    """
+
+    name: str
+    make: Callable[[], tuple[PreTrainedModel, dict[str, Tensor]]]
+    modality: str
+    tokens: int
+    attributable: bool = True
+    covered: bool = True
+
+    def build(self, seed: int = 0) -> tuple[PreTrainedModel, dict[str, Tensor], dict[str, int]]:
+        """Return the model, inputs of one prompt and the placeholder ids by modality."""
+        torch.manual_seed(seed)
+        model, _ = self.make()
+        model.eval().requires_grad_(False)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.dim() >= 2:
+                    parameter.normal_(0, 0.15)  # unit scale, so that logits differ between tokens
+        return model, self.inputs(model), placeholder_ids(model)
+
+    def inputs(self, model: PreTrainedModel, row: int = 0, tail: Sequence[int] = ()) -> dict[str, Tensor]:
+        """Return the inputs of prompt number ``row``: its own noise to perceive, ``tail`` after the text."""
+        _, features = self.make()
+        generator = torch.Generator().manual_seed(3 + row)
+        found = {
+            name: torch.randn(value.shape, generator=generator) if value.is_floating_point() else value
+            for name, value in features.items()
+        }
+        start, end = MARKERS[self.modality] if self.attributable else (5, 5)
+        placeholder = placeholder_ids(model).get(self.modality, IMAGE)
+        ids = torch.tensor([[1, 5, 6, start, *[placeholder] * self.tokens, end, 7, 8, 9, *tail]])
+        found |= {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        accepted = inspect.signature(type(model).forward).parameters
+        for name in ("mm_token_type_ids", "token_type_ids"):
+            if name in accepted:
+                found[name] = torch.where(ids == placeholder, TOKEN_TYPES[self.modality], 0)
+                break
+        return found
+
+
+FAMILIES: dict[str, Family] = {
+    family.name: family
+    for family in (
+        Family("llava", vision.llava, "image", 4),
+        Family("llava_mistral_sliding", vision.llava_mistral_sliding, "image", 4),
+        Family("llava_next", vision.llava_next, "image", 10),
+        Family("llava_onevision", vision.llava_onevision, "image", 10),
+        Family("llava_pixtral", vision.llava_pixtral, "image", 4),
+        Family("qwen2_vl", vision.qwen2_vl, "image", 4),
+        Family("qwen2_5_vl", vision.qwen2_5_vl, "image", 4),
+        Family("qwen3_vl", vision.qwen3_vl, "image", 4),
+        Family("qwen3_vl_moe", vision.qwen3_vl_moe, "image", 4),
+        Family("qwen3_5_moe", vision.qwen3_5_moe, "image", 4, covered=False),
+        Family("gemma3", vision.gemma3, "image", 4),
+        Family("gemma4", vision.gemma4, "image", 4),
+        Family("paligemma", vision.paligemma, "image", 4),
+        Family("internvl", vision.internvl, "image", 4),
+        Family("idefics3", vision.idefics3, "image", 4),
+        Family("smolvlm", vision.smolvlm, "image", 4),
+        Family("mistral3", vision.mistral3, "image", 4),
+        Family("aya_vision", vision.aya_vision, "image", 4),
+        Family("mllama", vision.mllama, "image", 1, attributable=False, covered=False),
+        Family("qwen2_audio", audio.qwen2_audio, "audio", 10),
+        Family("voxtral", audio.voxtral, "audio", 5),
+        Family("qwen2_5_omni_thinker", audio.qwen2_5_omni_thinker, "audio", 10),
+        Family("qwen2_5_omni_thinker_image", audio.qwen2_5_omni_thinker_image, "image", 4),
+        Family("qwen3_omni_thinker", audio.qwen3_omni_thinker, "image", 4),
+        Family("qwen3_asr", audio.qwen3_asr, "audio", 13),
+        Family("phi4_multimodal_audio", audio.phi4_multimodal_audio, "audio", 4, False, False),
+        Family("phi4_multimodal_image", audio.phi4_multimodal_image, "image", 5, False, False),
+    )
+}
+
+
+def placeholder_ids(model: PreTrainedModel) -> dict[str, int]:
+    """Return the placeholder token of each modality, from the config or one of its parts."""
+    top = model.config
+    parts = [getattr(top, name, None) for name in top.sub_configs]
+    found = {}
+    for modality in ("image", "video", "audio"):
+        for config in (top, *parts):
+            for suffix in ("token_id", "token_index"):
+                value = getattr(config, f"{modality}_{suffix}", None)
+                if isinstance(value, int):
+                    found.setdefault(modality, value)
+    return found
+
+
+def batch(name: str, rows: int, seed: int = 0) -> tuple[PreTrainedModel, dict[str, Tensor], list[dict[str, Tensor]]]:
+    """Build a family and prompts of different length, each with something else to see or hear.
+
+    Returns
+    -------
+    model : PreTrainedModel
+    inputs : dict of str to Tensor
+        All rows, padded on the left.
+    singles : list of dict of str to Tensor
+        Each row alone, without padding.
+    """
+    family = FAMILIES[name]
+    model, _, _ = family.build(seed)
+    singles = [family.inputs(model, row, tail=range(10, 10 + 2 * row)) for row in range(rows)]
+    length = max(single["input_ids"].shape[1] for single in singles)
+    joined = {}
+    for key in singles[0]:
+        parts = [single[key] for single in singles]
+        if key in PER_TOKEN:
+            parts = [torch.nn.functional.pad(part, (length - part.shape[1], 0)) for part in parts]
+        joined[key] = torch.cat(parts)
+    return model, joined, singles
