@@ -1,8 +1,8 @@
 """What an attribution costs, in forward passes: ``python benchmarks/attribution.py --model wide``.
 
 One round times a forward pass over the prompt (the decoder and the last position's logits) and every attribution once;
-ratios are within the round, medians with quartiles over rounds. ``attribute`` also runs the model once as it is, to
-record what its decoder is given; that is part of its cost. Writes ``benchmarks/results/attribution_MODEL.csv``.
+ratios are within the round, medians with quartiles over rounds. ``attribute`` also encodes the picture, to record
+the decoder's arguments; that is part of its cost. Writes ``benchmarks/results/attribution_MODEL.csv``.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def runs(found: Any, answer: int) -> dict[str, Callable[[], Any]]:
         FORWARD: forward,
         **{f"attribute, {method}": one(method) for method in ("attnlrp", "cplrp", "gradient_input")},
         f"attribute, answer of {answer}": lambda: lime_xai.attribute(model, inputs, ids, per_token=False),
-        "routes, exact": lambda: lime_xai.routes(model, inputs),
+        "routes, full form": lambda: lime_xai.routes(model, inputs),
     }
 
 

@@ -27,9 +27,9 @@ from transformers import StoppingCriteria, StoppingCriteriaList
 
 import lime_xai
 from lime_xai import Calibration, Constant, Contrast, Edit, Reweight, UniformGain
-from lime_xai.decoding.step import Policy
+from lime_xai.decoding.policy import Policy
 from lime_xai.model.replay import Replayer
-from lime_xai.policies.calibration import model_fingerprint
+from lime_xai.storage.weights import weights_hash
 from lime_xai.stream.adjoint_check import verified_engine
 from lime_xai.worlds import bundled_model, load_world
 
@@ -38,8 +38,8 @@ PLAIN, TWO = "plain", "two sequences"
 COLUMNS = ("median", "low", "high", "first", "rounds")
 
 
-class _Told(StoppingCriteria):  # type: ignore[misc]
-    """Tell somebody about every token; stop nothing."""
+class _PerToken(StoppingCriteria):  # type: ignore[misc]
+    """Call a function after every token; stop nothing."""
 
     def __init__(self, tell: Callable[[], None]) -> None:
         self.tell = tell
@@ -80,7 +80,7 @@ def generation(found: Setting, policy: Policy | None, tokens: int, rows: int = 1
     inputs = found.prompt(rows)
 
     def run(model: Any, per_token: Callable[[], None]) -> None:
-        told = StoppingCriteriaList([_Told(per_token)])
+        told = StoppingCriteriaList([_PerToken(per_token)])
         asked = {"max_new_tokens": tokens, "do_sample": False, "eos_token_id": None, "stopping_criteria": told}
         if policy is None:
             model.generate(**inputs, **asked)
@@ -95,16 +95,16 @@ def policies(model: Any) -> dict[str, Policy]:
     """Return everything that is measured, by name."""
     config = model.config.get_text_config()
     gains = torch.full((config.num_hidden_layers, config.num_key_value_heads), 0.1)
-    made_up = Calibration(model_fingerprint(model), "slot", 1, 1, torch.zeros(config.vocab_size), {"image": gains})
+    made_up = Calibration(weights_hash(model), "direct", 1, 1, torch.zeros(config.vocab_size), {"image": gains})
     return {
         "constant gains": Constant(made_up),
         "uniform gain": UniformGain(),
         "contrast, slot": Contrast("slot"),
         "contrast, noise": Contrast("noise"),
         "contrast, blind": Contrast(),
-        "reweight, slot": Reweight(),
-        "reweight, slot, backward": Reweight(direction="backward"),
-        "reweight, input": Reweight(relevance="full"),
+        "reweight, direct": Reweight(),
+        "reweight, direct, backward": Reweight(direction="backward"),
+        "reweight, full": Reweight(relevance="full"),
         "gain, 1 step": Edit(steps=1),
         "gain, 2 steps": Edit(steps=2),
         "free, cache, 7 steps": Edit.paper("cache"),
@@ -118,8 +118,8 @@ def measure(found: Setting, wanted: Mapping[str, Policy], tokens: int, threads: 
     runs |= {name: generation(found, policy, tokens) for name, policy in wanted.items()}
 
     def prepare(twin: Any) -> None:
-        if any(getattr(policy, "stream", None) for policy in wanted.values()):
-            verified_engine(Replayer(twin), "slot")
+        if any(policy.needs.contributions for policy in wanted.values()):
+            verified_engine(Replayer(twin), "direct")
 
     times = alternate(found.model, runs, threads, prepare)
     plain = times[PLAIN]
@@ -155,7 +155,7 @@ def print_peak(found: Setting, name: str, tokens: int) -> None:
 
 
 def floor(hidden: int, inner: int, dtype: torch.dtype, rounds: int = 31) -> dict[int, float]:
-    """Return what a linear layer costs with 2 and 3 rows, in calls with one: the floor of whatever widens the batch."""
+    """Return what a linear layer costs with 2 and 3 rows, in calls with one: the floor of adding rows."""
     weights = [torch.randn(inner, hidden).to(dtype) for _ in range(6)]
     spent: dict[int, list[float]] = {rows: [] for rows in (1, 2, 3)}
     for _ in range(rounds):
@@ -183,7 +183,7 @@ def write(path: Path, rows: Mapping[str, Mapping[str, float]], about: str) -> No
     """Write ratios as CSV, with a first line that says where they come from."""
     with path.open("w", newline="", encoding="utf-8") as file:
         file.write(f"# {about}\n")
-        writer = csv.writer(file)
+        writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("name", *COLUMNS, "peak"))
         for name, row in rows.items():
             writer.writerow((name, *(f"{row.get(column, float('nan')):.4g}" for column in (*COLUMNS, "peak"))))

@@ -15,16 +15,16 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-TARGETS = {
+REQUESTED = {
     "constant gains": 1.02,
     "contrast, slot": 1.25,
-    "reweight, slot": 1.25,
-    "reweight, input": 1.6,
+    "reweight, direct": 1.25,
+    "reweight, full": 1.6,
     "gain, 1 step": 4.0,
     "gain, 2 steps": 7.0,
     "free, cache, 7 steps": 35.0,
 }
-"""Ratios to a plain token that were asked for."""
+"""Ratios to a plain token that were requested."""
 
 
 def rows_of(path: Path) -> tuple[str, list[dict[str, str]]]:
@@ -35,7 +35,7 @@ def rows_of(path: Path) -> tuple[str, list[dict[str, str]]]:
 
 
 def figure_of(paths: Sequence[Path]) -> Figure:
-    """Return a panel per file: median ratios with quartiles on a logarithmic axis, targets as ticks."""
+    """Return a panel per file: median ratios with quartiles on a logarithmic axis, requested ratios as ticks."""
     found = [rows_of(path) for path in paths]
     heights = [max(2, len(rows)) for _, rows in found]
     figure = Figure(figsize=(7.5, 0.34 * sum(heights) + 1.1 * len(found)), layout="constrained")
@@ -44,8 +44,8 @@ def figure_of(paths: Sequence[Path]) -> Figure:
         for place, row in enumerate(rows):
             middle, low, high = (float(row[name]) for name in ("median", "low", "high"))
             axes.errorbar(middle, place, xerr=[[middle - low], [high - middle]], fmt="o", color="#2166ac", capsize=3)
-            if row["name"] in TARGETS:
-                axes.plot(TARGETS[row["name"]], place, marker="|", markersize=16, color="#b2182b")
+            if row["name"] in REQUESTED:
+                axes.plot(REQUESTED[row["name"]], place, marker="|", markersize=16, color="#b2182b")
             axes.annotate(
                 f"{middle:.3g}" if middle < 1000 else f"{middle:.0f}",
                 (high, place),
@@ -72,7 +72,7 @@ def table_of(path: Path) -> str:
         middle, low, high, first, peak = (float(row[name]) for name in ("median", "low", "high", "first", "peak"))
         precision = 2 if middle < 10 else 1 if middle < 100 else 0
         ratio = f"{middle:.{precision}f} [{low:.{precision}f}, {high:.{precision}f}]"
-        target = f"{TARGETS[row['name']]:g}" if row["name"] in TARGETS else ""
+        target = f"{REQUESTED[row['name']]:g}" if row["name"] in REQUESTED else ""
         held = "" if math.isnan(peak) else f"{peak:.2f}"
         lines.append(f"| {row['name']} | {ratio} | {target} | {first:.2f} | {held} | {row['rounds']} |")
     return "\n".join([f"{about}:", "", *lines])

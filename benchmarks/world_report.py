@@ -18,6 +18,7 @@ from matplotlib.lines import Line2D
 
 from lime_xai.evaluation.bootstrap import bounded
 from lime_xai.worlds.scene.causes import CELLS
+from lime_xai.worlds.scene.criteria import KIND_NAMES
 
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parents[1] / "README.md"
@@ -60,24 +61,26 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def acceptance_pages(reports: Mapping[str, Report]) -> str:
-    """Return an overview of verdicts, then target, measured and verdict of every model."""
-    parts = ["Targets missed, of those that bind:\n"]
+    """Return an overview of verdicts, then criterion, measured and verdict of every model."""
+    parts = ["Criteria missed, of those that bind:\n"]
     overview = []
     for name, report in reports.items():
         bound = [row for row in report["rows"] if row["verdict"]]
         missed = [row["measure"] for row in bound if row["verdict"] == "miss"]
-        overview.append((name, report["kind"], f"{len(missed)} of {len(bound)}", "; ".join(missed) or "none"))
+        count = f"{len(missed)} of {len(bound)}"
+        overview.append((name, KIND_NAMES[report["kind"]], count, "; ".join(missed) or "none"))
     parts.append(table(("model", "kind", "missed", "which"), overview))
     for name, report in reports.items():
         parts.append(
-            f"\n## {name}\n\n{report['kind']}-borne, {report['parameters']:,} parameters, {made(report)}, SHA-256 "
+            f"\n## {name}\n\n{KIND_NAMES[report['kind']].capitalize()}, {report['parameters']:,} parameters, "
+            f"{made(report)}, SHA-256 "
         )
         parts[-1] += f"`{report['weights']}`.\n"
         rows = [
-            (row["measure"], row["target"], bounded(row["value"], row["low"], row["high"]), row["verdict"])
+            (row["measure"], row["criterion"], bounded(row["value"], row["low"], row["high"]), row["verdict"])
             for row in report["rows"]
         ]
-        parts.append(table(("measure", "target", "measured", ""), rows))
+        parts.append(table(("measure", "criterion", "measured", ""), rows))
     return "\n".join(parts) + "\n"
 
 
@@ -116,7 +119,7 @@ def draw_causes(reports: Mapping[str, Report], out: Path) -> None:
         axis.set_ylim(0, 1)
         axis.spines[["top", "right"]].set_visible(False)
     axes[1].set_xticks(range(len(reports)), list(reports))
-    axes[0].legend(title="what speaks for the absent partner", ncols=4, frameon=False, loc="upper center")
+    axes[0].legend(title="evidence for the absent partner", ncols=4, frameon=False, loc="upper center")
     figure.savefig(out, dpi=150)
     plt.close(figure)
 

@@ -17,7 +17,7 @@ from lime_xai.evaluation.policies.world import WorldReport, measure_policies
 from lime_xai.storage.store import check_identity, read_json, write_json
 from lime_xai.storage.weights import weights_hash
 from lime_xai.worlds import load_world
-from lime_xai.worlds.scene.criteria import kind_of
+from lime_xai.worlds.scene.criteria import KIND_NAMES, kind_of
 from lime_xai.worlds.scene.evaluation import evaluation_set
 from lime_xai.worlds.scene.models import BUNDLED, load_frozen, protocol, recipe
 
@@ -167,7 +167,7 @@ def run_accept(
         kind, weights = kind_of(made["image_cooccurrence"]), weights_hash(model)
         with console.status(f"measuring {name}"):
             rows = acceptance(model, processor, evaluation, kind)
-        console.print(acceptance_table(f"{name}: {kind.replace('_', ' ')}, seed {seed}, {scenes} scenes", rows))
+        console.print(acceptance_table(f"{name}: {KIND_NAMES[kind]}, seed {seed}, {scenes} scenes", rows))
         parameters = sum(p.numel() for p in model.parameters())
         console.print(f"{parameters:,} parameters; sha256 {weights}", soft_wrap=True)
         passed = passed and all(row.verdict != "miss" for row in rows)

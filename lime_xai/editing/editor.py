@@ -28,7 +28,7 @@ from .settings import EditSettings
 
 @dataclass(frozen=True)
 class EditResult:
-    """What an edit did to one step; tensors stay on their device until asked for.
+    """The result of an edit of one step; tensors stay on their device.
 
     Attributes
     ----------

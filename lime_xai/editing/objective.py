@@ -17,7 +17,7 @@ KL_DIRECTIONS = ("steered_reference", "reference_steered")
 
 @dataclass(frozen=True)
 class RelevanceObjective:
-    r"""A loss that asks for more relevance on perceptual tokens (LIME, arXiv 2605.01766).
+    r"""A loss that falls as relevance on perceptual tokens grows (LIME, arXiv 2605.01766).
 
     ``contrastive`` (the paper's): :math:`-\frac{1}{|M|}\sum_{i \in M} \log\mathrm{softmax}(\Phi/\tau)_i` over the
     attended positions. ``difference``: :math:`\sum_{i \in T} \Phi_i - \sum_{i \in M} \Phi_i`. Both add

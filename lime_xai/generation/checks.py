@@ -44,7 +44,7 @@ _REFUSED_CACHES = (
 
 
 def check_generation(model: PreTrainedModel, kwargs: Mapping[str, Any]) -> None:
-    """Refuse generation arguments under which a step has no meaning of its own.
+    """Refuse generation arguments under which a step does not decide exactly one token.
 
     Raises
     ------

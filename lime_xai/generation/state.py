@@ -55,7 +55,7 @@ class GenerationState:
     def follow_beams(self) -> None:
         """Let ``reorder`` run whenever a beam search reorders the cache.
 
-        generate offers no hook for it; the cache object is the one place that a beam search tells. The method is
+        generate offers no hook for it; the cache is the only object that a beam search calls. The method is
         replaced on this instance only, and forks drop it (``fork_cache``).
         """
         original = self.cache.reorder_cache

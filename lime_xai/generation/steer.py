@@ -185,8 +185,7 @@ def steered_generate(
     perceptual : Tensor, optional
         As in ``steer``.
     token_streamer : BaseStreamer, optional
-        ``generate`` swallows its own ``streamer`` argument when it is given a custom loop, so a streamer goes
-        here.
+        ``generate`` does not pass its own ``streamer`` argument to a custom loop; give the streamer here.
 
     Returns
     -------

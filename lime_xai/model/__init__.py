@@ -1,1 +1,1 @@
-"""Run, record and replay a transformers model; nothing here knows a family, an attribution or a policy."""
+"""Run, record and replay a transformers model; no code here depends on a family, an attribution or a policy."""

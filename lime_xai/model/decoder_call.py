@@ -178,8 +178,8 @@ def _repeated(value: Any, batch: int, length: int, times: int) -> Any:
 def merged(calls: list[DecoderCall]) -> list[DecoderCall]:
     """Join the one-token calls after a prompt into one, where their masks allow it.
 
-    Two-dimensional masks (or none) leave the decoder to build its own, so that many tokens may enter at once;
-    ready-made four-dimensional masks belong to their own step and stay apart.
+    With two-dimensional masks (or none) the decoder builds its own mask, so that many tokens may enter at once. A
+    four-dimensional mask is valid for its own step only, and such calls are not joined.
 
     Parameters
     ----------

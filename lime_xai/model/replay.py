@@ -246,7 +246,7 @@ class Replayer:
 
 @contextmanager
 def frozen_parameters(model: nn.Module) -> Iterator[None]:
-    """Context in which no parameter asks for a gradient; flags are restored on the way out."""
+    """Context in which no parameter requires a gradient; flags are restored at the end."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for parameter in trainable:
         parameter.requires_grad_(False)

@@ -19,7 +19,7 @@ from .registry import register_policy
 @register_policy()
 @dataclass(frozen=True)
 class Constant(Policy):
-    """Multiply cached values by ``1 + scale * gain`` per layer, head and modality, once, behind the prompt.
+    """Multiply cached values by ``1 + scale * gain`` per layer, head and modality, once, after the prompt.
 
     After that, decode steps cost as much as without a policy. It is the control for policies that compute something at
     every token.
@@ -59,7 +59,7 @@ class Constant(Policy):
         return Needs(rewrites_cache=True)
 
     def step(self, step: DecodingStep) -> Tensor:
-        """Return the logits over the scaled values; behind the first token these are the model's own."""
+        """Return the logits over the scaled values; after the first token these are the model's own."""
         if step.index:
             return step.logits
         past = step.positions.length - 1

@@ -15,7 +15,7 @@ from lime_xai.errors import check_plausibility, check_strength, unknown_name
 from .registry import register_policy
 
 VCD_NOISE = 0.92
-"""Variance of the noise behind 999 diffusion steps, the setting of visual contrastive decoding."""
+"""Variance of the noise after 999 diffusion steps, the setting of visual contrastive decoding."""
 
 
 @register_policy("contrast")

@@ -45,7 +45,7 @@ class Reweight(Policy):
     ------
     ValueError
         For an unknown form or direction, a negative strength, a plausibility outside [0, 1), a calibration of another
-        form, or the exact form in another direction than forward.
+        form, or the full form in another direction than forward.
     """
 
     strength: float = 1.0

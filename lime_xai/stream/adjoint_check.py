@@ -102,7 +102,7 @@ def check_adjoint(engine: StreamEngine) -> None:
     Raises
     ------
     NotImplementedError
-        With the gap: the decoder computes something inline that no rule sees.
+        With the gap: the decoder computes something inline that no rule covers.
     """
     gap, allowed = adjoint_gap_of(engine), tolerance(engine.replayer.model.dtype)
     if not gap <= allowed:

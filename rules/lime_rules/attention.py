@@ -1,8 +1,8 @@
 """The attention function that carries the bilinear rule, and the canonizer that puts it into a model.
 
-transformers asks ``config._attn_implementation`` for the function to call. While the canonizer is applied,
-modules hold shallow copies of their configs that name this function, so neither another model that shares the
-config object nor another thread's model is touched.
+transformers reads the name of the attention function from ``config._attn_implementation``. While the canonizer is
+applied, modules hold shallow copies of their configs that name this function. The config objects themselves are not
+changed, because other models, also in other threads, may share them.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def attention_with_rules(
     Parameters
     ----------
     module : nn.Module
-        The calling attention module; its config names the rule.
+        The calling attention module; its config holds the rule.
     query : Tensor
         ``[B, H, Tq, D]``.
     key, value : Tensor

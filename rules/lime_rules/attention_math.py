@@ -1,4 +1,4 @@
-"""Attention by matmul and softmax, which can be differentiated twice, and what its callers ask of masks and modules."""
+"""Attention by matmul and softmax, which can be differentiated twice, and its masks."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def products(rows: Tensor, key: Tensor, newest: tuple[Tensor, Tensor] | None) ->
     key : Tensor
         ``[B, Hkv, T, D]``.
     newest : tuple of Tensor or None
-        Keys and values ``[B, Hkv, S, D]`` that stand in place of the last ``S``.
+        Keys and values ``[B, Hkv, S, D]`` that are used in place of the last ``S``.
     """
     found = rows @ key.transpose(-1, -2)
     if newest is None:
@@ -92,7 +92,7 @@ def attend(
     softcap : float, optional
         Scores are squashed to this size.
     newest : tuple of Tensor, optional
-        ``[B, Hkv, N, D]``: stand in place of the last ``N`` keys and values.
+        ``[B, Hkv, N, D]``: are used in place of the last ``N`` keys and values.
 
     Returns
     -------

@@ -37,7 +37,7 @@ class Audit:
     rows : tuple of AuditRow
         Every module of the decoder except plain containers.
     operations : tuple of Operation
-        Products and nonlinear functions outside modules, which no rule sees; empty too if they were not looked for.
+        Products and nonlinear functions outside modules, which no rule covers; empty too if they were not looked for.
     """
 
     rows: tuple[AuditRow, ...]
@@ -60,7 +60,7 @@ class Audit:
 
     @property
     def complete(self) -> bool:
-        """Whether rules see everything."""
+        """Whether rules cover everything."""
         return not self.uncovered and not self.operations
 
     @property
@@ -70,7 +70,7 @@ class Audit:
             return "every module is covered"
         found = (
             f"{len(self.uncovered)} modules without a rule",
-            f"{len(self.operations)} operations that no rule sees",
+            f"{len(self.operations)} operations that no rule covers",
         )
         return ", ".join(text for text, some in zip(found, (self.uncovered, self.operations), strict=True) if some)
 
@@ -78,7 +78,7 @@ class Audit:
 def audit_decoder(
     decoder: nn.Module, composite: TransformerComposite | None = None, embeddings: Tensor | None = None
 ) -> Audit:
-    """List each module of a decoder with the rule it gets, and operations that no rule sees.
+    """List each module of a decoder with the rule it gets, and operations that no rule covers.
 
     Parameters
     ----------

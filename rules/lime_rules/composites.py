@@ -28,7 +28,7 @@ class TransformerComposite(Composite):  # type: ignore[misc]
     Parameters
     ----------
     layer_map : sequence of (type or tuple of types, Hook), optional
-        Takes precedence over the composite's own choice, first match wins. Zennit's rules (``Epsilon``,
+        Has precedence over the composite's own choice; the first match is used. Zennit's rules (``Epsilon``,
         ``Gamma``) are wrapped in ``GradientForm``.
     canonizers : list of zennit.canonizers.Canonizer, optional
         Applied before the composite's own.

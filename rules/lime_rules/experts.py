@@ -42,7 +42,7 @@ class ExpertState:
 def is_experts(module: nn.Module) -> bool:
     """Whether a module holds experts of transformers' interface: stacked weights of gate, factor and down projection.
 
-    Experts that gate in a way of their own (``_apply_gate``) are none: their rules are not known.
+    Experts with another gate (``_apply_gate``) are none: there is no rule for them.
     """
     shapes = {name: parameter.dim() for name, parameter in module.named_parameters(recurse=False)}
     gate = getattr(type(module), "_apply_gate", None)
@@ -78,7 +78,7 @@ def chosen_experts(module: Any, index: Tensor) -> list[tuple[int, Tensor, Tensor
 
 
 def own_experts(module: Any, *args: Tensor) -> Tensor:
-    """Run experts that no rule knows as they are written."""
+    """Run experts that have no rule by their own forward method."""
     output: Tensor = type(module).forward.__wrapped__(module, *args)
     return output
 

@@ -1,8 +1,8 @@
 """Autograd functions that exchange a local derivative for a rule's ratio while the rule is active.
 
-Both ask their rule at *backward* time whether it is active. One graph therefore serves twice: a first
-backward with active rules gives relevance, a second one with inactive rules gives the true derivative of any
-loss on that relevance.
+Both read at *backward* time whether their rule is active. Therefore one graph is used twice: a first backward pass
+with active rules gives relevance, and a second one with inactive rules gives the true derivative of any loss on that
+relevance.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LocalGradient = Callable[[Tensor, Tensor], Tensor]
 
 
 class Switch(Protocol):
-    """What the functions need to know of a rule.
+    """What the functions read of a rule.
 
     ``active`` says whether the rule replaces the local derivative. ``frozen`` says that its ratio is a
     constant in second derivatives.
@@ -67,7 +67,7 @@ def scale_gradient(tensor: Tensor, factor: float, switch: Switch) -> Tensor:
     factor : float
         The rule's ratio.
     switch : Switch
-        Asked at backward time.
+        Read at backward time.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def replace_gradient(output: Tensor, input: Tensor, local: LocalGradient, switch
     local : callable
         ``(input, grad_output) -> grad_input``.
     switch : Switch
-        Asked at backward time. Inactive: the module's own derivative is used.
+        Read at backward time. Inactive: the module's own derivative is used.
 
     Returns
     -------

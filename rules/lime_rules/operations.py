@@ -1,7 +1,7 @@
-"""Which operations of a decoder no rule sees: products and nonlinear functions written outside its modules.
+"""Operations of a decoder that no rule covers: products and nonlinear functions outside its modules.
 
-Modules are told apart by hooks, but ``x * sigmoid(gate(x))`` in somebody's ``forward`` is no module. A dispatch mode
-follows every operation on what depends on the input. Linear ones need no rule; others are fine where a rule covers
+Hooks see modules, but ``x * sigmoid(gate(x))`` inside a ``forward`` method is no module. A dispatch mode follows every
+operation on values that depend on the input. Linear ones need no rule; others are fine where a rule covers
 them: inside normalisations and activations, in the product of a gated MLP, in attention and experts. What is left is
 listed.
 """
@@ -45,7 +45,7 @@ BILINEAR = frozenset(("addmm", "baddbmm", "bmm", "div", "div_", "linear", "matmu
 
 @dataclass(frozen=True)
 class Operation:
-    """An operation that no rule sees.
+    """An operation that no rule covers.
 
     Attributes
     ----------
@@ -127,7 +127,7 @@ def _experts(module: Any, hidden_states: Tensor, top_k_index: Tensor, top_k_weig
 
 @contextmanager
 def _watched(decoder: nn.Module, follow: _Follow) -> Iterator[None]:
-    """Context in which modules tell the mode that they are under way, and attention and experts are stand-ins."""
+    """Context in which hooks record the running module, and attention and experts are replaced by linear functions."""
     found, handles = roles(decoder), []
     for name, module in decoder.named_modules():
         kind = found[name].kind

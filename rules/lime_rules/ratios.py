@@ -102,8 +102,8 @@ def norm_epsilon(module: nn.Module, dtype: torch.dtype) -> float:
 def match_activation(module: nn.Module) -> str | None:
     """Name the activation that a parameterless module computes.
 
-    The module is called on a grid and compared with every known closed form, so that a class nobody has heard
-    of is recognised by what it does.
+    The module is called on a grid and compared with every known closed form, so that an unknown class
+    is recognised by what it computes.
 
     Parameters
     ----------

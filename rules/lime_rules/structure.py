@@ -228,7 +228,7 @@ def _role(module: nn.Module) -> Role:
     if any(True for _ in module.children()):
         own = [name for name, _ in module.named_parameters(recurse=False)]
         if own:
-            return Role("uncovered", f"uses its own parameters ({', '.join(own)}) in code no rule sees")
+            return Role("uncovered", f"uses its own parameters ({', '.join(own)}) in code that no rule covers")
         return Role("container")
     return _leaf_role(module)
 

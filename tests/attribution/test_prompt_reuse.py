@@ -11,6 +11,7 @@ from lime_xai.attribution.methods.registry import METHODS
 
 ATTRIBUTABLE = [name for name, family in FAMILIES.items() if family.attributable]
 ANSWER = [5, 6, 7]
+POLICIES = [Edit(), Reweight(), Contrast(), LogitShift({5: 2.0})]
 SMALL = {"shapley_value_sampling": {"samples": 2}, "kernel_shap": {"samples": 20}}
 
 

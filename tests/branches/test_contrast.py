@@ -230,7 +230,7 @@ def test_bad_settings_are_named():
         with pytest.raises(ValueError, match="expected more than 0 and at most 1"):
             Contrast("noise", noise=noise)
     model, inputs, _ = FAMILIES["llava"].build()
-    with pytest.raises(ValueError, match="need different branches: .*blind.*slot"):
+    with pytest.raises(ValueError, match=r"need different branches: .*blind.*slot"):
         lime_xai.steer(model, inputs, [Contrast("slot"), Contrast("blind")], max_new_tokens=1)
 
 

@@ -19,7 +19,7 @@ STRUCTURES = {
     "recurrent": "qwen3_5_moe",
     "chunked": "aya_vision",
 }
-"""Families by the structure of their cache. Only a plain one can be cut: elsewhere the prompt's past is computed again."""
+"""Families by the structure of their cache. Only a plain one can be cut; for others the prompt runs again."""
 
 REFUSED = "refused"
 

@@ -69,7 +69,7 @@ def test_products_of_covered_modules_are_not_covered():
 
 def test_attribute_warns_of_operations_too():
     model, inputs, _ = FAMILIES["gemma4"].build()
-    with pytest.warns(UserWarning, match="4 operations that no rule sees: mul"):
+    with pytest.warns(UserWarning, match="4 operations that no rule covers: mul"):
         lime_xai.attribute(model, inputs)
     assert "mul in the code of layers.0" in lime_xai.audit(model).summary()
 

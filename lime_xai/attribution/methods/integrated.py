@@ -44,7 +44,7 @@ class IntegratedGradients(RowMethod):
     Parameters
     ----------
     steps : int
-        Points, one forward and backward row each. Compare the sum with that of four times as many before you trust it.
+        Points, one forward and backward row each. Compare the sum with that of four times as many.
     replacement : {"mean", "blur", "zero"}
         Start of the path; zero is a bad choice, because normalisation is steep there.
     rows_per_pass : int

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+import scipy.linalg
 import torch
 from torch import Tensor
 
@@ -102,7 +105,28 @@ class KernelShap(Perturbation):
             raise ValueError(f"kernel_shap shares between groups and found {len(groups)}; give at least two.")
         function, switches = self.function(problem, groups, column)
         with seeded(self.seed), torch.no_grad():
-            found = Captum(function).attribute(
-                switches, n_samples=self.samples, perturbations_per_eval=self.rows_per_pass
-            )
+            explainer = Captum(function)
+            explainer.interpretable_model = _WeightedLeastSquares()  # Captum's default needs scikit-learn
+            found = explainer.attribute(switches, n_samples=self.samples, perturbations_per_eval=self.rows_per_pass)
         return groups.spread(found[0])
+
+
+class _WeightedLeastSquares:
+    """A linear model with an intercept, as Captum's explainers take it, fitted by SciPy."""
+
+    def __init__(self) -> None:
+        self._coefficients = torch.zeros(0)
+
+    def fit(self, train_data: Iterable[tuple[Tensor, Tensor, Tensor]]) -> None:
+        """Fit batches of features ``[R, n]``, values ``[R]`` and weights ``[R]``."""
+        features, values, weights = (torch.cat(parts).double().cpu().numpy() for parts in zip(*train_data, strict=True))
+        # An intercept without a penalty: subtracting the weighted means removes it from the problem.
+        features = features - np.average(features, 0, weights)
+        values = values - np.average(values, weights=weights)
+        root = np.sqrt(weights)
+        found, *_ = scipy.linalg.lstsq(root[:, None] * features, root * values)
+        self._coefficients = torch.from_numpy(found)[None]
+
+    def representation(self) -> Tensor:
+        """Return the coefficients ``[1, n]`` float64, without the intercept."""
+        return self._coefficients

@@ -211,7 +211,7 @@ def _record(code: str, example: Example, index: int, values: Sequence[Any]) -> d
 
 
 def _plain(cluster: Any) -> str | int:
-    """Return the name of a cluster as JSON knows it; NumPy's numbers are none."""
+    """Return the name of a cluster as a JSON value; NumPy's numbers are none."""
     return cluster if isinstance(cluster, str) else int(cluster)
 
 

@@ -1,4 +1,4 @@
-"""How much of an answer is owed to what is seen or heard."""
+"""The share of an answer that perceptual tokens contribute."""
 
 from __future__ import annotations
 

@@ -8,9 +8,7 @@ from typing import Literal
 
 from lime_xai.errors import unknown_name
 
-from . import cost as bookkeeping
-from . import faithfulness as curves
-from . import localisation, modality, robustness
+from . import cost, faithfulness, localisation, modality, robustness
 from .scored import Scored
 
 Need = Literal["truth", "replacement"]
@@ -58,11 +56,13 @@ _REGION: tuple[Need, ...] = ("truth",)
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("delta_a", "perturbation", "high", curves.delta_a, _CURVES, "Achtibat et al. 2024"),
-        Metric("deletion", "perturbation", "low", curves.deletion, _CURVES, "Petsiuk et al. 2018"),
-        Metric("insertion", "perturbation", "high", curves.insertion, _CURVES, "Petsiuk et al. 2018"),
-        Metric("comprehensiveness", "perturbation", "high", curves.comprehensiveness, _CURVES, "DeYoung et al. 2020"),
-        Metric("sufficiency", "perturbation", "low", curves.sufficiency, _CURVES, "DeYoung et al. 2020"),
+        Metric("delta_a", "perturbation", "high", faithfulness.delta_a, _CURVES, "Achtibat et al. 2024"),
+        Metric("deletion", "perturbation", "low", faithfulness.deletion, _CURVES, "Petsiuk et al. 2018"),
+        Metric("insertion", "perturbation", "high", faithfulness.insertion, _CURVES, "Petsiuk et al. 2018"),
+        Metric(
+            "comprehensiveness", "perturbation", "high", faithfulness.comprehensiveness, _CURVES, "DeYoung et al. 2020"
+        ),
+        Metric("sufficiency", "perturbation", "low", faithfulness.sufficiency, _CURVES, "DeYoung et al. 2020"),
         Metric("pointing", "localisation", "high", localisation.pointing, _REGION, "Zhang et al. 2018"),
         Metric("mass", "localisation", "high", localisation.mass, _REGION, "Arras et al. 2022"),
         Metric("rank", "localisation", "high", localisation.rank, _REGION, "Arras et al. 2022"),
@@ -70,11 +70,11 @@ METRICS: Mapping[str, Metric] = {
         Metric("mm_shap", "modality", None, modality.mm_shap, _CURVES, "Parcalabescu and Frank 2023"),
         Metric("sensitivity", "robustness", "low", robustness.sensitivity, (), "Yeh et al. 2019"),
         Metric("randomisation", "robustness", "low", robustness.randomisation, (), "Adebayo et al. 2018"),
-        Metric("residual", "bookkeeping", None, bookkeeping.residual, typical="median"),
-        Metric("agreement", "bookkeeping", None, bookkeeping.agreement),
-        Metric("seconds", "bookkeeping", "low", bookkeeping.seconds, typical="median"),
-        Metric("passes", "bookkeeping", "low", bookkeeping.passes, typical="median"),
-        Metric("memory", "bookkeeping", "low", bookkeeping.memory, typical="median"),
+        Metric("residual", "bookkeeping", None, cost.residual, typical="median"),
+        Metric("agreement", "bookkeeping", None, cost.agreement),
+        Metric("seconds", "bookkeeping", "low", cost.seconds, typical="median"),
+        Metric("passes", "bookkeeping", "low", cost.passes, typical="median"),
+        Metric("memory", "bookkeeping", "low", cost.memory, typical="median"),
     )
 }
 """Every metric by name."""

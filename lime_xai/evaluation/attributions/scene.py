@@ -21,10 +21,10 @@ QUESTIONS: Final = 200
 
 @dataclass(frozen=True, eq=False)
 class SceneExamples:
-    """Closed questions about objects that are in the picture, as examples: made when asked for, in a fixed order.
+    """Closed questions about objects that are in the picture, as examples: made one at a time, in a fixed order.
 
     The explained value is the logit of "yes" minus that of "no", the true region the nine tokens of the object's cell,
-    the cluster the scene. Every scene's first question comes before any scene's second; no question is asked twice.
+    the cluster the scene. Every scene's first question comes before any scene's second; no question occurs twice.
 
     Attributes
     ----------

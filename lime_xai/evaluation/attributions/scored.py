@@ -31,7 +31,7 @@ class TokenTask:
     substitute : tuple of Tensor
         From ``lime_xai.attribution.replacement.replacement``.
     truth : Tensor or None
-        ``[T]`` bool: the perceptual positions that show or sound what is asked about.
+        ``[T]`` bool: the perceptual positions that show, or sound, the object of the question.
     labels : tuple of str or None
         ``[T]`` tokens.
     rows_per_pass : int

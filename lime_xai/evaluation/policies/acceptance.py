@@ -36,11 +36,11 @@ class AcceptanceRow:
     Attributes
     ----------
     measure, criterion : str
-        What was measured, and the interval asked for (empty: only reported).
+        What was measured, and the interval it should lie in (empty: only reported).
     value, low, high : float
         The estimate and its 95 % bootstrap interval over scenes.
     verdict : str
-        ``pass``, ``miss``, or empty where nothing is asked for.
+        ``pass``, ``miss``, or empty where there is no interval.
     """
 
     measure: str
@@ -177,5 +177,5 @@ def acceptance_table(title: str, rows: Sequence[AcceptanceRow]) -> Table:
 
 
 def as_json(rows: Sequence[AcceptanceRow]) -> list[dict[str, Any]]:
-    """Return the rows for a report; JSON knows no NaN."""
+    """Return the rows for a report; JSON has no NaN."""
     return [{k: None if v != v else v for k, v in asdict(row).items()} for row in rows]

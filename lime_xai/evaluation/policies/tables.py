@@ -69,7 +69,7 @@ def _closed(rows: Mapping[str, Row]) -> Table:
 
 def _beyond(rows: Mapping[str, Row]) -> Table:
     columns = ("colour", "side", "count", "2nd true", "name", "yes", "colour", "side")
-    caption = "accuracy of words, share of true second sentences; grounding: nats owed to the object's pixels"
+    caption = "accuracy of words, share of true second sentences; grounding: nats lost without the object's pixels"
     table = _table("beyond names, and grounding", columns, caption)
     for name, row in rows.items():
         words = [row["open"][kind]["accuracy"] for kind in ("colour", "side", "count")]

@@ -163,7 +163,7 @@ def _same(settings: dict[str, Any] | None, policy: Policy | None) -> bool:
 
 
 def _numbers(values: Iterable[float]) -> list[float | None]:
-    """Return numbers as JSON values of six digits; JSON knows no NaN."""
+    """Return numbers as JSON values of six digits; JSON has no NaN."""
     return [None if value != value else float(f"{value:.6g}") for value in values]
 
 
@@ -215,7 +215,7 @@ def measure_policies(
         For the report.
     done : mapping, optional
         Rows of an interrupted run with the same seed, scenes, noise and model, which are kept where their
-        settings are the same or their policy is not asked for.
+        settings are the same or their policy is not named.
     progress : callable, optional
         Called with the report so far after every policy.
 

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from typing import Final
 
 LANGUAGE_PRIOR, IMAGE_COOCCURRENCE, MIXED = "language_prior", "image_cooccurrence", "mixed"
-"""Kinds of models: what their habit of naming partners comes from."""
+"""Kinds of models: where their habit of naming partners comes from."""
+
+KIND_NAMES = {LANGUAGE_PRIOR: "language prior", IMAGE_COOCCURRENCE: "image co-occurrence", MIXED: "mixed"}
+"""Kinds as text."""
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def experts_stream(module: Any, hidden_states: Tensor, top_k_index: Tensor, top_
         ``[(1 + G) * N, d]``.
     """
     if not is_experts(module):
-        raise NotImplementedError(f"{type(module).__name__} has experts that no forward rule knows.")
+        raise NotImplementedError(f"{type(module).__name__} has experts without a JVP.")
     stream: ExpertStream = getattr(module.config, EXPERTS_ATTRIBUTE)
     primal, tangent = stream.split(hidden_states)
     index, weights = stream.split(top_k_index)[0], stream.split(top_k_weights)[0]
