@@ -1,4 +1,4 @@
-"""Draw ``docs/_static/architecture.png``: ``python docs/architecture_figure.py``."""
+"""Draw ``docs/_static/architecture-*.png``: ``python docs/architecture_figure.py``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-OUT = Path(__file__).parent / "_static" / "architecture.png"
+STATIC = Path(__file__).parent / "_static"
 
 LAYERS = (
     ("command", "one file per command"),
@@ -75,17 +75,19 @@ def _box(axes: Axes, row: int, count: int, name: str, what: str, colour: str) ->
 
 
 def main() -> None:
-    """Draw and write the figure."""
-    figure = Figure(figsize=(15, 9), layout="constrained")
-    panels = figure.subplots(1, 3)
-    draw_layers(panels[0])
-    draw_steps(panels[1], "one call of attribute (LRP)", ATTRIBUTE, range(0))
-    draw_steps(panels[2], "one call of steer; yellow: once per token", STEER, range(1, len(STEER)))
-    for axes in panels:
-        axes.set_xlim(0, 1)
-        axes.set_ylim(0, 1)
-        axes.set_axis_off()
-    figure.savefig(OUT, dpi=110)
+    """Draw and write both figures."""
+    packages = Figure(figsize=(8, 6.5), layout="constrained")
+    draw_layers(packages.subplots())
+    calls = Figure(figsize=(9, 9), layout="constrained")
+    left, right = calls.subplots(1, 2)
+    draw_steps(left, "one call of attribute (LRP)", ATTRIBUTE, range(0))
+    draw_steps(right, "one call of steer; yellow: once per token", STEER, range(1, len(STEER)))
+    for figure, name in ((packages, "packages"), (calls, "calls")):
+        for axes in figure.axes:
+            axes.set_xlim(0, 1)
+            axes.set_ylim(0, 1)
+            axes.set_axis_off()
+        figure.savefig(STATIC / f"architecture-{name}.png", dpi=160)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from lime_xai.model.positions import Perceptual
 from lime_xai.model.prompt import PromptLike, read_prompt
 from lime_xai.model.replay import Replayer, frozen_parameters
 
-from .methods.registry import MethodLike, as_method
+from .methods.lookup import MethodLike, as_method
 from .methods.task import AttributionTask, GroupsLike
 from .result import Attribution
 from .targets import TargetLike, resolve_target

@@ -16,11 +16,6 @@ M = TypeVar("M", bound=type[AttributionMethod])
 METHODS: dict[str, Callable[..., AttributionMethod]] = {}
 """Methods by the name that ``attribute(method=...)`` takes; called without arguments, each has its usual settings."""
 
-MethodLike = str | TransformerComposite | AttributionMethod
-"""A method, its name, or an LRP composite."""
-
-_PROTOCOL = ("name", "explain")
-
 
 def register_method(cls: M) -> M:
     """Register a class of attribution methods under its ``name``; a decorator.
@@ -53,34 +48,6 @@ def register_factory(name: str, make: Callable[..., AttributionMethod]) -> None:
     if name in METHODS:
         raise ValueError(f"There is a method {name!r} already; give this one another name.")
     METHODS[name] = make
-
-
-def as_method(method: MethodLike) -> AttributionMethod:
-    """Return the method that a user named or gave.
-
-    Raises
-    ------
-    ValueError
-        For an unknown name, with the nearest known one.
-    TypeError
-        For something that is no method.
-    """
-    if isinstance(method, str):
-        if method not in METHODS:
-            raise unknown_name("method", method, METHODS)
-        return METHODS[method]()
-    if isinstance(method, TransformerComposite):
-        from .lrp import LRP  # it registers itself here
-
-        return LRP(method)
-    missing = [part for part in _PROTOCOL if not hasattr(method, part)]
-    if isinstance(method, type) or missing:
-        lacks = f"lacks {', '.join(missing)}" if missing else "is a class"
-        raise TypeError(
-            f"{method!r} is no attribution method; give a name ({', '.join(METHODS)}), an LRP composite, or an object "
-            f"of a class that inherits from lime_xai.AttributionMethod. This {lacks}."
-        )
-    return method
 
 
 def method_to_dict(method: AttributionMethod) -> dict[str, Any]:

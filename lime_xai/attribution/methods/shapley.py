@@ -119,7 +119,7 @@ class _WeightedLeastSquares:
 
     def fit(self, train_data: Iterable[tuple[Tensor, Tensor, Tensor]]) -> None:
         """Fit batches of features ``[R, n]``, values ``[R]`` and weights ``[R]``."""
-        features, values, weights = (torch.cat(parts).double().cpu().numpy() for parts in zip(*train_data, strict=True))
+        features, values, weights = (torch.cat(parts).cpu().numpy() for parts in zip(*train_data, strict=True))
         # An intercept without a penalty: subtracting the weighted means removes it from the problem.
         features = features - np.average(features, 0, weights)
         values = values - np.average(values, weights=weights)
@@ -128,5 +128,5 @@ class _WeightedLeastSquares:
         self._coefficients = torch.from_numpy(found)[None]
 
     def representation(self) -> Tensor:
-        """Return the coefficients ``[1, n]`` float64, without the intercept."""
+        """Return the coefficients ``[1, n]`` in the dtype of the features, without the intercept."""
         return self._coefficients

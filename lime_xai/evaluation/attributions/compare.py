@@ -13,7 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from lime_xai.attribution.methods.registry import METHODS, MethodLike
+from lime_xai.attribution.methods.lookup import MethodLike
+from lime_xai.attribution.methods.registry import METHODS
 from lime_xai.attribution.replacement import REPLACEMENTS
 from lime_xai.attribution.targets import TargetLike
 from lime_xai.errors import unknown_name

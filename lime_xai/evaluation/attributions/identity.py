@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lime_xai.attribution.methods.registry import MethodLike, as_method, method_to_dict
+from lime_xai.attribution.methods.lookup import MethodLike, as_method
+from lime_xai.attribution.methods.registry import method_to_dict
 from lime_xai.model.prompt import Prompt
 
 from .example import Example

@@ -10,7 +10,7 @@ from functools import cache, partial
 import numpy as np
 from torch import Tensor
 
-from lime_xai.attribution.methods.registry import MethodLike
+from lime_xai.attribution.methods.lookup import MethodLike
 from lime_xai.storage.store import number
 
 from .cost import forward_seconds, timed

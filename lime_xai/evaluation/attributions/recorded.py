@@ -13,7 +13,8 @@ from transformers import PreTrainedModel
 from lime_xai.attribution.attribute import attribute
 from lime_xai.attribution.groups import Groups, group_tokens
 from lime_xai.attribution.methods.base import seeded
-from lime_xai.attribution.methods.registry import METHODS, MethodLike, as_method
+from lime_xai.attribution.methods.lookup import MethodLike, as_method
+from lime_xai.attribution.methods.registry import METHODS
 from lime_xai.attribution.problem import Problem, problems
 from lime_xai.attribution.replacement import replacement
 from lime_xai.attribution.targets import IGNORED, resolve_target

@@ -14,7 +14,8 @@ import lime_xai
 from lime_rules import LRP_METHODS
 from lime_xai.attribution.groups import group_tokens
 from lime_xai.attribution.methods.base import RowMethod
-from lime_xai.attribution.methods.registry import METHODS, as_method, method_from_dict, method_to_dict
+from lime_xai.attribution.methods.lookup import as_method
+from lime_xai.attribution.methods.registry import METHODS, method_from_dict, method_to_dict
 
 ANSWER = [5, 6, 7]
 NOT_LINEAR = ("saliency", "eagle")
