@@ -60,21 +60,21 @@ def figure_of(paths: Sequence[Path]) -> Figure:
         axes.axvline(1, color="black", linewidth=0.6)
         axes.grid(axis="x", alpha=0.3)
         axes.set_title(about, fontsize=9)
-    panels[-1].set_xlabel("time per token over a plain token's, median and quartiles; red: target")
+    panels[-1].set_xlabel("time per token over a plain token's, median and quartiles; red: requested ratio")
     return figure
 
 
 def table_of(path: Path) -> str:
-    """Return a file as a Markdown table, with targets."""
+    """Return a file as a Markdown table, with requested ratios."""
     about, rows = rows_of(path)
-    lines = ["| | ratio to a plain token | target | first token | peak memory | rounds |", f"| --- |{' ---: |' * 5}"]
+    lines = ["| | ratio to a plain token | requested | first token | peak memory | rounds |", f"| --- |{' ---: |' * 5}"]
     for row in rows:
         middle, low, high, first, peak = (float(row[name]) for name in ("median", "low", "high", "first", "peak"))
         precision = 2 if middle < 10 else 1 if middle < 100 else 0
         ratio = f"{middle:.{precision}f} [{low:.{precision}f}, {high:.{precision}f}]"
-        target = f"{REQUESTED[row['name']]:g}" if row["name"] in REQUESTED else ""
+        requested = f"{REQUESTED[row['name']]:g}" if row["name"] in REQUESTED else ""
         held = "" if math.isnan(peak) else f"{peak:.2f}"
-        lines.append(f"| {row['name']} | {ratio} | {target} | {first:.2f} | {held} | {row['rounds']} |")
+        lines.append(f"| {row['name']} | {ratio} | {requested} | {first:.2f} | {held} | {row['rounds']} |")
     return "\n".join([f"{about}:", "", *lines])
 
 

@@ -35,7 +35,7 @@ def run_compare(
     questions, seed : int
         As in ``scene_examples``.
     files : dict of str to Path or None
-        ``json`` (an interrupted run goes on from it), ``csv``, ``latex``, ``plot``.
+        ``json`` (an interrupted run resumes from it), ``csv``, ``latex``, ``plot``.
 
     Raises
     ------

@@ -137,7 +137,7 @@ class RelevanceObjective:
         Parameters
         ----------
         relevance : Tensor
-            ``[B, T]``, float, attached to whatever is optimised.
+            ``[B, T]``, float, attached to what is optimised.
         perceptual, attended : Tensor
             ``[B, T]``, bool. Positions outside ``attended`` (padding) do not count.
         logits, reference_logits : Tensor

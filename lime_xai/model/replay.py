@@ -202,7 +202,7 @@ class Replayer:
         Parameters
         ----------
         call : DecoderCall
-            Gives masks, positions and whatever else the decoder took.
+            Gives masks, positions and the other inputs of the decoder.
         embeddings : Tensor
             ``[B, n, d]``, used instead of the recorded ones.
         cache : Cache or None

@@ -67,7 +67,7 @@ def compare_attributions(
         ``mean``, ``blur`` or ``zero``. Of several, the first gives the plain columns; metrics that perturb are measured
         with the others too, in columns such as ``delta_a@blur``.
     seed : int
-        Of noise, weights, permutations, and whatever a method draws.
+        Of noise, weights, permutations, and of what a method draws.
     rows_per_pass : int
         Perturbed rows that run at once.
     out : str or Path, optional

@@ -18,7 +18,7 @@ def perceptual_share(scored: Scored) -> float:
 def mm_shap(scored: Scored) -> float:
     """Return the share of absolute Shapley values of groups that perceptual groups have.
 
-    It belongs to the model and the prompt, whatever the method: what ``perceptual_share`` can be held against.
+    It belongs to the model and the prompt, not to the method: it is what ``perceptual_share`` can be held against.
 
     Source: Parcalabescu and Frank 2023.
     """

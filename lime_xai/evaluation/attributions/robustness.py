@@ -116,7 +116,7 @@ def cascade(layers: nn.ModuleList, seed: int) -> Iterator[Callable[[int], None]]
     layers : nn.ModuleList
         First to last.
     seed : int
-        One seed gives one set of weights, whatever the order of depths.
+        One seed gives one set of weights, in any order of depths.
 
     Raises
     ------

@@ -50,7 +50,7 @@ class TokenTask:
 
     @cached_property
     def perceptual(self) -> Tensor:
-        """``[T]`` bool: attended positions of what is seen or heard."""
+        """``[T]`` bool: attended positions that hold images or sounds."""
         return union(self.problem.modalities, self.problem.attended) & self.problem.attended
 
     @cached_property

@@ -43,7 +43,7 @@ def world_calibration(world: World, model: PreTrainedModel, processor: Any, path
     world, model, processor : object
         As in ``measure_policies``.
     path : Path
-        Of the file; an interrupted calibration goes on.
+        Of the file; an interrupted calibration resumes from it.
 
     Raises
     ------

@@ -53,7 +53,7 @@ def tune_policies(
     calibration : Calibration, optional
         Of the model, for ``reweight`` and ``constant``.
     say : callable, optional
-        Told each trial.
+        Called with the text of each trial.
 
     Returns
     -------

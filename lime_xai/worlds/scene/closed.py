@@ -17,7 +17,7 @@ class ClosedMetrics:
     accuracy : float
         Share of right answers; the answer is yes where the margin is positive.
     auc : float
-        Area under the ROC curve of the margin: the quality of the ranking, whatever the threshold.
+        Area under the ROC curve of the margin: the quality of the ranking at all thresholds.
     false_yes : float
         Share of yes among the questions about absent objects.
     """
