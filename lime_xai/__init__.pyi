@@ -4,7 +4,8 @@ from .attribution.methods.lrp import CPLRP, AttnLRP, GradientInput
 from .attribution.methods.registry import METHODS, register_method
 from .attribution.methods.task import AttributionMethod
 from .attribution.result import Attribution
-from .decoding.policy import Needs, Policy
+from .branches.branch import BranchKind
+from .decoding.policy import ContributionNeed, Needs, Policy, StreamNeed
 from .decoding.step import DecodingStep
 from .decoding.trace import SteeringTrace, StepTrace
 from .editing.editor import KVEditor
@@ -36,10 +37,12 @@ __all__ = [
     "AttnLRP",
     "Attribution",
     "AttributionMethod",
+    "BranchKind",
     "Calibration",
     "Comparison",
     "Constant",
     "Contrast",
+    "ContributionNeed",
     "DecodingStep",
     "Edit",
     "EditSettings",
@@ -60,6 +63,7 @@ __all__ = [
     "SteeringOutput",
     "SteeringTrace",
     "StepTrace",
+    "StreamNeed",
     "UniformGain",
     "attribute",
     "audit",

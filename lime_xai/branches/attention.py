@@ -49,7 +49,7 @@ class BranchSlots:
     seen : Tensor
         ``[B, T]`` bool: the slots, newest included, that the branch attends to.
     cache : Cache or None
-        Its own; None: it uses the model's cache, and its own newest slot, which is not kept.
+        The branch's cache. None: the branch reads the model's cache, and computes its newest slot anew in every call.
     """
 
     seen: Tensor

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 from transformers import Cache
 
+from lime_xai.errors import unknown_name
 from lime_xai.model.decoder_call import DecoderCall
 
-BRANCHES = ("blind", "slot", "noise")
+BranchName = Literal["blind", "slot", "noise"]
+
+BRANCHES: tuple[BranchName, ...] = get_args(BranchName)
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,23 @@ class BranchKind:
         Of the noise.
     batched : bool
         Whether it may decode in the model's own calls.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, or noise outside [0, 1].
     """
 
-    name: str
+    name: BranchName
     noise: float = 0.0
     seed: int = 0
     batched: bool = True
+
+    def __post_init__(self) -> None:
+        if self.name not in BRANCHES:
+            raise unknown_name("branch", self.name, BRANCHES)
+        if not 0 <= self.noise <= 1:
+            raise ValueError(f"noise is {self.noise}; expected at least 0 and at most 1.")
 
 
 @dataclass
@@ -45,7 +59,7 @@ class Branch:
     attended : Tensor
         ``[B, T']`` bool: the cached slots that it attends to, one per position.
     cache : Cache or None
-        Its own; None: it uses the model's.
+        The branch's cache. None: the branch uses the model's.
     counted : bool
         Whether its position ids are counted from the slots that it attends to, instead of the model's.
     """

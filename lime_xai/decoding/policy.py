@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
 from transformers import Cache, PreTrainedModel
 
+from lime_rules import LRP_METHODS
 from lime_xai.branches.branch import BranchKind
+from lime_xai.errors import unknown_name
 from lime_xai.model.positions import Positions
 from lime_xai.stream.contributions import ContributionDirection, RelevanceForm, check_contributions
 from lime_xai.stream.engine import StreamEngine, StreamState
@@ -77,11 +80,20 @@ class StreamNeed:
         Whether a model without a stream is refused; otherwise the policy works without.
     first_pass : callable, optional
         Makes, from the engine, a first pass that runs inside the model's own call where nothing else adds rows to it.
+
+    Raises
+    ------
+    ValueError
+        For an unknown method.
     """
 
     method: str
     required: bool = False
     first_pass: Callable[[StreamEngine], FirstPass] | None = None
+
+    def __post_init__(self) -> None:
+        if self.method not in LRP_METHODS:
+            raise unknown_name("method", self.method, LRP_METHODS)
 
 
 @dataclass(frozen=True)
@@ -91,7 +103,8 @@ class Needs:
     Attributes
     ----------
     past : bool
-        ``DecodingStep.past``: the cache is forked before every token, and the prompt's last position runs apart.
+        ``DecodingStep.past``: the cache is forked before every token, and the prompt's last position runs once more in
+        a separate call.
     history : bool
         ``DecodingStep.history``: all decoder calls since the prompt.
     contributions : ContributionNeed or None
@@ -113,7 +126,7 @@ class Needs:
 
     @property
     def prompt_past(self) -> bool:
-        """Whether the cache before the prompt's last position is needed, so that this position runs apart."""
+        """Whether the cache before the prompt's last position is needed; that position then runs in a separate call."""
         direct = self.contributions is not None and self.contributions.form == "direct"
         slot = self.branch is not None and self.branch.name == "slot"
         return self.past or self.rewrites_cache or direct or slot
@@ -122,8 +135,9 @@ class Needs:
 class Policy(Protocol):
     """What is done to a decoding step.
 
-    Policies are frozen dataclasses that inherit from this class: what they do not define is as here. ``step`` returns
-    new logits ``[B, V]`` and does not change the step's past.
+    Policies are frozen dataclasses that inherit from this class and define ``step``; the other members have the
+    defaults below. ``step`` returns new logits ``[B, V]``. It changes no tensor of the step in place: masks and past
+    are shared with the generation and with the user's prompt.
     """
 
     @property
@@ -140,6 +154,7 @@ class Policy(Protocol):
         """Refuse a model that the policy cannot work on, by an exception; by default none."""
         return
 
+    @abstractmethod
     def step(self, step: DecodingStep) -> Tensor:
         """Return the logits ``[B, V]`` to decode from."""
         ...
@@ -176,7 +191,7 @@ def merge_needs(policies: Sequence[Policy]) -> Needs:
         ),
         rewrites_cache=any(need.rewrites_cache for need in needs),
     )
-    _check_rewriting(dict(by_name), merged)
+    _check_rewriting(by_name, merged)
     return replace(merged, streams=_merged_streams([s for n in needs for s in n.streams], merged.branch is None))
 
 
@@ -195,10 +210,10 @@ def _merged_contributions(needs: Iterable[ContributionNeed]) -> ContributionNeed
     return None if form is None else ContributionNeed(form, direction or "auto")
 
 
-def _check_rewriting(by_name: Mapping[str, Needs], merged: Needs) -> None:
+def _check_rewriting(by_name: Sequence[tuple[str, Needs]], merged: Needs) -> None:
     """Refuse what recomputes keys and values from the embeddings beside a policy that rewrites the cache."""
-    rewriting = [name for name, need in by_name.items() if need.rewrites_cache]
-    recomputing = [name for name, need in by_name.items() if need.history]
+    rewriting = [name for name, need in by_name if need.rewrites_cache]
+    recomputing = [name for name, need in by_name if need.history]
     full = merged.contributions is not None and merged.contributions.form == "full"
     if rewriting and (recomputing or full):
         raise ValueError(

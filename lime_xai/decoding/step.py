@@ -21,12 +21,15 @@ from lime_xai.stream.engine import StreamEngine
 class DecodingStep:
     """The choice of one next token, for all rows of a batch.
 
+    Tensors are shared with the generation and with the user's prompt; a policy changes none of them in place.
+
     Attributes
     ----------
     replayer : Replayer
         Repeats decoder calls of the model.
     call : DecoderCall
-        The last token's one-position call.
+        At a decode step the model's call. At the prompt the whole prompt's call, or that of its last position alone if
+        some policy needs the past.
     positions : Positions
         ``[B, T]``: everything up to the last token, which is included.
     plain : Tensor
@@ -93,7 +96,7 @@ class DecodingStep:
             If it was not kept.
         """
         if self.stored_past is None:
-            raise RuntimeError("The past was not kept: the policy uses it and its needs do not say past=True.")
+            raise RuntimeError("The past was not kept: the policy uses it and its needs are without past=True.")
         return self.stored_past
 
     def fork(self) -> Cache:

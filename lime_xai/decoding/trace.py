@@ -36,7 +36,7 @@ class StepTrace:
     share_after: Tensor | None = None
 
     def over(self, earlier: StepTrace | None) -> StepTrace:
-        """Return this entry, with what it does not know taken from an earlier policy's."""
+        """Return this entry, with fields that are None taken from an earlier policy's."""
         if earlier is None:
             return self
         unknown = {

@@ -40,7 +40,7 @@ class ObjectiveValue:
     divergence : Tensor
         ``[B]``: KL divergence from the plain prediction, in nats.
     gradients : tuple of Tensor
-        Of the summed loss, one per parameter of the deltas; empty if not asked for.
+        Of the summed loss, one per parameter of the deltas; empty if they were not computed.
     """
 
     logits: Tensor

@@ -38,7 +38,7 @@ class FirstPassResult:
 
 
 class FusedFirstPass:
-    """Lets the model's own call of a step have the tangent and the graph that an edit's first pass needs.
+    """Computes an edit's first pass inside the model's own call of a step: with a tangent and a graph.
 
     Without it the first pass would repeat the forward pass that generation has just made.
 

@@ -116,6 +116,8 @@ def calibrate(
     ------
     ValueError
         For bad settings, no prompts, or a file of another model or of other settings in ``path``.
+    TypeError
+        If ``edit`` is no ``Edit``.
     NotImplementedError
         If the model fails the adjoint check of the relevance stream, or has no stream.
 
@@ -129,6 +131,8 @@ def calibrate(
     need = ContributionNeed(relevance, direction)
     if max_new_tokens < 1:
         raise ValueError(f"max_new_tokens is {max_new_tokens}; expected at least 1.")
+    if edit is not None and not isinstance(edit, Edit):
+        raise TypeError(f"edit is {type(edit).__name__}; expected lime_xai.Edit, whose gains are averaged.")
     checked_replayer(model)
     edit = (edit or Edit()) if gains else None
     wanted = ("gain", "values", "perceptual")

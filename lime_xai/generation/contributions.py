@@ -52,7 +52,7 @@ class LogitContributions:
         Parameters
         ----------
         stack : ExitStack
-            Takes what must be undone.
+            Contexts are entered here and left with the session.
         current : callable
             As in ``StreamEngine.in_model_calls``.
 

@@ -40,8 +40,8 @@ class CurrentCall(Protocol):
 class SessionExtras:
     """What policies need besides the model's own logits, made when the first prompt has been checked.
 
-    Engines are made in ``begin`` and pass the adjoint check when they are first used, so that bad input is refused
-    before any compute.
+    Engines are made in ``begin``, after the prompt has been checked. The adjoint check of each runs there or at its
+    first use.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class SessionExtras:
     needs : Needs
         Of all policies together.
     stack : ExitStack
-        Takes what must be undone.
+        Contexts are entered here and left with the session.
 
     Attributes
     ----------

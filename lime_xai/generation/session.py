@@ -35,7 +35,7 @@ class Session:
     1. ``_pre``, a pre-hook of the model: the call is checked. At a prompt a new ``GenerationState`` is made; later the
        state grows by one token. The cache is forked if some policy needs it.
     2. Hooks on the decoder record its arguments. If a stream, a branch or a first pass runs in this call, they extend
-       it by extra rows (``current`` methods, ``SessionExtras``).
+       it by extra rows (``stream``, ``branch``, ``first_pass``; ``SessionExtras``).
     3. ``_post``, a hook of the model: extra rows are taken out of the output. What did not run in the call runs in
        separate calls.
     4. A ``DecodingStep`` is made and every policy returns new logits, in order.
@@ -48,7 +48,7 @@ class Session:
     policies : sequence of Policy
         Applied in order; idle ones are dropped, and without any left generation runs untouched.
     positions : Positions, optional
-        Of the prompt, if it was read before.
+        Of the prompt, if it was read before; the attention mask is always that of the call.
     perceptual : Tensor or mapping, optional
         Otherwise the user's mask of the prompt.
 
@@ -153,7 +153,7 @@ class Session:
             return
         if self.state is None or cache is not self.state.cache:
             raise ValueError(
-                f"Generation continues a cache of {seen} positions that steering has not seen; give the whole prompt "
+                f"Generation continues a cache of {seen} positions that steering did not run; give the whole prompt "
                 "with an empty cache."
             )
         if ids.shape[1] != 1:
@@ -175,12 +175,17 @@ class Session:
 
     def _positions(self, ids: Tensor, kwargs: dict[str, Any]) -> Positions:
         """Return the positions of the prompt: those that were read before, or those of the call."""
-        given, rows = self._given, ids.shape[0]
-        if given is not None:
-            return given.repeated(rows)
-        found = read_positions(self.model.config, ids, kwargs.get("attention_mask"), expanded(self._perceptual, rows))
-        check_perceptual(self.model, found)
-        return found
+        given, rows, mask = self._given, ids.shape[0], kwargs.get("attention_mask")
+        if given is None:
+            found = read_positions(self.model.config, ids, mask, expanded(self._perceptual, rows))
+            check_perceptual(self.model, found)
+            return found
+        if given.length != ids.shape[1]:
+            raise ValueError(
+                f"The model was called with {ids.shape[1]} of the prompt's {given.length} positions; chunked prefill "
+                "cannot be steered."
+            )
+        return given.repeated(rows).attending(self.model.config, mask)
 
     def _begin(self, cache: Cache, ids: Tensor, kwargs: dict[str, Any]) -> None:
         self._release()
@@ -257,7 +262,7 @@ class Session:
         entry: StepTrace | None = None
         for policy, memory in zip(self.policies, state.memories, strict=True):
             step.state = memory
-            step.logits = policy.step(step)
+            step.logits = _checked(policy, policy.step(step), step.plain)
             found: StepTrace | None = memory.pop("trace", None)
             entry = entry if found is None else found.over(entry)
         before, after = step.plain.argmax(-1), step.logits.argmax(-1)
@@ -265,6 +270,14 @@ class Session:
         self.trace.steps.append(entry)
         state.index += 1
         return step.logits
+
+
+def _checked(policy: Policy, logits: object, plain: Tensor) -> Tensor:
+    """Refuse what is not logits ``[B, V]``: policies from outside this package run here too."""
+    if isinstance(logits, Tensor) and logits.shape == plain.shape:
+        return logits
+    found = f"a tensor of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
+    raise TypeError(f"{type(policy).__name__}.step returned {found}; expected logits of shape {tuple(plain.shape)}.")
 
 
 def expanded(perceptual: Perceptual, rows: int) -> Perceptual:

@@ -72,6 +72,7 @@ class GenerationState:
 
     def reorder(self, rows: Tensor) -> None:
         """Reorder rows as a beam search does; beams of one prompt exchange what they generated."""
+        self.positions = self.positions.select(rows)
         self.history = [call.select(rows) for call in self.history]
         if self.stream is not None:
             self.stream.reorder(rows)

@@ -1,7 +1,7 @@
 """Forking, slicing and editing key/value caches.
 
 Caches are never cropped (sliding and linear-attention layers cannot be): they are forked before a step. A fork
-shares tensors with the original; layers rebind their tensors on update, so neither sees the other's tokens.
+shares tensors with the original; layers rebind their tensors on update, so the tokens of one do not enter the other.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def is_recurrent(config: PreTrainedConfig) -> bool:
 
 
 def check_differentiable(cache: Cache) -> None:
-    """Refuse recurrent layers, whose states transformers updates in place, which no graph survives.
+    """Refuse recurrent layers, whose states transformers updates in place: autograd cannot run backward through them.
 
     Raises
     ------
@@ -212,5 +212,6 @@ def detach_inference(value: Any) -> Any:
         for layer in value.layers:
             pair = layer_slots(layer)
             if pair is not None:
+                # In place: whoever holds the cache object must use the ordinary tensors too.
                 _set_slots(layer, *(detach_inference(tensor) for tensor in pair))
     return value

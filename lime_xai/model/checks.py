@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from .modalities import has_modality_inputs, modality_masks, placeholder_ids
+from .modalities import has_modality_inputs, placeholder_ids
 from .replay import Replayer
 
 
@@ -56,8 +56,7 @@ def check_inputs(model: PreTrainedModel, inputs: Mapping[str, Any]) -> Tensor:
     Raises
     ------
     ValueError
-        For an empty batch, right padding, tensors on another device, placeholders without features or features
-        without placeholders, or a placeholder count that cannot fit the features.
+        For an empty batch, right padding, or tensors on another device.
     TypeError
         If ``inputs`` is no mapping.
     """
@@ -71,21 +70,45 @@ def check_inputs(model: PreTrainedModel, inputs: Mapping[str, Any]) -> Tensor:
         ids = torch.zeros(embeds.shape[:2], dtype=torch.long, device=embeds.device)
     if ids.dim() != 2 or ids.numel() == 0:
         raise ValueError(f"input_ids has shape {tuple(ids.shape)}; expected [batch, tokens], neither of them zero.")
+    check_devices(model, inputs)
+    mask = inputs.get("attention_mask")
+    if isinstance(mask, Tensor) and not bool(mask[:, -1].all()):
+        raise ValueError("inputs are padded on the right; set processor.tokenizer.padding_side = 'left'.")
+    return ids
+
+
+def check_devices(model: PreTrainedModel, inputs: Mapping[str, Any]) -> None:
+    """Refuse inputs on another device than the model's embeddings.
+
+    Raises
+    ------
+    ValueError
+        Naming both.
+    """
     devices = {str(value.device) for value in inputs.values() if isinstance(value, Tensor)}
     home = str(model.get_input_embeddings().weight.device)
     if devices != {home}:
         raise ValueError(f"inputs are on {sorted(devices)}, the model's embeddings on {home}; use inputs.to({home!r}).")
-    mask = inputs.get("attention_mask")
-    if isinstance(mask, Tensor) and not bool(mask[:, -1].all()):
-        raise ValueError("inputs are padded on the right; set processor.tokenizer.padding_side = 'left'.")
-    if "input_ids" in inputs:
-        _check_placeholders(model, inputs, ids)
-    return ids
 
 
-def _check_placeholders(model: PreTrainedModel, inputs: Mapping[str, Any], ids: Tensor) -> None:
+def check_placeholders(model: PreTrainedModel, inputs: Mapping[str, Any], masks: Mapping[str, Tensor]) -> None:
+    """Refuse inputs whose placeholders and features do not belong together.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        Top-level model.
+    inputs : mapping
+        What a processor returns.
+    masks : mapping of str to Tensor
+        ``[B, T]`` bool per modality: the placeholders.
+
+    Raises
+    ------
+    ValueError
+        For placeholders without features, features without placeholders, or a count that cannot fit the features.
+    """
     known = placeholder_ids(model.config)
-    masks = modality_masks(model.config, ids)
     given = has_modality_inputs(inputs)
     if masks and not given and inputs.get("mm_encoder_outputs") is None:
         raise ValueError(

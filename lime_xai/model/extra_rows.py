@@ -67,8 +67,8 @@ class ExtraRows(Generic[State]):
             self._cache = cache = given_cache(kwargs)
             self._open, self._rows = ExitStack(), call.embeddings.shape[0]
             extended, view = self._extend(self._open, state, call, cache)
-            asked = {name: value for name, value in kwargs.items() if name not in (*CACHE_NAMES, "input_ids")}
-            new = {**asked, **extended.kwargs, "inputs_embeds": extended.embeddings}
+            others = {name: value for name, value in kwargs.items() if name not in (*CACHE_NAMES, "input_ids")}
+            new = {**others, **extended.kwargs, "inputs_embeds": extended.embeddings}
             return (), {**new, CACHE_NAME: view}
 
         def restore(module: nn.Module, args: Any, output: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +20,8 @@ Perceptual = Tensor | Mapping[str, Tensor] | None
 @dataclass(frozen=True, eq=False)
 class Positions:
     """The positions of a batch of sequences, read once from ids and attention mask.
+
+    Several objects share the tensors; none may be changed in place.
 
     Attributes
     ----------
@@ -81,21 +83,37 @@ class Positions:
             return self
         if rows % batch:
             raise ValueError(f"generate runs {rows} rows for a prompt of {batch}; expected a multiple.")
-        times = rows // batch
-        masks = {name: mask.repeat_interleave(times, 0) for name, mask in self.modalities.items()}
-        ids, attended, bos = (part.repeat_interleave(times, 0) for part in (self.input_ids, self.attended, self.bos))
-        return Positions(ids, attended, bos, masks)
+        return self.select(torch.arange(batch, device=self.input_ids.device).repeat_interleave(rows // batch))
+
+    def select(self, rows: Tensor) -> Positions:
+        """Return chosen rows, ``rows`` ``[B']``: in a beam search a sequence can go on in another row."""
+        rows = rows.to(self.input_ids.device)
+        masks = {name: mask[rows] for name, mask in self.modalities.items()}
+        return Positions(self.input_ids[rows], self.attended[rows], self.bos[rows], masks)
+
+    def attending(self, config: PreTrainedConfig, attention_mask: Any) -> Positions:
+        """Return the same positions under the attention mask that the model is given.
+
+        ``generate`` makes a mask from the padding token where the inputs have none, and takes one as a keyword. A mask
+        that is not two-dimensional changes nothing here.
+        """
+        if isinstance(attention_mask, Tensor) and attention_mask.dim() != 2:
+            return self
+        attended = attended_mask(self.input_ids, attention_mask).to(self.attended.device)
+        if torch.equal(attended, self.attended):
+            return self
+        return replace(self, attended=attended, bos=bos_mask(config, self.input_ids, attended))
 
 
 def attended_mask(input_ids: Tensor, attention_mask: Any) -> Tensor:
-    """Return which positions ``[B, T]`` are attended: what a two-dimensional attention mask says, otherwise all.
+    """Return which positions ``[B, T]`` are attended, by a two-dimensional attention mask; without one, all.
 
     Parameters
     ----------
     input_ids : Tensor
         ``[B, T]``.
     attention_mask : Tensor or None
-        As the model is given it. Its last ``T`` columns count; a four-dimensional mask says nothing about padding.
+        As the model is given it. Its last ``T`` columns count; a four-dimensional mask is not read.
     """
     if isinstance(attention_mask, Tensor) and attention_mask.dim() == 2:
         return attention_mask[:, -input_ids.shape[1] :].bool()
@@ -106,6 +124,12 @@ def bos_token(config: PreTrainedConfig) -> int | None:
     """Return the id of the beginning-of-sequence token that a config names, or None."""
     found = getattr(config.get_text_config(), "bos_token_id", None)
     return found if isinstance(found, int) else None
+
+
+def bos_mask(config: PreTrainedConfig, input_ids: Tensor, attended: Tensor) -> Tensor:
+    """Return where ``[B, T]`` the beginning-of-sequence token of a config stands among attended positions."""
+    token = bos_token(config)
+    return torch.zeros_like(attended) if token is None else (input_ids == token) & attended
 
 
 def read_positions(
@@ -130,6 +154,5 @@ def read_positions(
         If a user's mask has another shape than ``input_ids``.
     """
     attended = attended_mask(input_ids, attention_mask)
-    token = bos_token(config)
-    bos = torch.zeros_like(attended) if token is None else (input_ids == token) & attended
+    bos = bos_mask(config, input_ids, attended)
     return Positions(input_ids, attended, bos, modality_masks(config, input_ids, perceptual))

@@ -7,16 +7,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from lime_xai.storage.weights import tensor_identity
+from lime_xai.storage.weights import tensor_identities
 
 from .cache import detach_inference
-from .checks import check_inputs, check_mode, checked_replayer
+from .checks import check_devices, check_inputs, check_mode, check_placeholders, checked_replayer
 from .decoder_call import DecoderCall, merged
 from .gradients import DifferentiableCall, forward_sequence
 from .layout import Grid, image_grid
+from .modalities import modality_masks
 from .positions import Perceptual, Positions, read_positions
 from .recording import Recording, record
 from .replay import Replayer, frozen_parameters
@@ -26,8 +27,13 @@ from .replay import Replayer, frozen_parameters
 class Prompt:
     """What a model is given, checked and read once; every function of this package takes it in place of inputs.
 
-    A prompt that is used several times encodes its images and sounds once: the decoder's arguments are recorded at
-    the first use and kept.
+    The decoder's arguments are recorded at the first use, and kept for the prompt and for the last continuation:
+    ``attribute``, ``routes`` and ``compare_attributions`` then do not encode images and sounds again. ``steer`` and
+    ``calibrate`` run ``generate``, which encodes them once per call.
+
+    Recordings are made again if parameters or buffers outside the decoder's layers change. Read the prompt again after
+    another change of the model, an adapter that is switched off for example. Tensors are kept, not copied: do not
+    change inputs and masks in place afterwards.
 
     Attributes
     ----------
@@ -46,6 +52,7 @@ class Prompt:
     positions: Positions
     processor: Any = None
     _recorded: _Recorded = field(default_factory=lambda: _Recorded(), repr=False)
+    _changes: tuple[Callable[[DecoderCall], DecoderCall], ...] = field(default=(), repr=False)
 
     @property
     def model(self) -> PreTrainedModel:
@@ -85,7 +92,7 @@ class Prompt:
         continuation : Tensor, optional
             ``[B, G]`` tokens decoded after the prompt; the last one is only a target.
         logits : bool
-            Whether the logits of the last prompt position are needed; with a continuation they are always there.
+            Whether ``Recording.logits`` is needed; if the decoder was not run, it is computed by a replay.
 
         Returns
         -------
@@ -93,26 +100,30 @@ class Prompt:
         """
         with torch.inference_mode(False), frozen_parameters(self.model):
             if continuation is not None:
-                continuation = detach_inference(continuation)
+                continuation = detach_inference(continuation).clone()  # kept; the caller may change its own
             found = self._recorded.find(self.model, continuation)
             if found is None:
                 found = record(self.replayer, self.inputs, self.positions, continuation)
+                for change in self._changes:
+                    found = _with_prompt(found, change)
                 self._recorded.keep(self.model, continuation, found)
             if logits and found.logits is None:
                 found = replace(found, logits=self._logits_of(found))
         return found
 
     def with_inputs(self, change: Callable[[DecoderCall], DecoderCall]) -> Prompt:
-        """Return the prompt with other decoder inputs (noise added, say), recorded where this one is.
+        """Return a prompt whose decoder has other inputs, noise added for example.
+
+        Recordings of this prompt are used again, changed in the same way.
 
         Parameters
         ----------
         change : callable
-            Takes the recorded call of the prompt and returns it with other inputs. Calls of generated tokens are not
-            changed.
+            Takes the recorded call of the prompt and returns it with other inputs; the same at every call. Calls of
+            generated tokens are not changed.
         """
         self.recording()  # encodes images and sounds, if nothing has been recorded yet
-        return replace(self, _recorded=self._recorded.changed(change))
+        return replace(self, _recorded=self._recorded.changed(change), _changes=(*self._changes, change))
 
     def _logits_of(self, recording: Recording) -> Tensor:
         """Return the logits ``[B, G, V]`` of a recording, float32, computed by a replay."""
@@ -157,18 +168,24 @@ class _Recorded:
         """Return the recordings with another call of the prompt."""
         twin = _Recorded()
         twin._weights = self._weights
-        twin._of = {
-            name: (tokens, replace(found, calls=[change(found.calls[0]), *found.calls[1:]]))
-            for name, (tokens, found) in self._of.items()
-        }
+        twin._of = {name: (tokens, _with_prompt(found, change)) for name, (tokens, found) in self._of.items()}
         return twin
 
 
+def _with_prompt(found: Recording, change: Callable[[DecoderCall], DecoderCall]) -> Recording:
+    """Return a recording with another call of the prompt; logits of the unchanged prompt are dropped."""
+    return replace(found, calls=[change(found.calls[0]), *found.calls[1:]], logits=None)
+
+
 def input_weights(model: PreTrainedModel) -> tuple[object, ...]:
-    """Return the identity of all weights that the decoder's arguments depend on: those outside its layers."""
+    """Return the identity of all parameters and buffers that are not in the decoder's lists of layers.
+
+    The decoder's arguments depend on some of these: embeddings of words and of positions, tower, projector.
+    """
     decoder: Any = model.get_decoder()  # type: ignore[no-untyped-call]
-    inside = {id(p) for p in decoder.parameters()} - {id(p) for p in decoder.get_input_embeddings().parameters()}
-    return tuple(tensor_identity(p) for p in model.parameters() if id(p) not in inside)
+    lists = [child for child in decoder.children() if isinstance(child, nn.ModuleList)]
+    inside = {id(tensor) for child in lists for tensor in (*child.parameters(), *child.buffers())}
+    return tensor_identities([t for t in (*model.parameters(), *model.buffers()) if id(t) not in inside])
 
 
 def token_labels(ids: Tensor, processor: Any) -> list[list[str]] | None:
@@ -221,6 +238,9 @@ def read_prompt(
     replayer = checked_replayer(model)
     ids = check_inputs(model, inputs)
     positions = read_positions(model.config, ids, inputs.get("attention_mask"), perceptual)
+    if "input_ids" in inputs:
+        masks = positions.modalities if perceptual is None else modality_masks(model.config, ids)
+        check_placeholders(model, inputs, masks)
     return Prompt(replayer, inputs, positions, processor)
 
 
@@ -230,4 +250,5 @@ def _again(model: PreTrainedModel, prompt: Prompt, processor: Any, perceptual: P
     if perceptual is not None:
         raise ValueError("perceptual= is given for a prompt that was read before; give it to read_prompt.")
     check_mode(model)
+    check_devices(model, prompt.inputs)
     return prompt if processor is None else replace(prompt, processor=processor)

@@ -28,7 +28,7 @@ class Recording:
         ``[B, T]``: the prompt and all continuation tokens but the last.
     logits : Tensor or None
         ``[B, G, V]`` float32: of the unsteered model, at the last prompt position and at the continuation tokens but
-        the last; None if the decoder was not run.
+        the last; None if the decoder was not run, or if the calls were recorded earlier.
     """
 
     calls: list[DecoderCall]
@@ -86,15 +86,15 @@ def record(
     """
     model: Any = replayer.model
     calls: list[DecoderCall] = []
-    asked = {**inputs, "do_sample": False, "use_cache": True}
+    arguments = {**inputs, "do_sample": False, "use_cache": True}
     if continuation is None:
         with replayer.recording(calls, stop=True), _plain_settings(model), suppress(StopForward):
-            model.generate(**asked, max_new_tokens=1)
+            model.generate(**arguments, max_new_tokens=1)
         return Recording(calls, positions)
     forced = _Forced(continuation[:, :-1], positions.length if "input_ids" in inputs else 0)
     with replayer.recording(calls), _plain_settings(model):
         output = model.generate(
-            **asked,
+            **arguments,
             max_new_tokens=continuation.shape[1],
             return_dict_in_generate=True,
             output_logits=True,

@@ -141,7 +141,9 @@ class Replayer:
         call = {**bound, **bound.pop("kwargs", {})}
         embeddings = call.get("inputs_embeds")
         if call.get("cross_attention_states") is not None:
-            raise ValueError(f"{type(self.model).__name__} sees by cross-attention; only merged embeddings work.")
+            raise ValueError(
+                f"{type(self.model).__name__} reads images or sounds by cross-attention; only merged embeddings work."
+            )
         if embeddings is None:
             ids = call["input_ids"]
             if any(bool((ids == token).any()) for token in self._placeholders):

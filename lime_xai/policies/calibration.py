@@ -170,7 +170,7 @@ def as_json(calibration: Calibration | None) -> str | None:
     return str(calibration.path) if calibration.path else f"sha256:{calibration.digest}"
 
 
-def from_json(value: str | None) -> Calibration | None:
+def from_json(value: str) -> Calibration:
     """Return the calibration that ``as_json`` named.
 
     Raises
@@ -178,6 +178,6 @@ def from_json(value: str | None) -> Calibration | None:
     ValueError
         If it was never saved.
     """
-    if isinstance(value, str) and value.startswith("sha256:"):
+    if value.startswith("sha256:"):
         raise ValueError(f"The calibration {value[:19]} was never saved; measure or load it and give it to the policy.")
-    return None if value is None else Calibration.load(value)
+    return Calibration.load(value)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from typing import Any, Literal, TypeVar, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from cattrs import Converter
+from cattrs import AttributeValidationNote, BaseValidationError, Converter
 from cattrs.gen import make_dict_structure_fn
 
 from lime_xai.decoding.policy import Policy
@@ -42,9 +42,11 @@ def register_policy(name: str | None = None) -> Callable[[P], P]:
     Raises
     ------
     TypeError
-        If the class is no dataclass.
+        If the class is no dataclass, has a field called ``policy``, or has fields whose types are not defined at module
+        level (JSON is read by them); or if the decorator is used without parentheses.
     ValueError
-        If the name of the policy or of the class is taken by another one.
+        If the name of the policy or of the class is taken by another one. A class that is defined again in the same
+        module, as a notebook does, takes the place of the earlier one.
 
     Examples
     --------
@@ -56,18 +58,37 @@ def register_policy(name: str | None = None) -> Callable[[P], P]:
     >>> policy_from_dict(policy_to_dict(Nothing()))
     Nothing()
     """
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"register_policy has parentheses: write @register_policy() or @register_policy({'name'!r}).")
 
     def register(cls: P) -> P:
-        if not is_dataclass(cls):
-            raise TypeError(f"{cls.__name__} is no dataclass; a policy goes to JSON by the fields of its dataclass.")
-        if cls.__name__ in _CLASSES:
+        _check_fields(cls)
+        earlier = _CLASSES.get(cls.__name__)
+        if earlier is not None and not _same_place(earlier, cls):
             raise ValueError(f"There is a policy class {cls.__name__} already; give this one another name.")
         if name is not None:
+            if POLICIES.get(name) is earlier is not None:
+                del POLICIES[name]
             register_preset(name, cls)
         _CLASSES[cls.__name__] = cls
         return cls
 
     return register
+
+
+def _same_place(earlier: type, cls: type) -> bool:
+    return (earlier.__module__, earlier.__qualname__) == (cls.__module__, cls.__qualname__)
+
+
+def _check_fields(cls: type) -> None:
+    if not is_dataclass(cls):
+        raise TypeError(f"{cls.__name__} is no dataclass; a policy goes to JSON by the fields of its dataclass.")
+    if any(item.name == "policy" for item in fields(cls)):
+        raise TypeError(f"{cls.__name__} has a field 'policy', which is the class name in JSON; rename the field.")
+    try:
+        get_type_hints(cls)
+    except NameError as error:
+        raise TypeError(f"A field of {cls.__name__} has a type that is not at module level: {error}.") from error
 
 
 def register_preset(name: str, make: Callable[[], Policy]) -> None:
@@ -110,7 +131,8 @@ def as_policies(policy: PolicyLike) -> tuple[Policy, ...]:
         return (POLICIES[policy](),)
     if isinstance(policy, Sequence):
         return tuple(one for item in policy for one in as_policies(item))
-    missing = [part for part in _PROTOCOL if not hasattr(policy, part)]
+    # Looked up on the class: a property that raises AttributeError is no missing member.
+    missing = [part for part in _PROTOCOL if not hasattr(type(policy), part)]
     if isinstance(policy, type) or missing:
         lacks = f"lacks {', '.join(missing)}" if missing else "is a class"
         raise TypeError(
@@ -132,14 +154,33 @@ def policy_from_dict(data: dict[str, Any]) -> Policy:
     Raises
     ------
     ValueError
-        For an unknown class name, field or value.
+        For data that is no mapping, an unknown class name or field, a field that is missing, or a value of another type
+        than the field's. Only whole numbers for floats are converted.
     """
+    if not isinstance(data, Mapping):
+        raise ValueError(f"A policy is read from a mapping of its fields, found {type(data).__name__}.")
     values = dict(data)
     name = values.pop("policy", None)
-    if name not in _CLASSES:
+    if not isinstance(name, str) or name not in _CLASSES:
         raise unknown_name("policy", name, _CLASSES)
-    policy: Policy = _CONVERTER.structure(values, _CLASSES[name])
+    try:
+        policy: Policy = _CONVERTER.structure(values, _CLASSES[name])
+    except BaseValidationError as error:
+        raise ValueError("; ".join(_reasons(error, name))) from error
     return policy
+
+
+def _reasons(error: BaseValidationError, place: str) -> Iterator[str]:
+    """Return what each error of a group says, with the field that it is about."""
+    for one in error.exceptions:
+        notes = [note for note in getattr(one, "__notes__", ()) if isinstance(note, AttributeValidationNote)]
+        here = f"{place}.{notes[0].name}" if notes else place
+        if isinstance(one, BaseValidationError):
+            yield from _reasons(one, here)
+        elif isinstance(one, KeyError):
+            yield f"{here} is missing"
+        else:
+            yield f"{here}: {one}" if "." in here else str(one)
 
 
 def _structure(cls: type[Any]) -> Callable[[Any, Any], Any]:
@@ -148,6 +189,8 @@ def _structure(cls: type[Any]) -> Callable[[Any, Any], Any]:
     make = make_dict_structure_fn(cls, _CONVERTER)
 
     def structure(values: Any, _: Any) -> Any:
+        if not isinstance(values, Mapping):
+            raise TypeError(f"found {values!r}, expected the fields of {cls.__name__}.")
         for key in values:
             if key not in known:
                 raise unknown_name(f"field of {cls.__name__}", key, known)
@@ -160,12 +203,47 @@ def _is_literal(kind: Any) -> bool:
     return get_origin(kind) is Literal
 
 
+def _one_of(value: Any, kind: Any) -> Any:
+    if value not in get_args(kind):
+        raise unknown_name("value", value, map(str, get_args(kind)))
+    return value
+
+
+def _exactly(value: Any, kind: Any) -> Any:
+    """Return a value of a type; a bool is no number, and a whole number is a float."""
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        raise TypeError(f"found {value!r}, expected {kind.__name__}.")
+    return value
+
+
+def _has_integer_keys(kind: Any) -> bool:
+    return get_origin(kind) in (dict, Mapping) and get_args(kind)[0] is int
+
+
+def _with_integer_keys(values: Any, kind: Any) -> dict[int, Any]:
+    """Return a mapping whose keys JSON has written as text."""
+    if not isinstance(values, Mapping):
+        raise TypeError(f"found {values!r}, expected a mapping.")
+    _, item = get_args(kind)
+    return {int(key): _CONVERTER.structure(value, item) for key, value in values.items()}
+
+
+def _calibration(value: Any, _: Any) -> Calibration:
+    if not isinstance(value, str):
+        raise TypeError(f"found {value!r}, expected the path of a calibration.")
+    return from_json(value)
+
+
 def _converter() -> Converter:
-    """Return the converter of policies; names are checked by each class, with the nearest known one in the error."""
-    converter = Converter(detailed_validation=False)
-    converter.register_structure_hook_func(_is_literal, lambda value, _: value)
+    converter = Converter()
+    converter.register_structure_hook_func(_is_literal, _one_of)
+    converter.register_structure_hook_func(_has_integer_keys, _with_integer_keys)
     converter.register_structure_hook_factory(is_dataclass, _structure)
-    converter.register_structure_hook(Calibration, lambda value, _: from_json(value))
+    for kind in (int, float, bool, str):
+        converter.register_structure_hook(kind, _exactly)
+    converter.register_structure_hook(Calibration, _calibration)
     converter.register_unstructure_hook(Calibration, as_json)
     return converter
 

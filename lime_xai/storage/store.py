@@ -31,8 +31,13 @@ def replacing(path: Path) -> Iterator[Path]:
     Yields
     ------
     Path
-        The draft, in the same folder, so that renaming it is atomic.
+        The draft, in the same folder, so that renaming it is atomic. A path that exists and is no regular file (a pipe,
+        ``/dev/stdout``) is written directly; a link is followed.
     """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        yield path
+        return
     draft = path.with_name(f"{path.name}.draft")
     try:
         yield draft
@@ -83,10 +88,10 @@ def check_identity(path: str | Path, what: str, found: Mapping[str, Any], wanted
     ValueError
         Naming the keys that differ, with both values.
     """
-    asked = json.loads(json.dumps(wanted))
-    other = {key: found.get(key) for key in asked if found.get(key) != asked[key]}
+    expected = json.loads(json.dumps(wanted))
+    other = {key: found.get(key) for key in expected if found.get(key) != expected[key]}
     if other:
-        there = {key: asked[key] for key in other}
+        there = {key: expected[key] for key in other}
         raise ValueError(f"{path} holds {what} with {other}, asked for was {there}; give another file name.")
 
 

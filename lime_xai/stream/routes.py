@@ -131,7 +131,7 @@ def routes(
         later = torch.tensor([name == TEXT for name in names], device=start.device).expand(start.shape[0], -1)
         with engine.attached():
             state = engine.start(start, later)
-            # In the direct form the slot of every token is a group member by itself, so that tokens run one by one.
+            # In the direct form the tangent of a slot is the slot itself, which must be cached: tokens run one by one.
             logits, contributions, cache = follow(engine, state, merged(calls) if relevance == "full" else calls)
     return Routes(logits, dict(zip(names, contributions, strict=True)), cache, _states(state, names))
 

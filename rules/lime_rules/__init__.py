@@ -1,6 +1,6 @@
 """Layer-wise relevance propagation rules for transformers, as Zennit hooks and composites.
 
-Knows nothing of ``lime_xai``; usable alone with Zennit: ``with AttnLRP().context(decoder): ...``.
+Independent of ``lime_xai``; usable alone with Zennit: ``with AttnLRP().context(decoder): ...``.
 """
 
 from .attention import AttentionCanonizer, AttentionRatios, AttentionRule

@@ -80,7 +80,7 @@ def attention_with_rules(
     key, value : Tensor
         ``[B, Hkv, Tk, D]``, after position embedding and cache update, not yet repeated over query groups.
     attention_mask : Tensor or None
-        Additive or boolean, broadcastable to ``[B, H, Tq, Tk]``; None: causal, if the module says so.
+        Additive or boolean, broadcastable to ``[B, H, Tq, Tk]``; None: causal, if the module's ``is_causal`` is true.
     scaling : float, optional
         Factor on the scores; by default ``D ** -0.5``.
 
@@ -123,7 +123,7 @@ class ConfigSwap:
     implementation : str
         Name in transformers' registries of attention and mask functions.
     fields : mapping of str to object
-        What the copies hold besides: implementations of other interfaces, and what the functions need to know.
+        What the copies hold besides: implementations of other interfaces, and arguments of the functions.
     """
 
     def __init__(self, root: nn.Module, implementation: str, fields: Mapping[str, Any]) -> None:

@@ -33,7 +33,7 @@ class TransformerComposite(Composite):  # type: ignore[misc]
     canonizers : list of zennit.canonizers.Canonizer, optional
         Applied before the composite's own.
     second_order : {"exact", "frozen"}
-        Whether derivatives of relevance see the rules' ratios as functions of their inputs or as constants.
+        Whether the rules' ratios are differentiated as functions of their inputs, or are constants.
 
     Raises
     ------
@@ -62,7 +62,7 @@ class TransformerComposite(Composite):  # type: ignore[misc]
 
     def rule_for(self, role: Role) -> Hook | None:
         """Return the template hook for a module of this role, or None for the plain gradient."""
-        raise TypeError(f"{type(self).__name__} must say which rule a {role.kind!r} module gets: define rule_for.")
+        raise TypeError(f"{type(self).__name__} has no rule for a {role.kind!r} module: define rule_for.")
 
     def _choose(self, ctx: dict[str, Any], name: str, module: nn.Module) -> Hook | None:
         own = self.rule_for(self._roles[name])

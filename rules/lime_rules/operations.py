@@ -166,7 +166,7 @@ def unseen_operations(decoder: nn.Module, embeddings: Tensor) -> tuple[Operation
     Returns
     -------
     tuple of Operation
-        Each once per module, in the order of the forward pass; empty if rules see everything.
+        Each once per module, in the order of the forward pass; empty if rules cover everything.
 
     Examples
     --------

@@ -119,7 +119,7 @@ def match_activation(module: nn.Module) -> str | None:
     try:
         with torch.no_grad():
             output = module(grid)
-    except (RuntimeError, IndexError, TypeError, ValueError):  # wants another shape: pooling, convolution
+    except (RuntimeError, IndexError, TypeError, ValueError):  # expects another shape: pooling, convolution
         return None
     if not (isinstance(output, Tensor) and output.shape == grid.shape):
         return None
@@ -164,7 +164,7 @@ def match_norm(module: nn.Module) -> str | None:
     try:
         with torch.no_grad():
             output = module(probe)
-    except (RuntimeError, IndexError, TypeError, ValueError):  # wants another shape: pooling, convolution
+    except (RuntimeError, IndexError, TypeError, ValueError):  # expects another shape: pooling, convolution
         return None
     if not (isinstance(output, Tensor) and output.shape == probe.shape):
         return None

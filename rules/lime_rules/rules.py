@@ -171,7 +171,7 @@ class ActivationRule(RatioHook):
 class ScaleInputRule(RatioHook):
     """Multiply the gradient that leaves a module through its first input by one factor.
 
-    Attached to the projection behind an elementwise product ``a * b`` with factor 1/2 it is the uniform rule:
+    Attached to the projection after an elementwise product ``a * b`` with factor 1/2 it is the uniform rule:
     each factor of the product gets half of the relevance.
 
     Parameters
@@ -220,7 +220,7 @@ class GradientForm(Hook):  # type: ignore[misc]
     rule : zennit.core.Hook
         A template; it is copied with the adapter.
     factor : float
-        The gradient given on is multiplied by it; 1/2 behind an elementwise product (``ProductRule``).
+        The gradient given on is multiplied by it; 1/2 after an elementwise product (``ProductRule``).
     """
 
     def __init__(self, rule: Hook, factor: float = 1.0) -> None:

@@ -24,6 +24,7 @@ from lime_xai import (
     policy_to_dict,
 )
 from lime_xai.model.cache import CACHE_NAME
+from lime_xai.policies import registry
 from lime_xai.policies.registry import as_policies
 
 FULL = {"do_sample": False, "output_logits": True, "return_dict_in_generate": True}
@@ -124,11 +125,92 @@ def test_reading_does_not_change_the_data():
         ({"policy": "Contrast", "steps": 1}, "Unknown field of Contrast 'steps'"),
         ({"policy": "Edit", "objective": {"temprature": 1.0}}, "'temprature'.*'temperature'"),
         ({"policy": "Edit", "steps": -1}, "steps is -1"),
+        ({"policy": "Edit", "steps": 2.7}, "Edit.steps: found 2.7, expected int"),
+        ({"policy": "Edit", "steps": "3"}, "Edit.steps: found '3', expected int"),
+        ({"policy": "Edit", "steps": True}, "Edit.steps: found True, expected int"),
+        ({"policy": "Edit", "layers": "12"}, "Edit.layers"),
+        ({"policy": "Edit", "layers": [1.9]}, "Edit.layers: found 1.9, expected int"),
+        ({"policy": "Edit", "layers": 3}, "Edit.layers"),
+        ({"policy": "Edit", "include_bos": "false"}, "Edit.include_bos: found 'false', expected bool"),
+        ({"policy": "Edit", "scope": "cach"}, "Edit.scope: .*Did you mean 'cache'"),
+        ({"policy": "Edit", "objective": []}, "Edit.objective: .*fields of RelevanceObjective"),
+        ({"policy": "Edit", "objective": None}, "Edit.objective: .*fields of RelevanceObjective"),
+        ({"policy": "Edit", "objective": {"temperature": "1"}}, "Edit.objective.temperature: found '1'"),
+        ({"policy": "Contrast", "strength": True}, "Contrast.strength: found True, expected float"),
+        ({"policy": "Contrast", "strength": None}, "Contrast.strength: found None, expected float"),
+        ({"policy": "Constant"}, "Constant.calibration is missing"),
+        ({"policy": "Constant", "calibration": None}, "Constant.calibration: found None"),
+        ({"policy": "LogitShift", "shifts": [1.0]}, "LogitShift.shifts: .*expected a mapping"),
+        ({"policy": ["Edit"]}, "Unknown policy"),
+        (["Edit"], "found list"),
     ],
 )
 def test_data_that_is_no_policy_is_refused(data, message):
     with pytest.raises(ValueError, match=message):
         policy_from_dict(data)
+
+
+def test_a_whole_number_is_read_as_a_float():
+    assert policy_from_dict({"policy": "Contrast", "strength": 1}) == Contrast(strength=1.0)
+
+
+# Registered from outside --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unregistered(monkeypatch):
+    """Leaves the registries as they were."""
+    monkeypatch.setattr(registry, "POLICIES", dict(POLICIES))
+    monkeypatch.setattr(registry, "_CLASSES", dict(registry._CLASSES))
+
+
+def outside(name="Outside", **annotations):
+    def step(self, step):
+        return step.logits
+
+    members = {"__annotations__": annotations, "__module__": __name__, "step": step}
+    return dataclasses.dataclass(frozen=True)(type(name, (Policy,), members))
+
+
+@pytest.mark.usefixtures("unregistered")
+def test_a_class_can_be_defined_again_in_its_module():
+    first, second = (registry.register_policy("outside")(outside(strength=float)) for _ in range(2))
+    data = policy_to_dict(second(0.5))
+    assert type(policy_from_dict(data)) is second is not first
+    assert as_policies("edit") == (Edit(),)
+    with pytest.raises(ValueError, match=r"Outside\.strength: found 'much'"):
+        policy_from_dict({**data, "strength": "much"})
+
+
+@pytest.mark.usefixtures("unregistered")
+@pytest.mark.parametrize(
+    ("register", "error", "message"),
+    [
+        (lambda: registry.register_policy(outside()), TypeError, "has parentheses"),
+        (lambda: registry.register_policy("edit")(outside()), ValueError, "There is a policy 'edit' already"),
+        (lambda: registry.register_policy()(outside("Edit")), ValueError, "There is a policy class Edit already"),
+        (lambda: registry.register_policy()(outside(policy=str)), TypeError, "has a field 'policy'"),
+        (lambda: registry.register_policy()(outside(other="NotDefined")), TypeError, "not at module level"),
+        (lambda: registry.register_policy()(int), TypeError, "int is no dataclass"),
+    ],
+)
+def test_a_class_that_cannot_be_registered_is_refused(register, error, message):
+    with pytest.raises(error, match=message):
+        register()
+
+
+class Failing(Policy):
+    @property
+    def needs(self):
+        raise AttributeError("inside")
+
+    def step(self, step):
+        return step.logits
+
+
+def test_an_error_inside_needs_is_not_hidden():
+    policy = Failing()
+    assert as_policies(policy) == (policy,)
 
 
 # Idle and composed ---------------------------------------------------------------------------------------------------

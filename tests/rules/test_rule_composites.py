@@ -117,7 +117,7 @@ def test_rule_for_must_be_defined():
     class Incomplete(TransformerComposite):
         pass
 
-    with pytest.raises(TypeError, match="Incomplete must say which rule"), Incomplete().context(nn.ReLU()):
+    with pytest.raises(TypeError, match="Incomplete has no rule for"), Incomplete().context(nn.ReLU()):
         pass
 
 

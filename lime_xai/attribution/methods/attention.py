@@ -72,7 +72,7 @@ def by_layer(problem: Problem, found: dict[str, list[Tensor]]) -> Weights:
 
 
 def assembled(problem: Problem, parts: Sequence[Tensor]) -> Tensor:
-    """Return matrices of calls ``[..., n, K]`` as one of the sequence, ``[..., T, T]``; zero where a query does not attend."""
+    """Return matrices of calls ``[..., n, K]`` as one of the sequence, ``[..., T, T]``; zero without attention."""
     total = len(problem.input_ids)
     rows, stop = [], 0
     for part in parts:

@@ -20,8 +20,8 @@ def adjoint_gap(stream: Stream, embeddings: Tensor, seed: int = 0) -> float:
     embeddings : Tensor
         ``[1, n, d]``: inputs of the decoder; a few positions are enough.
     seed : int
-        Of the tangent and of one of the two directions it is tested in; the other is the tangent's own image, in
-        which nothing can cancel.
+        Of the tangent and of one of the two directions it is tested in; the other is the decoder's JVP of the tangent,
+        whose product with itself cannot be zero by cancellation.
 
     Returns
     -------
@@ -37,8 +37,8 @@ def adjoint_gap(stream: Stream, embeddings: Tensor, seed: int = 0) -> float:
     with torch.inference_mode(False):
         tangent = random() * embeddings.abs().mean()
         with torch.no_grad(), stream.running(tangents=1):
-            wide = decoder(inputs_embeds=torch.cat([embeddings, tangent]), use_cache=False).last_hidden_state
-            image = stream.split(wide)[1][0].double()
+            both = decoder(inputs_embeds=torch.cat([embeddings, tangent]), use_cache=False).last_hidden_state
+            image = stream.split(both)[1][0].double()
         directions = [image, random().double()[:, :, : image.shape[-1]]]
         with torch.enable_grad(), stream.composite.context(decoder):
             leaf = embeddings.detach().requires_grad_()

@@ -126,8 +126,8 @@ def _attend(
     shape = query.shape
     both = ratios.query or ratios.key
     kv_scaling = settings.tangents.kv_scaling
-    asked = query if ratios.query else query[:, :, :, :1]
-    scores = _scores(asked, key, kv_scaling, scaling)
+    queries = query if ratios.query else query[:, :, :, :1]
+    scores = _scores(queries, key, kv_scaling, scaling)
     plain = scores[:, :, :, 0]
     change: Tensor | float = ratios.query * scores[:, :, :, 1:] if ratios.query else 0.0
     if ratios.key:

@@ -106,7 +106,7 @@ class Stream:
 
     @contextmanager
     def attached(self) -> Iterator[Stream]:
-        """Context in which the hooks are on the decoder and its head; nothing stays behind."""
+        """Context in which the hooks are on the decoder and its head; they are removed at the end."""
         offsets = self._offsets()
         fields = {
             STREAM_ATTRIBUTE: self,

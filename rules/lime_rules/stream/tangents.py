@@ -32,7 +32,7 @@ UNSCALED = KVScaling()
 
 
 class KVTangents(Protocol):
-    """Tangents of all keys and values that one attention call sees; ``S`` queries, ``T`` slots, ``G`` groups."""
+    """Tangents of all keys and values of one attention call; ``S`` queries, ``T`` slots, ``G`` groups."""
 
     @property
     def kv_scaling(self) -> KVScaling:
