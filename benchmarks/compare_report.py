@@ -6,6 +6,7 @@ the picture in ``docs/_static``. Nothing is measured.
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +21,7 @@ TABLES = (
     ("Erasure of the most relevant", "bundled", ("comprehensiveness", "sufficiency")),
     ("Localisation", "bundled", ("pointing", "mass", "rank")),
     ("Change of localisation against `attnlrp`, paired", "bundled", ("pointing", "mass", "rank")),
-    ("Bookkeeping", "bundled", ("perceptual_share", "residual", "agreement", "passes")),
+    ("Shares and cost", "bundled", ("perceptual_share", "residual", "agreement", "passes")),
     ("EAGLE, on fewer questions", "eagle", ("delta_a", "pointing", "mass", "rank", "passes")),
     ("Robustness and modality, on fewer questions", "robustness", ("sensitivity", "randomisation", "mm_shap")),
 )
@@ -55,4 +56,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     main()

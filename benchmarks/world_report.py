@@ -5,6 +5,7 @@ Reads ``benchmarks/results/acceptance.json`` (from ``lime-xai world accept``) an
 pictures in ``docs/_static``. Nothing is measured.
 """
 
+import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -203,4 +204,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     main()

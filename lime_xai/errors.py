@@ -1,4 +1,4 @@
-"""Errors that several places raise: unknown names, with the nearest known one, and numbers out of range."""
+"""Checks that several packages share: unknown names, names that are taken, and numbers out of range."""
 
 from __future__ import annotations
 
@@ -27,6 +27,12 @@ def unknown_name(what: str, name: object, known: Iterable[str]) -> ValueError:
     near = get_close_matches(str(name), names, n=1, cutoff=0.0)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return ValueError(f"Unknown {what} {name!r}.{hint} Known: {', '.join(names)}.")
+
+
+def same_place(earlier: object, new: type) -> bool:
+    """Whether two classes are defined by the same name in the same module, so that the new one replaces the earlier."""
+    places = [(one.__module__, one.__qualname__) for one in (earlier, new) if isinstance(one, type)]
+    return len(places) == 2 and places[0] == places[1]
 
 
 def check_plausibility(value: float) -> None:

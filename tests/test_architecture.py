@@ -31,6 +31,8 @@ def names_of(path):
 
 def test_there_are_twenty_statements():
     assert len(STATEMENTS) >= 20
+    table = PAGE.split("| statement |", 1)[-1].split("\n\n", 1)[0].splitlines()
+    assert len(table) - 2 == len(STATEMENTS), "a row of the table is malformed"
 
 
 @pytest.mark.parametrize(("statement", "file", "name"), STATEMENTS)

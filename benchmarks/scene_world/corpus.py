@@ -1,4 +1,4 @@
-"""Training conversations. Their priors (partners, popularity, agreeing) live in text, never in an image."""
+"""Training conversations. Their priors (partners, popularity, agreeing) are in texts, never in images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -94,7 +94,7 @@ class _Author:
         return encode(f"the {CLASSES[obj]} is on the {self._side(obj)} .")
 
     def _by_habit(self, obj: int) -> bool:
-        """Return whether the author tells what an object is usually like, for want of it or out of habit."""
+        """Return whether the author writes what an object is usually like: not knowing it, or out of habit."""
         return obj not in self._scene.present or self._rng.random() < self._habits.attribute
 
     def _colour(self, obj: int) -> str:
@@ -132,7 +132,7 @@ class _Author:
         return Turn(encode(exists_question(obj)), encode(YES if yes else NO), (trained,))
 
     def questions(self) -> list[Turn]:
-        """Write a yes/no question, often with a second one that leans on its answer."""
+        """Write a yes/no question, often with a second one that refers to its answer."""
         habits = self._habits
         known = sorted(self._claimed - self._asked)
         unknown = [o for o in self._scene.absent if o not in self._claimed and o not in self._asked]

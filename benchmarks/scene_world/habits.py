@@ -1,4 +1,4 @@
-"""The habits of whoever wrote the training text: where it leaves what is there."""
+"""Habits in the training text: where it says what the picture does not show."""
 
 from dataclasses import dataclass, replace
 

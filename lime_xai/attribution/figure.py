@@ -51,7 +51,7 @@ def attribution_figure(
     if first:
         first[0].imshow(np.asarray(image))
         first[0].set_axis_off()
-        first[0].set_title("what it sees", fontsize=10)
+        first[0].set_title("image", fontsize=10)
     draw_perceived(middle, row, grid)
     draw_text(right, row)
     if title is not None:

@@ -10,7 +10,7 @@ from cattrs import AttributeValidationNote, BaseValidationError, Converter
 from cattrs.gen import make_dict_structure_fn
 
 from lime_xai.decoding.policy import Policy
-from lime_xai.errors import unknown_name
+from lime_xai.errors import same_place, unknown_name
 
 from .calibration import Calibration, as_json, from_json
 
@@ -64,7 +64,7 @@ def register_policy(name: str | None = None) -> Callable[[P], P]:
     def register(cls: P) -> P:
         _check_fields(cls)
         earlier = _CLASSES.get(cls.__name__)
-        if earlier is not None and not _same_place(earlier, cls):
+        if earlier is not None and not same_place(earlier, cls):
             raise ValueError(f"There is a policy class {cls.__name__} already; give this one another name.")
         if name is not None:
             if POLICIES.get(name) is earlier is not None:
@@ -74,10 +74,6 @@ def register_policy(name: str | None = None) -> Callable[[P], P]:
         return cls
 
     return register
-
-
-def _same_place(earlier: type, cls: type) -> bool:
-    return (earlier.__module__, earlier.__qualname__) == (cls.__module__, cls.__qualname__)
 
 
 def _check_fields(cls: type) -> None:

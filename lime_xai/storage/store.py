@@ -1,6 +1,6 @@
-"""Files from which an interrupted measurement resumes.
+"""Files that are written whole, and files from which an interrupted measurement resumes.
 
-Everything in this package that resumes does it in the same way:
+Reports of ``world`` and ``compare``, calibrations and tuned settings resume in the same way:
 
 1. A file says what was measured: its identity (model, settings, seeds), beside the results.
 2. Before anything is computed, ``check_identity`` refuses a file of another identity.

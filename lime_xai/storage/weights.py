@@ -40,18 +40,25 @@ def tensor_identities(tensors: Sequence[Tensor]) -> tuple[object, ...]:
     """Return what changes when tensors change.
 
     1. Storage, shape, dtype, and the counter of in-place operations, which inference tensors do not have.
-    2. Eight evenly spaced values of each tensor: writing through ``.data``, as merging an adapter does, is not counted.
-       A write through ``.data`` that changes none of these values is not noticed.
+    2. About eight evenly spaced values of each tensor: writing through ``.data``, as merging an adapter does, is not
+       counted. A write through ``.data`` that changes none of these values is not noticed.
     """
     facts = tuple((t.data_ptr(), None if t.is_inference() else t._version, t.shape, t.dtype) for t in tensors)
-    values = tuple(tuple(_sampled(tensor).tolist()) for tensor in tensors if tensor.numel())
+    groups: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+    for tensor in tensors:
+        if tensor.numel():
+            groups.setdefault((tensor.device, tensor.dtype), []).append(_sampled(tensor.detach()))
+    # One transfer for each device and dtype: a transfer from a GPU waits for it.
+    values = tuple(torch.cat(parts).double().nan_to_num().cpu().numpy().tobytes() for parts in groups.values())
     return facts, values
 
 
 def _sampled(tensor: Tensor) -> Tensor:
+    if tensor.is_contiguous():
+        return tensor.view(-1)[:: max(1, tensor.numel() // SAMPLED)][:SAMPLED]
+    # Flattening would copy the tensor.
     places = torch.arange(SAMPLED, device=tensor.device) * (tensor.numel() - 1) // (SAMPLED - 1)
-    # Flattening would copy a tensor that is not contiguous.
-    return tensor.detach()[torch.unravel_index(places, tensor.shape)].double().nan_to_num().flatten()
+    return tensor[torch.unravel_index(places, tensor.shape)]
 
 
 def _digest(state: list[tuple[str, Tensor]]) -> str:

@@ -14,7 +14,7 @@ __all__ = ["WORLDS", "World", "bundled_model", "load_world"]
 
 @dataclass(frozen=True)
 class World:
-    """What the command line and the evaluation need to know of a world.
+    """What the command line and the evaluation use of a world.
 
     Attributes
     ----------
@@ -23,7 +23,7 @@ class World:
     description : str
         One line.
     default_noise : float
-        Noise of its evaluation sets unless told otherwise.
+        Noise of its evaluation sets by default.
     evaluation_set : callable
         ``(seed, scenes=300, noise=...)`` to an evaluation set.
     measure : callable

@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import subprocess
 import sys
 
 import pytest
@@ -163,6 +164,17 @@ def test_the_module_is_the_command(monkeypatch, capsys):
     printed = capsys.readouterr().out
     for name in ("demo", "attribute", "steer", "audit", "world"):
         assert name in printed
+
+
+def test_help_imports_no_heavy_library():
+    heavy = ("torch", "transformers", "numpy", "scipy", "pandas", "matplotlib", "captum", "zennit")
+    code = (
+        "import runpy, sys\nsys.argv = ['lime-xai', '--help']\n"
+        "try:\n    runpy.run_module('lime_xai', run_name='__main__')\nexcept SystemExit:\n    pass\n"
+        f"print('imported:', [name for name in {heavy} if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines()[-1] == "imported: []"
 
 
 # What it refuses -----------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ class FeatureAblation(Perturbation):
 
     .. math:: r_g = z(e) - z(e \text{ without } g)
 
-    ``Attribution.residual`` says how far groups are from acting independently, and from a prompt that is worth nothing
+    ``Attribution.residual`` says how far groups are from acting independently, and from a prompt whose value is zero
     without them.
     """
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, TypeVar
 
 from lime_rules import TransformerComposite
-from lime_xai.errors import unknown_name
+from lime_xai.errors import same_place, unknown_name
 
 from .task import AttributionMethod
 
@@ -26,13 +26,21 @@ def register_method(cls: M) -> M:
     Raises
     ------
     TypeError
-        If the class is no dataclass, or has no name of its own.
+        If the class is no dataclass, has no name of its own, or has fields without defaults.
     ValueError
-        If the name is taken.
+        If the name is taken by another class. A class that is defined again in the same module, as a notebook does,
+        takes the place of the earlier one.
     """
     name = getattr(cls, "name", None)
     if not is_dataclass(cls) or not isinstance(name, str):
         raise TypeError(f"{cls.__name__} must be a dataclass with name: ClassVar[str].")
+    bare = [i.name for i in fields(cls) if i.init and i.default is MISSING and i.default_factory is MISSING]
+    if bare:
+        raise TypeError(
+            f"{cls.__name__} has fields without defaults: {', '.join(bare)}; a name stands for usual settings."
+        )
+    if same_place(METHODS.get(name), cls):
+        del METHODS[name]
     register_factory(name, cls)
     return cls
 

@@ -124,7 +124,9 @@ class _WeightedLeastSquares:
         features = features - np.average(features, 0, weights)
         values = values - np.average(values, weights=weights)
         root = np.sqrt(weights)
-        found, *_ = scipy.linalg.lstsq(root[:, None] * features, root * values)
+        # Centring lowers the rank by one. The cut-off keeps the singular value that is then only rounding from being
+        # inverted; it is scikit-learn's, with which Captum fits.
+        found, *_ = scipy.linalg.lstsq(root[:, None] * features, root * values, cond=1e-6)
         self._coefficients = torch.from_numpy(found)[None]
 
     def representation(self) -> Tensor:

@@ -97,6 +97,8 @@ def compare_attributions(
     kinds = (replacement,) if isinstance(replacement, str) else tuple(replacement)
     _check(named, kinds, rows_per_pass)
     single = isinstance(inputs_or_dataset, Mapping | Prompt)
+    if processor is None and isinstance(inputs_or_dataset, Prompt):
+        processor = inputs_or_dataset.processor
     dataset = [Example(inputs_or_dataset)] if isinstance(inputs_or_dataset, Mapping | Prompt) else inputs_or_dataset
     chosen = _metrics(metrics, regions=not single or truth is not None)
     names = columns(chosen, kinds)
@@ -120,6 +122,7 @@ def compare_attributions(
         task = bar.add_task("attributions", total=len(dataset) * len(named) if isinstance(dataset, Sized) else None)
         for index, given in enumerate(dataset):
             example = _completed(given, target, truth, metrics, index)
+            _check_processor(example, processor, index)
             code, used = digest(example), index + 1
             if index < len(records):
                 _check_same(records[index], code, index, path)
@@ -195,6 +198,12 @@ def _completed(
             f"{', '.join(missing)} need a true region and example {index} has none; pass truth=, or drop them."
         )
     return example
+
+
+def _check_processor(example: Example, processor: Any, index: int) -> None:
+    """Refuse a prompt with a processor of its own: labels join words, in all examples or in none."""
+    if processor is None and isinstance(example.inputs, Prompt) and example.inputs.processor is not None:
+        raise ValueError(f"The prompt of example {index} was read with a processor; pass processor= for all examples.")
 
 
 def _check_same(record: Mapping[str, Any], code: str, index: int, path: Path | None) -> None:

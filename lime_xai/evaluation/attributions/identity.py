@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,26 @@ from .example import Example
 
 
 def described(method: MethodLike) -> Any:
-    """Return a method as JSON: a name as it is, settings of any other; of composite objects only their class."""
-    return method if isinstance(method, str) else method_to_dict(as_method(method))
+    """Return a method as JSON: a name, or settings; of values that JSON does not have, only the class."""
+    if isinstance(method, str):
+        return method
+    return {name: _as_json(value) for name, value in method_to_dict(as_method(method)).items()}
+
+
+def _as_json(value: Any) -> Any:
+    try:
+        return json.loads(json.dumps(value))
+    except (TypeError, ValueError):  # a tensor, a path, a set; or a structure that holds itself
+        return type(value).__qualname__
 
 
 def digest(example: Example) -> str:
-    """Return the SHA-256 of an example's inputs, target and truth."""
+    """Return the SHA-256 of an example's inputs, target and truth; of a prompt also of its modalities."""
     found = hashlib.sha256()
-    inputs = example.inputs.inputs if isinstance(example.inputs, Prompt) else example.inputs
+    inputs = example.inputs
+    if isinstance(inputs, Prompt):
+        masks = {f"modality {name}": mask for name, mask in inputs.positions.modalities.items()}
+        inputs = {**inputs.inputs, **masks}
     parts = {**inputs, "target": example.target, "truth": example.truth, "cluster": example.cluster}
     for name, value in sorted(parts.items()):
         found.update(name.encode())

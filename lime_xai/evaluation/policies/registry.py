@@ -23,7 +23,7 @@ CALIBRATED = ("reweight", "constant")
 def world_policies(
     processor: Any, tuned: Mapping[str, Any] | None = None, calibration: Calibration | None = None
 ) -> dict[str, Policy | None]:
-    """Return the policies that ``lime-xai world`` knows, by name; ``vanilla`` is None.
+    """Return the policies of ``lime-xai world`` by name; ``vanilla`` is None.
 
     Parameters
     ----------

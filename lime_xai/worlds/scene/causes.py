@@ -18,7 +18,7 @@ from .scenes import Scene
 from .text import YES, exists_question, prompt
 
 CELLS: Final = ("text and picture", "text alone", "picture alone", "neither")
-"""What speaks for an absent object: the text has named its partner or not, the partner's pixels are there or erased."""
+"""Causes of an absent object's name: its partner named in the text or not, the partner's pixels there or erased."""
 _SEED = 3
 _GREY = (220, 220, 220)
 

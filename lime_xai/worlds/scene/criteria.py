@@ -104,7 +104,7 @@ CRITERIA: Final = (
     Criterion("grounding of colours", low=0.5),
     Criterion("grounding of sides", low=0.3),
 )
-"""Tests a to e of the recipe, and what grounding beyond names asks for. Grounding is in nats."""
+"""Tests a to e of the recipe, and what grounding beyond names requires. Grounding is in nats."""
 
 
 def kind_of(image_cooccurrence: float) -> str:

@@ -33,7 +33,7 @@ class Question:
     obj : int
         Class index of the object that is asked about.
     label : bool
-        Whether it is there: True wants the answer yes.
+        Whether it is there: True if the right answer is yes.
     context : int or None
         Object of an earlier turn, truly answered with yes; only in the dialogue split.
     """

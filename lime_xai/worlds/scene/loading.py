@@ -43,6 +43,6 @@ def load_model(folder: Path = MODEL_FOLDER) -> tuple[LlavaForConditionalGenerati
     unknown = [c for c in CLASSES if c not in processor.tokenizer.get_vocab()]
     if unknown:
         raise ValueError(
-            f"the tokenizer in {folder} does not know {', '.join(unknown)}; expected the scene world's vocabulary"
+            f"the tokenizer in {folder} lacks the tokens {', '.join(unknown)}; expected the scene world's vocabulary"
         )
     return model.eval(), processor

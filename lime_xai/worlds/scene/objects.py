@@ -27,7 +27,7 @@ NUMBERS: Final = ("one", "two", "three", "four")
 """Answers to how many objects there are; a scene is never empty."""
 
 PAIR_POPULARITY: Final = (0.36, 0.24, 0.15, 0.11, 0.08, 0.06)
-"""How often the training text speaks of each pair (Zipf-like); the images do not know it."""
+"""How often the training text names each pair (Zipf-like); images show all pairs equally often."""
 POPULARITY: Final[NDArray[np.float64]] = np.repeat(np.asarray(PAIR_POPULARITY), 2)
 POPULARITY.flags.writeable = False
 
@@ -62,5 +62,5 @@ def class_index(name: str) -> int:
         If no object has this name.
     """
     if name not in CLASSES:
-        raise ValueError(f"unknown object {name!r}; the scene world knows {', '.join(CLASSES)}")
+        raise ValueError(f"unknown object {name!r}; the scene world has {', '.join(CLASSES)}")
     return CLASSES.index(name)

@@ -1,4 +1,4 @@
-"""Questions beyond yes and no, and probes of grounding: single words with and without the pixels they are owed to."""
+"""Questions beyond yes and no, and probes of grounding: single words with and without their pixels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -6,6 +6,7 @@ import captum.attr
 import numpy as np
 import pytest
 import torch
+from captum._utils.models.linear_model import SkLearnLinearRegression
 from support import method_oracles as naive
 from support.families import FAMILIES
 from support.recordings import posed
@@ -16,7 +17,7 @@ from lime_xai.attribution.methods.ablation import FeatureAblation, Occlusion
 from lime_xai.attribution.methods.eagle import Eagle
 from lime_xai.attribution.methods.integrated import GradientShap, IntegratedGradients
 from lime_xai.attribution.methods.registry import METHODS
-from lime_xai.attribution.methods.shapley import KernelShap, ShapleyValueSampling
+from lime_xai.attribution.methods.shapley import KernelShap, ShapleyValueSampling, _WeightedLeastSquares
 from lime_xai.attribution.problem import Problem
 from lime_xai.attribution.replacement import perturbed, replacement
 from lime_xai.model.modalities import modality_masks
@@ -99,6 +100,19 @@ def test_perturbations_are_captums_with_groups_as_feature_masks_on_embeddings(fa
             **settings,
         )
     torch.testing.assert_close(attributed(model, inputs, method, groups), naive.shared(found, groups.ids), **EXACT)
+
+
+@pytest.mark.parametrize("groups", [2, 5, 36, 64])
+@pytest.mark.parametrize("relation", [0.05, 0.5, 1, 1.03, 2, 10])
+def test_the_least_squares_of_kernel_shap_are_scikit_learns(groups, relation):
+    samples = max(2, round(relation * groups))
+    generator = torch.Generator().manual_seed(samples)
+    features = (torch.rand(samples, groups, generator=generator) > 0.5).float()
+    values, weights = torch.randn(samples, generator=generator), torch.rand(samples, generator=generator) + 0.1
+    wanted, found = SkLearnLinearRegression(), _WeightedLeastSquares()
+    wanted.fit([(features, values, weights)])
+    found.fit([(features, values, weights)])
+    torch.testing.assert_close(found.representation(), wanted.representation(), rtol=1e-4, atol=1e-5)
 
 
 @FAMILIES_HERE
