@@ -183,9 +183,15 @@ def input_weights(model: PreTrainedModel) -> tuple[object, ...]:
     The decoder's arguments depend on some of these: embeddings of words and of positions, tower, projector.
     """
     decoder: Any = model.get_decoder()  # type: ignore[no-untyped-call]
-    lists = [child for child in decoder.children() if isinstance(child, nn.ModuleList)]
-    inside = {id(tensor) for child in lists for tensor in (*child.parameters(), *child.buffers())}
-    return tensor_identities([t for t in (*model.parameters(), *model.buffers()) if id(t) not in inside])
+    layers = {child for child in decoder.children() if isinstance(child, nn.ModuleList)}
+    found: list[Tensor] = []
+    pending: list[nn.Module] = [model]
+    while pending:  # ``named_modules`` would also visit the layers, which takes most of its time
+        module = pending.pop()
+        if module not in layers:
+            found += [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+            pending += module.children()
+    return tensor_identities(found)
 
 
 def token_labels(ids: Tensor, processor: Any) -> list[list[str]] | None:
