@@ -444,7 +444,7 @@ def test_a_cache_that_is_not_empty(llava):
     longer = {name: torch.cat([value, torch.ones(1, 2).long() * 5], 1) for name, value in longer.items()}
     with (
         untouched(model, "decoder"),
-        pytest.raises(ValueError, match="cache of 12 positions that steering has not seen"),
+        pytest.raises(ValueError, match="cache of 12 positions that steering did not run"),
     ):
         by_context(model, longer, **{CACHE_NAME: cache})
 
