@@ -50,6 +50,8 @@ def register_policy(name: str | None = None) -> Callable[[P], P]:
 
     Examples
     --------
+    >>> from dataclasses import dataclass
+    >>> from lime_xai import Policy, policy_from_dict, policy_to_dict, register_policy
     >>> @register_policy("nothing")
     ... @dataclass(frozen=True)
     ... class Nothing(Policy):
