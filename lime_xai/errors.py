@@ -29,10 +29,28 @@ def unknown_name(what: str, name: object, known: Iterable[str]) -> ValueError:
     return ValueError(f"Unknown {what} {name!r}.{hint} Known: {', '.join(names)}.")
 
 
-def same_place(earlier: object, new: type) -> bool:
-    """Whether two classes are defined by the same name in the same module, so that the new one replaces the earlier."""
+def check_free(what: str, earlier: object, new: type | None = None) -> None:
+    """Refuse a name that is taken.
+
+    Parameters
+    ----------
+    what : str
+        What has the name ("policy 'edit'").
+    earlier : object
+        What is registered under it; None: nothing.
+    new : type, optional
+        A class. If it was defined in the same module by the same name as ``earlier``, as a notebook does when a cell
+        runs again, it may take the place.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken.
+    """
     places = [(one.__module__, one.__qualname__) for one in (earlier, new) if isinstance(one, type)]
-    return len(places) == 2 and places[0] == places[1]
+    again = len(places) == 2 and places[0] == places[1]
+    if earlier is not None and not again:
+        raise ValueError(f"There is a {what} already; give this one another name.")
 
 
 def check_plausibility(value: float) -> None:

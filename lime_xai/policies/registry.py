@@ -10,7 +10,7 @@ from cattrs import AttributeValidationNote, BaseValidationError, Converter
 from cattrs.gen import make_dict_structure_fn
 
 from lime_xai.decoding.policy import Policy
-from lime_xai.errors import same_place, unknown_name
+from lime_xai.errors import check_free, unknown_name
 
 from .calibration import Calibration, as_json, from_json
 
@@ -65,13 +65,10 @@ def register_policy(name: str | None = None) -> Callable[[P], P]:
 
     def register(cls: P) -> P:
         _check_fields(cls)
-        earlier = _CLASSES.get(cls.__name__)
-        if earlier is not None and not same_place(earlier, cls):
-            raise ValueError(f"There is a policy class {cls.__name__} already; give this one another name.")
+        check_free(f"policy class {cls.__name__}", _CLASSES.get(cls.__name__), cls)
         if name is not None:
-            if POLICIES.get(name) is earlier is not None:
-                del POLICIES[name]
-            register_preset(name, cls)
+            check_free(f"policy {name!r}", POLICIES.get(name), cls)
+            POLICIES[name] = cls
         _CLASSES[cls.__name__] = cls
         return cls
 
@@ -97,8 +94,7 @@ def register_preset(name: str, make: Callable[[], Policy]) -> None:
     ValueError
         If the name is taken.
     """
-    if name in POLICIES:
-        raise ValueError(f"There is a policy {name!r} already; give this one another name.")
+    check_free(f"policy {name!r}", POLICIES.get(name))
     POLICIES[name] = make
 
 

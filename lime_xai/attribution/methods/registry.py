@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, TypeVar
 
-from lime_rules import TransformerComposite
-from lime_xai.errors import same_place, unknown_name
+from lime_xai.errors import check_free, unknown_name
 
 from .task import AttributionMethod
 
@@ -39,9 +39,8 @@ def register_method(cls: M) -> M:
         raise TypeError(
             f"{cls.__name__} has fields without defaults: {', '.join(bare)}; a name stands for usual settings."
         )
-    if same_place(METHODS.get(name), cls):
-        del METHODS[name]
-    register_factory(name, cls)
+    check_free(f"method {name!r}", METHODS.get(name), cls)
+    METHODS[name] = cls
     return cls
 
 
@@ -53,24 +52,25 @@ def register_factory(name: str, make: Callable[..., AttributionMethod]) -> None:
     ValueError
         If the name is taken.
     """
-    if name in METHODS:
-        raise ValueError(f"There is a method {name!r} already; give this one another name.")
+    check_free(f"method {name!r}", METHODS.get(name))
     METHODS[name] = make
 
 
 def method_to_dict(method: AttributionMethod) -> dict[str, Any]:
     """Return a method as JSON-ready data; ``method_from_dict`` reads that of a registered one.
 
-    Of a composite object only the class is written.
+    Of values that JSON does not have (composites, tensors, paths) only the class is written.
     """
-    found: dict[str, Any] = (
-        {item.name: getattr(method, item.name) for item in fields(method)} if is_dataclass(method) else {}
-    )
-    settings = {
-        name: type(value).__qualname__ if isinstance(value, TransformerComposite) else value
-        for name, value in found.items()
-    }
-    return {"method": method.name, **settings}
+    names: list[str] = [item.name for item in fields(method)] if is_dataclass(method) else []
+    return {"method": method.name, **{name: _json_or_class(getattr(method, name)) for name in names}}
+
+
+def _json_or_class(value: Any) -> Any:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):  # a composite, a tensor; or a structure that holds itself
+        return type(value).__qualname__
+    return value
 
 
 def method_from_dict(data: Mapping[str, Any]) -> AttributionMethod:

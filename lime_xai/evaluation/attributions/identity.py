@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import Any
 
 import numpy as np
@@ -18,17 +17,8 @@ from .example import Example
 
 
 def described(method: MethodLike) -> Any:
-    """Return a method as JSON: a name, or settings; of values that JSON does not have, only the class."""
-    if isinstance(method, str):
-        return method
-    return {name: _as_json(value) for name, value in method_to_dict(as_method(method)).items()}
-
-
-def _as_json(value: Any) -> Any:
-    try:
-        return json.loads(json.dumps(value))
-    except (TypeError, ValueError):  # a tensor, a path, a set; or a structure that holds itself
-        return type(value).__qualname__
+    """Return a method as JSON: a name as it is, settings of any other."""
+    return method if isinstance(method, str) else method_to_dict(as_method(method))
 
 
 def digest(example: Example) -> str:
