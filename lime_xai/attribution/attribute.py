@@ -8,9 +8,11 @@ import torch
 from transformers import PreTrainedModel
 
 from lime_rules import Audit, audit_decoder
+from lime_xai.model.checks import check_relevance
+from lime_xai.model.exclusive import exclusive
 from lime_xai.model.positions import Perceptual
 from lime_xai.model.prompt import PromptLike, read_prompt
-from lime_xai.model.replay import Replayer, frozen_parameters
+from lime_xai.model.replay import Replayer, frozen_parameters, offsets_kept
 
 from .methods.lookup import MethodLike, as_method
 from .methods.task import AttributionTask, GroupsLike
@@ -34,7 +36,8 @@ def audit(model: PreTrainedModel) -> Audit:
         on two positions once.
     """
     replayer = Replayer(model)
-    return audit_decoder(replayer.decoder, embeddings=replayer.neutral_embeddings())
+    with exclusive(model):
+        return audit_decoder(replayer.decoder, embeddings=replayer.neutral_embeddings())
 
 
 def attribute(
@@ -92,7 +95,7 @@ def attribute(
     ValueError, TypeError
         For bad input, before any compute; for a method that would cost more than its limit, before its first pass.
     FloatingPointError
-        For NaN or infinite logits.
+        For NaN or infinite logits or relevance.
 
     Warns
     -----
@@ -112,9 +115,11 @@ def attribute(
     ids = prompt.positions.input_ids
     goal = resolve_target(target, ids.shape[0], prompt.vocabulary, ids.device, prompt.processor)
     # Rules build graphs, which tensors of a caller's inference mode could not enter.
-    with torch.inference_mode(False), frozen_parameters(model):
+    with exclusive(model), torch.inference_mode(False), frozen_parameters(model), offsets_kept(model):
         task = AttributionTask(prompt, goal.ordinary(), per_token, groups, progress)
         found = chosen.explain(task)
+    name = method if isinstance(method, str) else chosen.name
+    check_relevance(found.relevance, name)
     positions = found.recording.positions
     attended = positions.attended
     return Attribution(
@@ -124,6 +129,6 @@ def attribute(
         logits=found.values,
         attended=attended,
         spans=positions.spans,
-        method=method if isinstance(method, str) else chosen.name,
+        method=name,
         tokens=task.labels(found.recording),
     )

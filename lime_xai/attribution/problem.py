@@ -12,7 +12,6 @@ from lime_xai.model.decoder_call import DecoderCall, merged
 from lime_xai.model.gradients import DifferentiableCall, at_least_float32, forward_sequence
 from lime_xai.model.layout import Grid, image_grid
 from lime_xai.model.modalities import Span, marker_ids, spans
-from lime_xai.model.positions import bos_token
 from lime_xai.model.recording import Recording
 from lime_xai.model.replay import Replayer
 
@@ -37,6 +36,8 @@ class Problem:
         ``[T]``: prompt and all tokens of the answer but the last.
     attended : Tensor
         ``[T]``, False on padding.
+    bos : Tensor
+        ``[T]``, True on the beginning of the sequence.
     modalities : mapping of str to Tensor
         ``[T]`` per perceptual modality.
     """
@@ -47,6 +48,7 @@ class Problem:
     against: Tensor | None
     input_ids: Tensor
     attended: Tensor
+    bos: Tensor
     modalities: Mapping[str, Tensor]
 
     @property
@@ -69,14 +71,11 @@ class Problem:
     def perturbable(self) -> Tensor:
         """``[T]`` bool: positions that may be perturbed.
 
-        All attended ones of the prompt but the beginning-of-sequence token, markers of perceptual content and the
-        last position, from which the answer is read. Tokens of the answer are not perturbed.
+        All attended ones of the prompt but its beginning, which is an attention sink, markers of perceptual content
+        and the last position, from which the answer is read. Tokens of the answer are not perturbed.
         """
-        config = self.replayer.model.config
-        fixed = set(marker_ids(config))
-        bos = bos_token(config)
-        fixed |= set() if bos is None else {bos}
-        found = self.attended & ~torch.isin(self.input_ids, torch.tensor(sorted(fixed), device=self.input_ids.device))
+        fixed = torch.tensor(sorted(marker_ids(self.replayer.model.config)), device=self.input_ids.device)
+        found = self.attended & ~self.bos & ~torch.isin(self.input_ids, fixed)
         found[self.calls[0].length - 1 :] = False
         return found
 
@@ -142,5 +141,6 @@ def problems(replayer: Replayer, recording: Recording, goal: Target) -> Iterator
             against=None if goal.against is None else goal.against[row],
             input_ids=positions.input_ids[row],
             attended=positions.attended[row],
+            bos=positions.bos[row],
             modalities={name: mask[row] for name, mask in positions.modalities.items()},
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -19,7 +20,7 @@ from lime_xai.model.decoder_call import DecoderCall
 from lime_xai.model.extra_rows import ExtraRows
 from lime_xai.model.modalities import marker_ids, placeholder_ids
 from lime_xai.model.positions import Positions
-from lime_xai.model.replay import Replayer
+from lime_xai.model.replay import Replayer, offsets_kept
 
 from .attention import BRANCH_ATTRIBUTE, BRANCH_IMPLEMENTATION, BranchSlots
 from .branch import Branch, BranchKind
@@ -78,7 +79,9 @@ class BranchRunner(ExtraRows[Branch]):
         """Whether ``step_separately`` needs the cache before every step."""
         return self.kind.name == "slot" and not self.batched
 
-    def begin(self, prompt: DecoderCall, positions: Positions) -> tuple[Branch, Tensor | None]:
+    def begin(
+        self, prompt: DecoderCall, positions: Positions, types: Mapping[str, Tensor] | None = None
+    ) -> tuple[Branch, Tensor | None]:
         """Run the prompt of a branch.
 
         Parameters
@@ -87,6 +90,8 @@ class BranchRunner(ExtraRows[Branch]):
             The model's own, ``T`` positions.
         positions : Positions
             ``[B, T]``.
+        types : mapping of str to Tensor, optional
+            ``[B, T]``: token types that the model was given; some models attend both ways inside a prefix.
 
         Returns
         -------
@@ -101,13 +106,13 @@ class BranchRunner(ExtraRows[Branch]):
             return Branch(seen), None
         cache: Cache = DynamicCache(config=self.replayer.config)
         if self.kind.name == "blind":
-            return self._blind(cache, positions.input_ids, text)
+            return self._blind(cache, positions.input_ids, text, types or {})
         noised = self._noised(prompt, positions.perceptual)
         with torch.no_grad():
             logits = self.replayer.run(noised, noised.embeddings, cache)[:, -1]
         return Branch(positions.attended, cache), logits
 
-    def _blind(self, cache: Cache, ids: Tensor, kept: Tensor) -> tuple[Branch, Tensor]:
+    def _blind(self, cache: Cache, ids: Tensor, kept: Tensor, types: Mapping[str, Tensor]) -> tuple[Branch, Tensor]:
         """Run the prompt without placeholders and their markers, positions rebuilt."""
         model = self.replayer.model
         gone = sorted(marker_ids(model.config) | set(placeholder_ids(model.config).values()))
@@ -117,12 +122,13 @@ class BranchRunner(ExtraRows[Branch]):
         order = kept.long().argsort(dim=-1, stable=True)[:, -int(kept.sum(-1).max()) :]
         seen = kept.gather(1, order)
         positions = (seen.long().cumsum(-1) - 1).clamp(min=0)
-        with torch.no_grad(), self.replayer.suspended(), _offsets_kept(model):
+        with torch.no_grad(), self.replayer.suspended(), offsets_kept(model):
             output = model(
                 input_ids=ids.gather(1, order),
                 attention_mask=seen.long(),
                 position_ids=positions,
                 use_cache=True,
+                **{name: value.to(order.device).gather(1, order) for name, value in types.items()},
                 **{CACHE_NAME: cache},
                 **self.replayer.last_logits,
             )
@@ -213,17 +219,3 @@ def _mixed(features: Tensor, noise: float, generator: torch.Generator) -> Tensor
     mean, spread = features.mean(0), features.std(0, correction=0)
     drawn = torch.randn(features.shape, generator=generator).to(features)
     return mean + math.sqrt(1 - noise) * (features - mean) + math.sqrt(noise) * spread * drawn
-
-
-class _offsets_kept:  # noqa: N801 - a context manager
-    """Restore a model's stored position offsets (``rope_deltas``) after a call."""
-
-    def __init__(self, model: Any) -> None:
-        self.saved = [(m, m.rope_deltas) for m in model.modules() if "rope_deltas" in vars(m)]
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *exception: object) -> None:
-        for module, value in self.saved:
-            module.rope_deltas = value

@@ -12,7 +12,7 @@ from transformers import Cache, PreTrainedModel
 
 from lime_rules import LRP_METHODS
 from lime_xai.branches.branch import BranchKind
-from lime_xai.errors import unknown_name
+from lime_xai.errors import check_plausibility, unknown_name
 from lime_xai.model.positions import Positions
 from lime_xai.stream.contributions import ContributionDirection, RelevanceForm, check_contributions
 from lime_xai.stream.engine import StreamEngine, StreamState
@@ -115,6 +115,18 @@ class Needs:
         ``DecodingStep.streams``.
     rewrites_cache : bool
         Whether the policy replaces the prompt's cache (``DecodingStep.keep``); the past of the prompt is provided.
+    gradients : bool
+        Whether the policy differentiates the model. A model whose gradients are not the derivatives of what it computes
+        is refused. Contributions and streams imply it.
+    plausibility : float
+        Tokens whose plain probability is below this fraction of the best allowed token's are excluded; 0: none. The
+        session excludes them after the processors of ``generate`` that ban tokens, so that at least the plain model's
+        best allowed token stays. A policy that writes minus infinity into its logits comes before these processors.
+
+    Raises
+    ------
+    ValueError
+        For a plausibility outside [0, 1).
     """
 
     past: bool = False
@@ -123,6 +135,16 @@ class Needs:
     branch: BranchKind | None = None
     streams: tuple[StreamNeed, ...] = ()
     rewrites_cache: bool = False
+    gradients: bool = False
+    plausibility: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_plausibility(self.plausibility)
+
+    @property
+    def derivatives(self) -> bool:
+        """Whether anything is differentiated."""
+        return self.gradients or self.contributions is not None or bool(self.streams)
 
     @property
     def prompt_past(self) -> bool:
@@ -171,7 +193,7 @@ def merge_needs(policies: Sequence[Policy]) -> Needs:
     Returns
     -------
     Needs
-        ``streams`` holds each method once. A first pass remains only where a single policy uses a stream and there is
+        ``streams`` holds each method once. The largest plausibility counts. A first pass remains only where a single policy uses a stream and there is
         no branch, because both would add rows to the same call.
 
     Raises
@@ -190,6 +212,8 @@ def merge_needs(policies: Sequence[Policy]) -> Needs:
             {n.branch for n in needs if n.branch is not None}, "branches", "give all contrasts the same one"
         ),
         rewrites_cache=any(need.rewrites_cache for need in needs),
+        gradients=any(need.gradients for need in needs),
+        plausibility=max((need.plausibility for need in needs), default=0.0),
     )
     _check_rewriting(by_name, merged)
     return replace(merged, streams=_merged_streams([s for n in needs for s in n.streams], merged.branch is None))

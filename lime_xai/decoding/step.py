@@ -139,14 +139,6 @@ class DecodingStep:
         self.replace_cache(past)
         return logits
 
-    def plausible(self, logits: Tensor, fraction: float) -> Tensor:
-        """Return ``logits`` with tokens excluded whose plain probability is below ``fraction`` of the largest."""
-        if fraction == 0:
-            return logits
-        probability = self.plain.softmax(-1)
-        kept = probability >= fraction * probability.amax(-1, keepdim=True)
-        return logits.masked_fill(~kept, float("-inf"))
-
     def shifted(self, logits: Tensor) -> Tensor:
         """Return ``logits`` plus the change that earlier policies made, so that policies compose in a list."""
         return logits if self.logits is self.plain else logits + (self.logits - self.plain)

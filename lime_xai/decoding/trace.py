@@ -35,6 +35,11 @@ class StepTrace:
     share_before: Tensor | None = None
     share_after: Tensor | None = None
 
+    @property
+    def numbers(self) -> tuple[Tensor | None, ...]:
+        """Losses, divergences and shares."""
+        return self.losses, self.divergences, self.share_before, self.share_after
+
     def over(self, earlier: StepTrace | None) -> StepTrace:
         """Return this entry, with fields that are None taken from an earlier policy's."""
         if earlier is None:

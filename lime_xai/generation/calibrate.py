@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from lime_xai.decoding.policy import ContributionNeed, Needs, Policy
 from lime_xai.decoding.step import DecodingStep
 from lime_xai.editing.editor import KVEditor
-from lime_xai.model.checks import checked_replayer
+from lime_xai.model.checks import check_relevance, checked_replayer
 from lime_xai.model.prompt import Prompt, PromptLike, read_prompt
 from lime_xai.policies.calibration import Calibration
 from lime_xai.policies.edit import Edit
@@ -197,5 +197,7 @@ def _measured(
         raise RuntimeError("The model decided no token.")
     gains = {name: (gain / sums.steps).float() for name, gain in sums.gains.items()}
     mean = (sums.contributions / sums.steps).float()
+    for name, part in {"contributions": mean, **gains}.items():
+        check_relevance(part, f"calibration ({name})")
     rows = prompt.positions.input_ids.shape[0]
     return replace(start, prompts=rows, steps=sums.steps, mean_contribution=mean, gains=gains)

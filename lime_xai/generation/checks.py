@@ -37,7 +37,6 @@ _REFUSED_CACHES = (
     "offloaded_static",
     "quantized",
     "offloaded",
-    "hybrid",
     "sliding_window",
     "paged",
 )

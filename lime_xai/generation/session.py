@@ -16,14 +16,17 @@ from lime_xai.decoding.policy import Policy, merge_needs
 from lime_xai.decoding.step import DecodingStep
 from lime_xai.decoding.trace import SteeringTrace, StepTrace
 from lime_xai.model.cache import cache_length, check_cache, detach_inference, fork_cache, given_cache
-from lime_xai.model.checks import FiniteWatch
+from lime_xai.model.checks import FiniteWatch, check_padding
 from lime_xai.model.decoder_call import DecoderCall
+from lime_xai.model.differentiable import check_gradient
 from lime_xai.model.positions import Perceptual, Positions, read_positions
 from lime_xai.model.replay import Replayer
 from lime_xai.stream.engine import StreamState
 
 from .checks import check_perceptual
 from .extras import SessionExtras
+from .plausibility import plausible
+from .requests import Requests
 from .state import GenerationState
 
 
@@ -51,6 +54,8 @@ class Session:
         Of the prompt, if it was read before; the attention mask is always that of the call.
     perceptual : Tensor or mapping, optional
         Otherwise the user's mask of the prompt.
+    owner : int, optional
+        The thread whose generation is steered (``Requests``).
 
     Raises
     ------
@@ -64,12 +69,14 @@ class Session:
         policies: Sequence[Policy],
         positions: Positions | None = None,
         perceptual: Perceptual = None,
+        owner: int | None = None,
     ) -> None:
         self.replayer, self.model = replayer, replayer.model
         self.policies = [policy for policy in policies if not policy.idle]
         self.needs = merge_needs(self.policies)
         self.trace = SteeringTrace()
         self.finite = FiniteWatch()
+        self.requests = Requests(replayer, self.needs.plausibility, owner)
         self._given, self._perceptual = positions, perceptual
         self._stack = ExitStack()
         self.extras = SessionExtras(replayer, self.needs, self._stack)
@@ -91,12 +98,22 @@ class Session:
         ]
         try:
             # The recording hook is registered before those of the extras: they extend a call that is recorded already.
-            with self._stack, self.replayer.recording(self._calls):
+            recording = self.replayer.recording(self._calls, wanted=lambda: not self.requests.is_other_call())
+            with self.requests.attached(), self._stack, recording:
                 yield
         finally:
             for handle in handles:
                 handle.remove()
             self._release()
+
+    @contextmanager
+    def generation(self) -> Iterator[None]:
+        """Context of one steered generation that does not come through the model's ``generate``."""
+        if not self.policies:
+            yield
+            return
+        with self.requests.generation():
+            yield
 
     def stream(self) -> tuple[StreamState, DecoderCall] | None:
         """Return the state of the stream for the call that is running.
@@ -133,11 +150,13 @@ class Session:
         self._calls.clear()
 
     def _pre(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if self.replayer.busy:
+        if self.requests.is_replay():
+            return
+        cache = given_cache(kwargs)
+        if not self.requests.enter(cache, None if self.state is None else self.state.cache):
             return
         self.extras.close()
         self._calls.clear()
-        cache = given_cache(kwargs)
         check_cache(cache)
         ids = self._ids(args, kwargs)
         seen = cache_length(cache)
@@ -179,18 +198,22 @@ class Session:
         if given is None:
             found = read_positions(self.model.config, ids, mask, expanded(self._perceptual, rows))
             check_perceptual(self.model, found)
+            check_padding(found.attended)
             return found
         if given.length != ids.shape[1]:
             raise ValueError(
                 f"The model was called with {ids.shape[1]} of the prompt's {given.length} positions; chunked prefill "
                 "cannot be steered."
             )
-        return given.repeated(rows).attending(self.model.config, mask)
+        found = given.repeated(rows).attending(self.model.config, mask)
+        check_padding(found.attended)
+        return found
 
     def _begin(self, cache: Cache, ids: Tensor, kwargs: dict[str, Any]) -> None:
         self._release()
         positions = self._positions(ids, kwargs)
-        self.state = state = GenerationState(cache, positions, [{} for _ in self.policies])
+        types = {name: kwargs[name] for name in _TYPES if isinstance(kwargs.get(name), Tensor)}
+        self.state = state = GenerationState(cache, positions, [{} for _ in self.policies], types=types)
         self.extras.begin(self)
         if kwargs.get("inputs_embeds") is not None:
             self.extras.check_embeddings()
@@ -200,8 +223,15 @@ class Session:
         state.follow_beams()
 
     def _post(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
-        if self.replayer.busy or self.state is None:
+        if self.requests.is_replay():
             return output
+        try:
+            return self._steered(output) if self.requests.in_steered_call and self.state is not None else output
+        finally:
+            self.requests.leave()
+
+    def _steered(self, output: Any) -> Any:
+        """Return the output of a steered call with the policies' logits at its last position."""
         if output is None:  # the call raised an exception (always_call)
             self.extras.restore_mode()
             self.extras.close()
@@ -225,6 +255,8 @@ class Session:
             raise RuntimeError(f"{type(self.replayer.decoder).__name__} was not called during the step.")
         call = self._calls[-1]
         self._calls.clear()
+        if self._at_prompt and self.needs.derivatives:
+            check_gradient(self.replayer, call)
         if self.needs.history:
             state.history.append(call)
         past, one = self._past, call
@@ -265,11 +297,21 @@ class Session:
             step.logits = _checked(policy, policy.step(step), step.plain)
             found: StepTrace | None = memory.pop("trace", None)
             entry = entry if found is None else found.over(entry)
-        before, after = step.plain.argmax(-1), step.logits.argmax(-1)
+        masked = plausible(step.logits, step.plain, self.needs.plausibility)
+        before, after = step.plain.argmax(-1), masked.argmax(-1)
         entry = StepTrace(state.index, before, after) if entry is None else replace(entry, token_after=after)
+        self.finite.note_steered(step.logits, entry.numbers, first=self._at_prompt)
         self.trace.steps.append(entry)
         state.index += 1
+        self.requests.steps += 1
+        if self.requests.mask is None:
+            return masked  # a loop of the user's own has no processors
+        self.requests.mask.plain = step.plain
         return step.logits
+
+
+_TYPES = ("token_type_ids", "mm_token_type_ids")
+"""Arguments that hold one type per token."""
 
 
 def _checked(policy: Policy, logits: object, plain: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers import Cache
 
@@ -34,6 +35,8 @@ class GenerationState:
         Of the relevance stream in the model's own calls: one group, all perceptual positions.
     branch : Branch or None
         Of a contrast.
+    types : dict of str to Tensor
+        ``[B, T]``: token types that the model was given with the prompt.
     """
 
     cache: Cache
@@ -43,6 +46,7 @@ class GenerationState:
     index: int = 0
     stream: StreamState | None = None
     branch: Branch | None = None
+    types: dict[str, Tensor] = field(default_factory=dict)
 
     def grow(self, ids: Tensor) -> None:
         """Append one generated token per row, ``ids`` ``[B, 1]``."""
@@ -62,7 +66,8 @@ class GenerationState:
 
         def reorder(rows: Tensor) -> None:
             original(rows)  # type: ignore[arg-type]
-            self.reorder(rows)
+            with torch.inference_mode(False):  # rows taken in a caller's inference mode could not enter a graph
+                self.reorder(rows)
 
         vars(self.cache)["reorder_cache"] = reorder
 

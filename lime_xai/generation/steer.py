@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from transformers.generation.configuration_utils import GenerationMode
 from lime_xai.decoding.policy import Policy
 from lime_xai.decoding.trace import SteeringTrace
 from lime_xai.model.checks import checked_replayer
+from lime_xai.model.exclusive import exclusive, wait_for_running
 from lime_xai.model.positions import Perceptual, Positions
 from lime_xai.model.prompt import PromptLike, read_prompt
 from lime_xai.model.replay import Replayer, frozen_parameters
@@ -23,8 +24,6 @@ from lime_xai.policies.registry import PolicyLike, as_policies
 
 from .checks import check_generation, check_perceptual, check_policies
 from .session import Session
-
-_ACTIVE: WeakSet[PreTrainedModel] = WeakSet()
 
 
 @dataclass(frozen=True)
@@ -87,27 +86,27 @@ def steering(
             model.generate(**inputs, max_new_tokens=64)
     """
     policies = as_policies(policy)
-    with _steered(checked_replayer(model), policies, perceptual=perceptual) as trace:
-        yield trace
+    with _steered(checked_replayer(model), policies, perceptual=perceptual) as session:
+        yield session.trace
 
 
 @contextmanager
 def _steered(
-    replayer: Replayer, policies: Sequence[Policy], positions: Positions | None = None, perceptual: Perceptual = None
-) -> Iterator[SteeringTrace]:
-    """Context in which policies decide every token of a model; model and policies have been checked by type."""
+    replayer: Replayer,
+    policies: Sequence[Policy],
+    positions: Positions | None = None,
+    perceptual: Perceptual = None,
+    owner: int | None = None,
+) -> Iterator[Session]:
+    """Context in which policies decide tokens of a model: all, or those of one thread; the model has been checked."""
     model = replayer.model
-    if model in _ACTIVE:
-        raise ValueError("This model is being steered already; pass several policies as one list.")
     check_policies(model, policies)
-    session = Session(replayer, policies, positions, perceptual)
-    _ACTIVE.add(model)
-    try:
+    session = Session(replayer, policies, positions, perceptual, owner)
+    with exclusive(model, steered=True, open_ended=owner is None):
         with frozen_parameters(model), session.attached():
-            yield session.trace
+            wait_for_running(model)
+            yield session
         session.finite.check()
-    finally:
-        _ACTIVE.discard(model)
 
 
 def steer(
@@ -155,11 +154,11 @@ def steer(
     prompt = read_prompt(model, inputs, perceptual=perceptual)
     check_generation(model, {**prompt.inputs, **generate_kwargs})
     check_perceptual(model, prompt.positions)
-    with _steered(prompt.replayer, policies, prompt.positions) as trace:
+    with _steered(prompt.replayer, policies, prompt.positions, owner=threading.get_ident()) as session:
         generate: Any = model.generate
         generation = generate(**prompt.inputs, **generate_kwargs)
     sequences = generation if isinstance(generation, Tensor) else generation.sequences
-    return SteeringOutput(sequences, trace, generation)
+    return SteeringOutput(sequences, session.trace, generation)
 
 
 def steered_generate(
@@ -209,10 +208,15 @@ def steered_generate(
     if token_streamer is not None:
         model_kwargs["streamer"] = token_streamer
         token_streamer.put(input_ids.cpu())
-    with torch.no_grad(), steering(model, policy, perceptual=perceptual):
+    policies, owner = as_policies(policy), threading.get_ident()
+    with (
+        torch.no_grad(),
+        _steered(checked_replayer(model), policies, perceptual=perceptual, owner=owner) as session,
+        session.generation(),
+    ):
         return getattr(model, loops[mode])(
             input_ids,
-            logits_processor=logits_processor,
+            logits_processor=session.requests.masked(logits_processor, generation_config),
             stopping_criteria=stopping_criteria,
             generation_config=generation_config,
             **model_kwargs,

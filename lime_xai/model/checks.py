@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from .differentiable import check_compiled
 from .modalities import has_modality_inputs, placeholder_ids
 from .replay import Replayer
 
@@ -31,10 +33,11 @@ def checked_replayer(model: PreTrainedModel) -> Replayer:
     Raises
     ------
     ValueError
-        For a model without a decoder whose attention can be switched, or in training mode.
+        For a model without a decoder whose attention can be switched, in training mode, or compiled.
     """
     replayer = Replayer(model)
     check_mode(model)
+    check_compiled(model, replayer.decoder)
     return replayer
 
 
@@ -56,12 +59,13 @@ def check_inputs(model: PreTrainedModel, inputs: Mapping[str, Any]) -> Tensor:
     Raises
     ------
     ValueError
-        For an empty batch, right padding, or tensors on another device.
+        For an empty batch, ids without an embedding, or tensors on another device.
     TypeError
-        If ``inputs`` is no mapping.
+        If ``inputs`` is no mapping, or holds lists or arrays in place of tensors.
     """
     if not isinstance(inputs, Mapping):
         raise TypeError(f"inputs is {type(inputs).__name__}; expected what a processor returns, a mapping of tensors.")
+    check_tensors(inputs)
     ids = inputs.get("input_ids")
     if ids is None:
         embeds = inputs.get("inputs_embeds")
@@ -71,10 +75,60 @@ def check_inputs(model: PreTrainedModel, inputs: Mapping[str, Any]) -> Tensor:
     if ids.dim() != 2 or ids.numel() == 0:
         raise ValueError(f"input_ids has shape {tuple(ids.shape)}; expected [batch, tokens], neither of them zero.")
     check_devices(model, inputs)
-    mask = inputs.get("attention_mask")
-    if isinstance(mask, Tensor) and not bool(mask[:, -1].all()):
-        raise ValueError("inputs are padded on the right; set processor.tokenizer.padding_side = 'left'.")
+    if "input_ids" in inputs:
+        check_ids(model, ids)
     return ids
+
+
+def check_tensors(inputs: Mapping[str, Any]) -> None:
+    """Refuse lists and NumPy arrays in place of tensors.
+
+    Raises
+    ------
+    TypeError
+        Naming them.
+    """
+    bad = [
+        f"{name} is {type(value).__name__}"
+        for name, value in inputs.items()
+        if isinstance(value, np.ndarray) or (name in _TENSORS and not isinstance(value, Tensor | None))
+    ]
+    if bad:
+        raise TypeError(f"{', '.join(bad)}; expected torch tensors: call the processor with return_tensors='pt'.")
+
+
+_TENSORS = ("input_ids", "attention_mask", "inputs_embeds", "position_ids", "token_type_ids")
+
+
+def check_ids(model: PreTrainedModel, ids: Tensor) -> None:
+    """Refuse token ids that have no embedding.
+
+    Raises
+    ------
+    ValueError
+        Naming them.
+    """
+    if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+        raise ValueError(f"input_ids is a tensor of {ids.dtype}; token ids are whole numbers.")
+    rows = int(model.get_input_embeddings().weight.shape[0])
+    bad = ids[(ids < 0) | (ids >= rows)]
+    if bad.numel():
+        raise ValueError(
+            f"Token ids {sorted(set(bad.tolist()))[:5]} are out of range; the model has {rows} embeddings. Use the "
+            "processor that belongs to this model."
+        )
+
+
+def check_padding(attended: Tensor) -> None:
+    """Refuse rows ``[B, T]`` whose last position is not attended.
+
+    Raises
+    ------
+    ValueError
+        For padding on the right.
+    """
+    if not bool(attended[:, -1].all()):
+        raise ValueError("inputs are padded on the right; set processor.tokenizer.padding_side = 'left'.")
 
 
 def check_devices(model: PreTrainedModel, inputs: Mapping[str, Any]) -> None:
@@ -150,27 +204,86 @@ def check_finite(logits: Tensor) -> None:
         )
 
 
+def check_relevance(relevance: Tensor, what: str) -> None:
+    """Refuse NaN or infinite relevance of finite logits.
+
+    Raises
+    ------
+    FloatingPointError
+        Naming what was computed.
+    """
+    if not bool(torch.isfinite(relevance).all()):
+        raise FloatingPointError(
+            f"The relevance by {what} is NaN or infinite although the logits are finite: a gradient overflowed on its "
+            "way back. Use bfloat16 or float32."
+        )
+
+
 class FiniteWatch:
-    """Checks the logits of a generation without a device synchronisation at every token."""
+    """Checks numbers of a generation without a device synchronisation at every token."""
 
     def __init__(self) -> None:
-        self._finite: Tensor | None = None
+        self._good: dict[str, Tensor] = {}
 
     def note(self, logits: Tensor, first: bool) -> None:
-        """Check logits at once if they are the first or on the CPU; otherwise record it on the device.
+        """Check the model's logits ``[B, V]``: at once for the first token and on the CPU, otherwise at the end.
 
         Raises
         ------
         FloatingPointError
-            If they are not.
+            If some are NaN or infinite.
         """
         if first or logits.device.type == "cpu":
             check_finite(logits)
-            return
-        finite = torch.isfinite(logits).all()
-        self._finite = finite if self._finite is None else self._finite & finite
+        else:
+            self._keep("The model's logits became NaN or infinite while decoding; try bfloat16.", logits.isfinite())
+
+    def note_steered(self, logits: Tensor, others: Iterable[Tensor | None], first: bool) -> None:
+        """Check what the policies made of finite logits, and other numbers that they recorded.
+
+        Parameters
+        ----------
+        logits : Tensor
+            ``[B, V]``; minus infinity excludes a token, one per row must remain.
+        others : iterable of Tensor or None
+            Losses and shares.
+        first : bool
+            Whether this is the first token.
+
+        Raises
+        ------
+        FloatingPointError
+            If logits are NaN or plus infinity, all logits of a row are minus infinity, or another number is not finite.
+        """
+        at_once = first or logits.device.type == "cpu"
+        usable = ~logits.isnan() & (logits != float("inf"))
+        self._keep(_NOT_FINITE.format("logits are NaN or infinite"), usable, at_once)
+        self._keep("The policies excluded every token of a row.", logits.isfinite().any(-1), at_once)
+        for value in others:
+            if value is not None:
+                self._keep(_NOT_FINITE.format("losses or shares are NaN or infinite"), value.isfinite(), at_once)
+
+    def _keep(self, message: str, good: Tensor, at_once: bool = False) -> None:
+        """Raise if something is not good: at once, or when ``check`` is called."""
+        found = good.all()
+        self._good[message] = self._good[message] & found if message in self._good else found
+        if at_once:
+            self.check()
 
     def check(self) -> None:
-        """Raise if a step had NaN or infinite logits; called once, after the last token."""
-        if self._finite is not None and not bool(self._finite):
-            raise FloatingPointError("The model's logits became NaN or infinite while decoding; try bfloat16.")
+        """Raise for what was noted; called once more after the last token.
+
+        Raises
+        ------
+        FloatingPointError
+            Saying what was not finite.
+        """
+        for message, good in self._good.items():
+            if not bool(good):
+                raise FloatingPointError(message)
+
+
+_NOT_FINITE = (
+    "The policies' {}, although the model's logits are finite. Their settings are too large for this model, or a "
+    "gradient overflowed in half precision: lower learning_rate or strength, or use bfloat16 or float32."
+)

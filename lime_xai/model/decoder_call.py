@@ -202,6 +202,44 @@ def merged(calls: list[DecoderCall]) -> list[DecoderCall]:
     return [calls[0], DecoderCall(torch.cat([call.embeddings for call in rest], 1), kwargs)]
 
 
+def whole(calls: Sequence[DecoderCall]) -> DecoderCall:
+    """Return a prompt and the calls after it as one call, without a cache.
+
+    A recurrent layer takes several tokens at once only at the beginning of a sequence.
+
+    Parameters
+    ----------
+    calls : sequence of DecoderCall
+        The prompt first.
+
+    Raises
+    ------
+    NotImplementedError
+        For masks that are valid for one call only.
+    """
+    first, last = calls[0], calls[-1]
+    mask = last.kwargs.get("attention_mask")
+    if not (mask is None or (isinstance(mask, Tensor) and mask.dim() == 2)):
+        raise NotImplementedError(
+            "An answer of several tokens cannot be explained: the decoder has recurrent layers, and masks that the model "
+            "makes for each call. Explain one token: give a token id as target, the answer before it in input_ids."
+        )
+    kwargs = {**first.kwargs, **({} if mask is None else {"attention_mask": mask})}
+    batch = first.embeddings.shape[0]
+    for name, value in first.kwargs.items():
+        if name == VISUAL_MASK and isinstance(value, Tensor):
+            later = sum(call.length for call in calls[1:])
+            kwargs[name] = torch.nn.functional.pad(value, (0, later))
+        elif isinstance(value, Tensor) and name != "attention_mask" and _counts_positions(value, batch, first.length):
+            kwargs[name] = torch.cat([call.kwargs[name] for call in calls], -1)
+    return DecoderCall(torch.cat([call.embeddings for call in calls], 1), kwargs)
+
+
+def _counts_positions(value: Tensor, batch: int, length: int) -> bool:
+    """Whether a tensor has one number per position: ``[B, n]``, ``[1, n]`` or ``[A, B, n]``."""
+    return value.dim() in (2, 3) and value.shape[-1] == length and value.shape[-2] in (1, batch)
+
+
 def _sliced_mask(mask: Any, rows: slice, columns: slice, window: int | None) -> Any:
     if isinstance(mask, Mapping):
         widths = {name: window if "sliding" in name else None for name in mask}

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from transformers import Cache, DynamicCache
 
-from .cache import EditedCache, KeyValueEdit
-from .decoder_call import DecoderCall
+from .cache import EditedCache, KeyValueEdit, is_recurrent
+from .decoder_call import DecoderCall, whole
 from .replay import Replayer
 
 
@@ -108,6 +108,9 @@ def forward_sequence(
 ) -> Tensor:
     """Run recorded calls one after the other over one new cache and return the last logits.
 
+    Decoders with recurrent layers run them as one call, without a cache: such a layer cannot continue a sequence by
+    several tokens, and autograd cannot run backward through the state that it updates in place.
+
     Parameters
     ----------
     replayer : Replayer
@@ -123,7 +126,17 @@ def forward_sequence(
     -------
     Tensor
         ``[B, keep, V]``.
+
+    Raises
+    ------
+    NotImplementedError
+        If recurrent layers would have to run several calls with masks of their own, or with an edit.
     """
+    if len(inputs) > 1 and is_recurrent(replayer.config):
+        if edit is not None:
+            raise NotImplementedError(f"{type(replayer.decoder).__name__} has recurrent layers; edits need attention.")
+        joined = whole([one.call for one in inputs])
+        return replayer.run(joined, torch.cat([one.embeddings for one in inputs], 1), None, keep)
     cache: Cache = DynamicCache(config=replayer.config) if edit is None else EditedCache(replayer.config, edit)
     logits = [replayer.run(one.call, one.embeddings, cache, keep=min(keep, one.call.length)) for one in inputs]
     return torch.cat(logits, 1)[:, -keep:]

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedConfig
+from transformers import GenerationConfig, PreTrainedConfig
 
 from .modalities import Span, modality_masks, spans, union
 
@@ -30,7 +30,7 @@ class Positions:
     attended : Tensor
         ``[B, T]`` bool, False on padding.
     bos : Tensor
-        ``[B, T]`` bool, True on the beginning-of-sequence token.
+        ``[B, T]`` bool, True on the beginning of the sequence (``beginning``).
     modalities : mapping of str to Tensor
         ``[B, T]`` bool per perceptual modality that occurs; everything else is text.
     """
@@ -102,7 +102,7 @@ class Positions:
         attended = attended_mask(self.input_ids, attention_mask).to(self.attended.device)
         if torch.equal(attended, self.attended):
             return self
-        return replace(self, attended=attended, bos=bos_mask(config, self.input_ids, attended))
+        return replace(self, attended=attended, bos=beginning(config, self.input_ids, attended, self.perceptual))
 
 
 def attended_mask(input_ids: Tensor, attention_mask: Any) -> Tensor:
@@ -120,16 +120,46 @@ def attended_mask(input_ids: Tensor, attention_mask: Any) -> Tensor:
     return torch.ones_like(input_ids, dtype=torch.bool)
 
 
-def bos_token(config: PreTrainedConfig) -> int | None:
-    """Return the id of the beginning-of-sequence token that a config names, or None."""
-    found = getattr(config.get_text_config(), "bos_token_id", None)
-    return found if isinstance(found, int) else None
+def mask_from_padding(input_ids: Tensor, settings: GenerationConfig) -> Tensor:
+    """Return the attention mask ``[B, T]`` long that ``generate`` makes where the inputs have none.
+
+    The rule of transformers: padding tokens are not attended if the padding token is known and is no end token;
+    otherwise every position is attended.
+
+    Parameters
+    ----------
+    input_ids : Tensor
+        ``[B, T]``.
+    settings : GenerationConfig
+        Of the model; names the padding token and the end tokens.
+    """
+    padding, ends = settings.pad_token_id, settings.eos_token_id
+    ends = [] if ends is None else ends if isinstance(ends, list) else [ends]
+    if padding is None or padding in ends:
+        return torch.ones_like(input_ids)
+    return input_ids.ne(padding).long()
 
 
-def bos_mask(config: PreTrainedConfig, input_ids: Tensor, attended: Tensor) -> Tensor:
-    """Return where ``[B, T]`` the beginning-of-sequence token of a config stands among attended positions."""
-    token = bos_token(config)
-    return torch.zeros_like(attended) if token is None else (input_ids == token) & attended
+def beginning(config: PreTrainedConfig, input_ids: Tensor, attended: Tensor, perceptual: Tensor) -> Tensor:
+    """Return where ``[B, T]`` each sequence begins: one position per row, or none.
+
+    It is the first attended position, whatever token it holds: models use it as an attention sink, and chat templates
+    may repeat the beginning-of-sequence token later. If a row begins with what is perceived, its first text position is
+    the beginning if it holds the beginning-of-sequence token of the config; otherwise the row has none.
+
+    Parameters
+    ----------
+    config : PreTrainedConfig
+        Of the top-level model.
+    input_ids, attended, perceptual : Tensor
+        ``[B, T]``.
+    """
+    first = attended & (attended.long().cumsum(-1) == 1)
+    text = attended & ~perceptual
+    token = getattr(config.get_text_config(), "bos_token_id", None)
+    named = torch.zeros_like(attended) if token is None else input_ids == token
+    after_perceived = (first & perceptual).any(-1, keepdim=True) & text & (text.long().cumsum(-1) == 1) & named
+    return (first & ~perceptual) | after_perceived
 
 
 def read_positions(
@@ -154,5 +184,6 @@ def read_positions(
         If a user's mask has another shape than ``input_ids``.
     """
     attended = attended_mask(input_ids, attention_mask)
-    bos = bos_mask(config, input_ids, attended)
-    return Positions(input_ids, attended, bos, modality_masks(config, input_ids, perceptual))
+    modalities = modality_masks(config, input_ids, perceptual)
+    bos = beginning(config, input_ids, attended, union(modalities, attended))
+    return Positions(input_ids, attended, bos, modalities)

@@ -13,14 +13,22 @@ from transformers import PreTrainedModel
 from lime_xai.storage.weights import tensor_identities
 
 from .cache import detach_inference
-from .checks import check_devices, check_inputs, check_mode, check_placeholders, checked_replayer
+from .checks import (
+    check_devices,
+    check_inputs,
+    check_mode,
+    check_padding,
+    check_placeholders,
+    checked_replayer,
+)
 from .decoder_call import DecoderCall, merged
+from .exclusive import exclusive
 from .gradients import DifferentiableCall, forward_sequence
 from .layout import Grid, image_grid
 from .modalities import modality_masks
-from .positions import Perceptual, Positions, read_positions
+from .positions import Perceptual, Positions, mask_from_padding, read_positions
 from .recording import Recording, record
-from .replay import Replayer, frozen_parameters
+from .replay import Replayer, frozen_parameters, offsets_kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +106,7 @@ class Prompt:
         -------
         Recording
         """
-        with torch.inference_mode(False), frozen_parameters(self.model):
+        with exclusive(self.model), torch.inference_mode(False), frozen_parameters(self.model), offsets_kept(self.model):
             if continuation is not None:
                 continuation = detach_inference(continuation).clone()  # kept; the caller may change its own
             found = self._recorded.find(self.model, continuation)
@@ -199,7 +207,12 @@ def token_labels(ids: Tensor, processor: Any) -> list[list[str]] | None:
     if processor is None:
         return None
     tokenizer = getattr(processor, "tokenizer", processor)
-    return [tokenizer.convert_ids_to_tokens(row) for row in ids.tolist()]
+
+    def label(token: int) -> str:
+        # Models have more embeddings than their tokenizer has tokens; such ids have no name.
+        return str(tokenizer.convert_ids_to_tokens(token) or f"<{token}>")
+
+    return [[label(token) for token in row] for row in ids.tolist()]
 
 
 PromptLike = Mapping[str, Any] | Prompt
@@ -243,7 +256,11 @@ def read_prompt(
         return _again(model, inputs, processor, perceptual)
     replayer = checked_replayer(model)
     ids = check_inputs(model, inputs)
-    positions = read_positions(model.config, ids, inputs.get("attention_mask"), perceptual)
+    mask = inputs.get("attention_mask")
+    if mask is None and "input_ids" in inputs:
+        mask = mask_from_padding(ids, model.generation_config)
+    positions = read_positions(model.config, ids, mask, perceptual)
+    check_padding(positions.attended)
     if "input_ids" in inputs:
         masks = positions.modalities if perceptual is None else modality_masks(model.config, ids)
         check_placeholders(model, inputs, masks)

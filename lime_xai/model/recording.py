@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
+from .cache import CACHE_NAMES, cache_length, given_cache
 from .decoder_call import DecoderCall
 from .positions import Positions
 from .replay import Replayer, StopForward
@@ -83,10 +84,23 @@ def record(
     Returns
     -------
     Recording
+
+    Raises
+    ------
+    ValueError
+        If the inputs hold a cache of an earlier turn, or the model generates elsewhere.
     """
     model: Any = replayer.model
     calls: list[DecoderCall] = []
-    arguments = {**inputs, "do_sample": False, "use_cache": True}
+    given = given_cache(inputs)
+    if given is not None and cache_length(given):
+        raise ValueError(
+            f"inputs hold a cache of {cache_length(given)} positions; relevance needs the whole prompt from its first "
+            "token. Give input_ids of all turns and leave the cache out."
+        )
+    arguments = {name: value for name, value in inputs.items() if name not in CACHE_NAMES}
+    arguments.setdefault("attention_mask", positions.attended.long())
+    arguments |= {"do_sample": False, "use_cache": True}
     if continuation is None:
         with replayer.recording(calls, stop=True), _plain_settings(model), suppress(StopForward):
             model.generate(**arguments, max_new_tokens=1)

@@ -8,7 +8,8 @@ here depends on a family.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -69,6 +70,14 @@ def decoder_of(model: PreTrainedModel) -> PreTrainedModel:
     return decoder
 
 
+def generates_elsewhere(model: PreTrainedModel) -> str:
+    """Return the message for a model whose ``generate`` does not call its own forward pass."""
+    return (
+        f"{type(model).__name__}.generate does not call the model's own forward pass: it generates with a part of the "
+        "model. Steering and attribution work on models whose generate is that of transformers' GenerationMixin."
+    )
+
+
 class Replayer:
     """Records decoder calls of one model and repeats them.
 
@@ -80,19 +89,28 @@ class Replayer:
     Attributes
     ----------
     busy : bool
-        Whether a replay is running; the hooks of this package on the model do nothing then.
+        Whether a replay is running in this thread; the hooks of this package on the model do nothing then.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
         self.decoder = decoder_of(model)
-        self.busy = False
+        self._in_thread = threading.local()
         self._placeholders = frozenset(placeholder_ids(model.config).values())
         self._accepted = inspect.signature(type(model).forward).parameters
         self._signature = inspect.signature(type(self.decoder).forward)
         config = self.decoder.config
         known = self._placeholders | marker_ids(model.config)
         self.neutral = next(index for index in range(config.get_text_config().vocab_size) if index not in known)
+
+    @property
+    def busy(self) -> bool:
+        """See above."""
+        return getattr(self._in_thread, "busy", False)
+
+    @busy.setter
+    def busy(self, value: bool) -> None:
+        self._in_thread.busy = value
 
     @property
     def config(self) -> PreTrainedConfig:
@@ -158,7 +176,9 @@ class Replayer:
             return DecoderCall(detach_inference(embeddings), detach_inference(kept))
 
     @contextmanager
-    def recording(self, calls: list[DecoderCall], stop: bool = False) -> Iterator[None]:
+    def recording(
+        self, calls: list[DecoderCall], stop: bool = False, wanted: Callable[[], bool] = lambda: True
+    ) -> Iterator[None]:
         """Append a ``DecoderCall`` to ``calls`` for every call of the decoder inside the context.
 
         Parameters
@@ -167,19 +187,37 @@ class Replayer:
             Grows.
         stop : bool
             Raise ``StopForward`` at the first call, before the decoder runs.
+        wanted : callable
+            Whether a call is to be recorded; asked at each.
+
+        Raises
+        ------
+        ValueError
+            At the first call, if the decoder is not called by the model's own forward pass.
         """
+        by_model = False
+
+        def note(module: nn.Module, args: tuple[Any, ...]) -> None:
+            nonlocal by_model
+            by_model = True
 
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            if not self.busy:
+            if not self.busy and wanted():
+                if not by_model:
+                    raise ValueError(generates_elsewhere(self.model))
                 calls.append(self.describe(args, kwargs))
                 if stop:
                     raise StopForward
 
-        handle = self.decoder.register_forward_pre_hook(hook, with_kwargs=True)
+        handles = [
+            self.model.register_forward_pre_hook(note),
+            self.decoder.register_forward_pre_hook(hook, with_kwargs=True),
+        ]
         try:
             yield
         finally:
-            handle.remove()
+            for handle in handles:
+                handle.remove()
 
     def past_of(self, prompt: DecoderCall, cache: Cache) -> Cache:
         """Return the cache of a prompt without its last position; where it cannot be sliced, the prompt runs again.
@@ -244,6 +282,21 @@ class Replayer:
             for handle in handles:
                 handle.remove()
         return logits[:, -keep:]
+
+
+@contextmanager
+def offsets_kept(model: nn.Module) -> Iterator[None]:
+    """Context after which a model's stored position offsets are as before.
+
+    Some models keep ``rope_deltas`` of the last prompt for its later tokens. A call with another prompt in between
+    would change the positions of these tokens.
+    """
+    saved: list[tuple[Any, Any]] = [(m, vars(m)["rope_deltas"]) for m in model.modules() if "rope_deltas" in vars(m)]
+    try:
+        yield
+    finally:
+        for module, value in saved:
+            module.rope_deltas = value
 
 
 @contextmanager

@@ -77,12 +77,11 @@ class Contrast(Policy):
         """The branch."""
         noisy = self.branch == "noise"
         kind = BranchKind(self.branch, self.noise if noisy else 0.0, self.seed if noisy else 0, self.batched)
-        return Needs(branch=kind)
+        return Needs(branch=kind, plausibility=self.plausibility)
 
     def step(self, step: DecodingStep) -> Tensor:
         """Return the contrasted logits."""
         if step.branch is None:
             raise RuntimeError("The branch did not run in this step.")
         other = step.branch.to(step.plain)
-        logits = step.shifted(step.plain + self.strength * (step.plain - other))
-        return step.plausible(logits, self.plausibility)
+        return step.shifted(step.plain + self.strength * (step.plain - other))

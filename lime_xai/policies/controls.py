@@ -74,9 +74,14 @@ class Plausible(Policy):
         """Whether nothing is excluded."""
         return self.plausibility == 0
 
+    @property
+    def needs(self) -> Needs:
+        """The mask."""
+        return Needs(plausibility=self.plausibility)
+
     def step(self, step: DecodingStep) -> Tensor:
-        """Return the masked logits."""
-        return step.plausible(step.logits, self.plausibility)
+        """Return the logits unchanged; the session excludes tokens."""
+        return step.logits
 
 
 @register_policy("logit_shift")

@@ -90,7 +90,13 @@ class Edit(EditSettings, Policy):
         method = self.forward_method
         first_pass = partial(FusedFirstPass, self)
         stream = () if method is None else (StreamNeed(method, self.direction == "forward", first_pass),)
-        return Needs(past=True, history=self.scope == "sequence", streams=stream)
+        return Needs(
+            past=True,
+            history=self.scope == "sequence",
+            streams=stream,
+            gradients=True,
+            plausibility=self.plausibility,
+        )
 
     def check_model(self, model: PreTrainedModel) -> None:
         """Refuse a decoder that lacks some of the layers to edit."""
@@ -99,7 +105,7 @@ class Edit(EditSettings, Policy):
     def step(self, step: DecodingStep) -> Tensor:
         """Return the logits after the edit; the kept cache is not changed."""
         result = KVEditor(self).edit(step)
-        logits = step.plausible(step.shifted(result.logits), self.plausibility)
+        logits = step.shifted(result.logits)
         step.state["trace"] = StepTrace(
             step.index,
             step.plain.argmax(-1),

@@ -48,7 +48,7 @@ class Observe(Policy):
     @property
     def needs(self) -> Needs:
         """The cache, and the history in sequence scope."""
-        return Needs(past=True, history=self.scope == "sequence")
+        return Needs(past=True, history=self.scope == "sequence", gradients=True)
 
     def step(self, step: DecodingStep) -> Tensor:
         """Return the logits unchanged."""

@@ -77,7 +77,7 @@ class Reweight(Policy):
     @property
     def needs(self) -> Needs:
         """The contributions of perceptual tokens."""
-        return Needs(contributions=ContributionNeed(self.relevance, self.direction))
+        return Needs(contributions=ContributionNeed(self.relevance, self.direction), plausibility=self.plausibility)
 
     def step(self, step: DecodingStep) -> Tensor:
         """Return the reweighted logits."""
@@ -89,4 +89,4 @@ class Reweight(Policy):
             if mean is None:
                 mean = step.state["mean"] = self.calibration.mean_contribution.to(contributions)
             contributions = contributions - mean
-        return step.plausible(step.shifted(step.plain + self.strength * contributions), self.plausibility)
+        return step.shifted(step.plain + self.strength * contributions)

@@ -12,6 +12,8 @@ from transformers import Cache, DynamicCache, PreTrainedModel
 from lime_xai.errors import unknown_name
 from lime_xai.model.cache import slots
 from lime_xai.model.decoder_call import DecoderCall, merged
+from lime_xai.model.checks import check_finite, check_relevance
+from lime_xai.model.exclusive import exclusive
 from lime_xai.model.modalities import modality_masks
 from lime_xai.model.positions import Perceptual
 from lime_xai.model.prompt import Prompt, PromptLike, read_prompt
@@ -109,6 +111,8 @@ def routes(
     ------
     ValueError
         For bad input, before any compute.
+    FloatingPointError
+        For NaN or infinite logits or contributions.
     NotImplementedError
         If the model fails the adjoint check; ``attribute`` uses backward passes and works.
 
@@ -123,9 +127,9 @@ def routes(
         raise unknown_name("relevance", relevance, RELEVANCE_FORMS)
     prompt = read_prompt(model, inputs, perceptual=perceptual)
     masks = _group_masks(prompt, groups)
-    engine = verified_engine(prompt.replayer, relevance, method)
-    calls = prompt.recording(continuation).calls
-    with torch.inference_mode(False), torch.no_grad(), frozen_parameters(model):
+    with exclusive(model), torch.inference_mode(False), torch.no_grad(), frozen_parameters(model):
+        engine = verified_engine(prompt.replayer, relevance, method)
+        calls = prompt.recording(continuation).calls
         names = list(masks)
         start = torch.stack([masks[name] for name in names], 1)
         later = torch.tensor([name == TEXT for name in names], device=start.device).expand(start.shape[0], -1)
@@ -133,6 +137,8 @@ def routes(
             state = engine.start(start, later)
             # In the direct form the tangent of a slot is the slot itself, which must be cached: tokens run one by one.
             logits, contributions, cache = follow(engine, state, merged(calls) if relevance == "full" else calls)
+    check_finite(logits.flatten(0, 1))
+    check_relevance(contributions, "the relevance stream")
     return Routes(logits, dict(zip(names, contributions, strict=True)), cache, _states(state, names))
 
 

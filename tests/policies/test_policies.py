@@ -259,10 +259,10 @@ def test_policies_that_start_from_the_model_keep_what_was_done_before(second):
 
 def test_a_mask_survives_the_policies_after_it():
     model, inputs, _ = FAMILIES["llava"].build()
-    masked = steered(model, inputs, Plausible(0.5)).logits[0].isinf()
+    masked = steered(model, inputs, Plausible(0.5)).scores[0].isinf()
     assert 0 < int(masked.sum()) < 127
     for after in (LogitShift({5: 1.0}), UniformGain(), Contrast(plausibility=0.0), Observe()):
-        assert torch.equal(steered(model, inputs, [Plausible(0.5), after]).logits[0].isinf(), masked)
+        assert torch.equal(steered(model, inputs, [Plausible(0.5), after]).scores[0].isinf(), masked)
 
 
 def test_each_policy_has_a_memory_of_its_own():
@@ -281,7 +281,7 @@ def test_each_policy_has_a_memory_of_its_own():
 def test_plausible_keeps_tokens_near_the_best(fraction):
     model, inputs, _ = batch("llava", 3)
     plain = model.generate(**inputs, **tokens(1)).logits[0]
-    found = steered(model, inputs, Plausible(fraction)).logits[0]
+    found = steered(model, inputs, Plausible(fraction)).scores[0]
     for row in range(3):
         probability = plain[row].double().softmax(-1).tolist()
         for token, value in enumerate(found[row].tolist()):
@@ -349,7 +349,7 @@ def test_contrast_is_the_difference_to_a_prompt_without_the_image(family, remove
 def test_contrast_excludes_what_the_model_finds_implausible():
     model, inputs, _ = FAMILIES["llava"].build()
     plain = model.generate(**inputs, **tokens(1)).logits[0].softmax(-1)
-    free, kept = (steered(model, inputs, Contrast(plausibility=p)).logits[0] for p in (0.0, 0.3))
+    free, kept = (steered(model, inputs, Contrast(plausibility=p)).scores[0] for p in (0.0, 0.3))
     excluded = plain < 0.3 * plain.max()
     assert bool(kept[excluded].isinf().all())
     assert torch.equal(kept[~excluded], free[~excluded])

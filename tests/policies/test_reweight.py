@@ -39,12 +39,12 @@ def test_every_step_is_reweighted_by_what_routes_finds(name, form):
         max_new_tokens=NEW,
         do_sample=False,
         return_dict_in_generate=True,
-        output_logits=True,
+        output_scores=True,
         eos_token_id=None,
     )
     tokens = output.sequences[:, -NEW:]
     expected = expected_choice(model, inputs, tokens, policy)
-    torch.testing.assert_close(torch.stack(output.generation.logits, 1), expected, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(torch.stack(output.generation.scores, 1), expected, rtol=1e-3, atol=1e-4)
     assert bare_state(model) == before
     assert len(output.trace.steps) == NEW
 

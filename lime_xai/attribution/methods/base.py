@@ -18,6 +18,7 @@ from lime_xai.attribution.problem import Problem, problems
 from lime_xai.attribution.replacement import REPLACEMENTS
 from lime_xai.attribution.targets import IGNORED
 from lime_xai.errors import unknown_name
+from lime_xai.model.differentiable import check_gradient
 
 from .task import AttributionMethod, AttributionTask, Explanation
 
@@ -160,7 +161,14 @@ def explained(problem: Problem, column: int | None) -> Callable[..., Tensor]:
 
 
 def differentiable_inputs(problem: Problem) -> tuple[Tensor, ...]:
-    """Return the inputs of a row as tensors that require a gradient."""
+    """Return the inputs of a row as tensors that require a gradient.
+
+    Raises
+    ------
+    NotImplementedError
+        If gradients of the model are not the derivatives of what it computes.
+    """
+    check_gradient(problem.replayer, problem.calls[0])
     return tuple(tensor.detach().requires_grad_() for tensor in problem.inputs)
 
 

@@ -16,6 +16,7 @@ from lime_rules import CPLRP, LRP_METHODS, AttnLRP, GradientInput, TransformerCo
 from lime_xai.attribution.targets import Target
 from lime_xai.errors import unknown_name
 from lime_xai.model.decoder_call import DecoderCall, merged
+from lime_xai.model.differentiable import check_gradient
 from lime_xai.model.gradients import DifferentiableCall, forward_sequence, relevance_of
 from lime_xai.model.replay import Replayer
 
@@ -74,6 +75,7 @@ class LRP(AttributionMethod):
         recording = task.prompt.recording(goal.continuation)
         if recording.logits is not None:
             goal = goal.chosen(recording.logits)  # refuses NaN before the graph is built
+        check_gradient(replayer, recording.calls[0])
         _warn_uncovered(replayer, composite)
         found = _propagate(replayer, recording.calls, goal, composite, task.single)
         return Explanation(*found, recording)

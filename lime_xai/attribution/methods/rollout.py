@@ -83,8 +83,9 @@ class GradientAttentionRollout(RowMethod):
         NotImplementedError
             If some layers have no attention weights.
         """
+        inputs = differentiable_inputs(problem)  # leaves, so that weights are part of a graph
         with torch.enable_grad(), attention_kept(problem, lambda weights: weights) as found:
-            values = problem.values(*differentiable_inputs(problem))[0]  # leaves, so that weights are part of a graph
+            values = problem.values(*inputs)[0]
             layers = by_layer(problem, found)
             total = torch.zeros(len(problem.input_ids), device=problem.input_ids.device)
             for index in columns(problem, column):

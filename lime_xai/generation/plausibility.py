@@ -1,0 +1,101 @@
+"""Excluding implausible tokens, after the processors of ``generate`` that ban tokens."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from transformers import LogitsProcessor, LogitsProcessorList
+from transformers.generation import logits_process
+
+
+def plausible(scores: Tensor, plain: Tensor, fraction: float, keep_total: bool = False) -> Tensor:
+    r"""Exclude tokens that the plain model finds far less probable than its best allowed token.
+
+    Token :math:`t` stays if :math:`p_t \ge f \max_{a \in A} p_a`, where :math:`p` are the plain model's probabilities
+    and :math:`A` holds the tokens whose score is not minus infinity. At least the best allowed token stays.
+
+    Parameters
+    ----------
+    scores : Tensor
+        ``[B, V]``: logits or log-probabilities; minus infinity on tokens that are not allowed.
+    plain : Tensor
+        ``[B, V]``: the model's own logits.
+    fraction : float
+        ``f``, at least 0 and less than 1; 0 excludes nothing.
+    keep_total : bool
+        Divide the probability of excluded tokens among those that stay. A beam search compares the scores of different
+        beams, which then does not depend on what the mask excluded.
+
+    Returns
+    -------
+    Tensor
+        ``[B, V]``: minus infinity on tokens that are excluded or not allowed.
+    """
+    if fraction == 0:
+        return scores
+    allowed = scores > float("-inf")
+    own = plain.to(scores.device, torch.promote_types(plain.dtype, torch.float32)).masked_fill(~allowed, float("-inf"))
+    # where nothing is allowed the difference is NaN, and nothing is kept
+    kept = allowed & (own - own.amax(-1, keepdim=True) >= math.log(fraction))
+    result = scores.masked_fill(~kept, float("-inf"))
+    if keep_total:
+        result = result + (scores.logsumexp(-1, keepdim=True) - result.logsumexp(-1, keepdim=True)).nan_to_num()
+    return result
+
+
+class PlausibilityMask(LogitsProcessor):
+    """The mask of one generation, as a processor of ``generate``.
+
+    A mask inside the model's own logits would come before the processors that ban tokens, and both together could
+    exclude every token.
+
+    Attributes
+    ----------
+    plain : Tensor or None
+        ``[B, V]``: the model's own logits of the step; None before the first.
+    fraction : float
+        As in ``plausible``.
+    beams : bool
+        Whether scores of different beams are compared.
+    """
+
+    def __init__(self, fraction: float, beams: bool) -> None:
+        self.plain: Tensor | None = None
+        self.fraction, self.beams = fraction, beams
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Return scores ``[B, V]`` with implausible tokens excluded."""
+        if self.plain is None:
+            return scores
+        return plausible(scores, self.plain, self.fraction, self.beams)
+
+
+_LAST = ("WatermarkLogitsProcessor", "SynthIDTextWatermarkLogitsProcessor", "LogitNormalization")
+
+_NARROWING = tuple(
+    getattr(logits_process, name)
+    for name in dir(logits_process)
+    if name.endswith("LogitsWarper") or name in _LAST
+)
+"""Processors of transformers that choose among the allowed tokens, or come after all others; each keeps at least one."""
+
+
+def with_mask(processors: LogitsProcessorList | None, mask: PlausibilityMask) -> LogitsProcessorList:
+    """Return processors with the mask after all that ban tokens, and before those that narrow the choice.
+
+    Temperature, top-k and top-p then act on plausible tokens only.
+
+    Parameters
+    ----------
+    processors : LogitsProcessorList or None
+        As ``generate`` prepared them.
+    mask : PlausibilityMask
+        Of the generation.
+    """
+    found = list(processors or ())
+    place = len(found)
+    while place and isinstance(found[place - 1], _NARROWING):
+        place -= 1
+    return LogitsProcessorList([*found[:place], mask, *found[place:]])

@@ -1,0 +1,169 @@
+"""Whether gradients, rules and hooks reach what a decoder computes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from .decoder_call import DecoderCall
+from .replay import Replayer
+
+_CHECKED: WeakKeyDictionary[PreTrainedModel, set[torch.dtype]] = WeakKeyDictionary()
+
+WIDTHS = (1e-3, 1e-2, 1e-1, 3e-1)
+"""Widths of the differences, relative to the embeddings; wide ones are for half precision and rounded activations."""
+
+ALLOWED, ALLOWED_HALF = 0.3, 0.8
+"""Largest relative distance of derivatives and differences: without a gradient it is 1, with a wrong one more.
+
+Differences of half precision are noisy.
+"""
+
+_DIRECTIONS = 8
+
+
+def check_compiled(model: PreTrainedModel, decoder: nn.Module) -> None:
+    """Refuse a model with compiled modules: hooks and rules that are set later do not reach inside.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        Top-level model.
+    decoder : nn.Module
+        Its text decoder. Compiled towers do no harm.
+
+    Raises
+    ------
+    ValueError
+        Naming the compiled modules.
+    """
+    inside = set(decoder.modules())
+    around = {module for module in model.modules() if module not in inside and decoder in module.children()}
+    names = {module: name for name, module in model.named_modules() if module in inside | around | {model}}
+    found = [name or type(model).__name__ for module, name in names.items() if _is_compiled(module)]
+    if found:
+        shown = ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
+        raise ValueError(
+            f"The model is compiled in part ({shown}): rules and hooks do not reach compiled code. Use a model that is "
+            "not compiled, or undo module.compile() by module._compiled_call_impl = None."
+        )
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    own = vars(module).get("forward")
+    wrapped = hasattr(own, "_torchdynamo_orig_callable")
+    return getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod") or wrapped
+
+
+def check_gradient(replayer: Replayer, prompt: DecoderCall) -> None:
+    """Refuse a decoder whose gradients are not the derivatives of what it computes.
+
+    Kernels of quantised layers may have no gradient, or one that leaves out the rounding of activations. Once per model
+    and dtype:
+
+    1. Draw embeddings of two tokens, a direction of the logits, and eight directions of the embeddings, from a seed. A
+       decoder that needs more than embeddings gets the user's prompt instead, two directions and one width.
+    2. Compute the derivatives of the logits along the directions by one backward pass.
+    3. Compute central differences of several widths in one batch.
+    4. The decoder passes if derivatives and differences agree at one of the widths.
+
+    Parameters
+    ----------
+    replayer : Replayer
+        Of the model; no rules may be active.
+    prompt : DecoderCall
+        Of the user's prompt.
+
+    Raises
+    ------
+    NotImplementedError
+        With the distance.
+    """
+    model = replayer.model
+    checked = _CHECKED.setdefault(model, set())
+    if model.dtype in checked:
+        return
+    half = model.dtype in (torch.float16, torch.bfloat16)
+    distance, allowed = _distance(replayer, prompt, half), ALLOWED_HALF if half else ALLOWED
+    if math.isnan(distance):
+        return  # an overflow; whether the user's own relevance is finite is checked when it is known
+    if distance > allowed:
+        raise NotImplementedError(
+            f"Gradients of {type(replayer.decoder).__name__} are not the derivatives of what it computes (relative "
+            f"distance {distance:.2f}, allowed {allowed}): some layers give no gradient, as quantised kernels do. Use the "
+            "model without this quantisation, or weights-only quantisation; perturbation methods (feature_ablation, "
+            "kernel_shap) need no gradients."
+        )
+    checked.add(model.dtype)
+
+
+def _distance(replayer: Replayer, prompt: DecoderCall, half: bool) -> float:
+    with torch.inference_mode(False):
+        sample = replayer.neutral_embeddings(2)
+        start = _drawn(sample) * sample.float().pow(2).mean().sqrt().clamp(min=1e-3)
+        bare = DecoderCall(start.to(sample.dtype), {})
+        try:
+            return gradient_distance(replayer, bare, WIDTHS, _DIRECTIONS)
+        except (RuntimeError, ValueError, TypeError):  # per-layer inputs that are made from token ids, for example
+            return gradient_distance(replayer, prompt.row(0), WIDTHS[2:3] if half else WIDTHS[1:2], 2)
+
+
+def gradient_distance(replayer: Replayer, call: DecoderCall, widths: Sequence[float], count: int) -> float:
+    """Return how far derivatives along random directions are from central differences, at the best width.
+
+    Parameters
+    ----------
+    replayer : Replayer
+        Of the model.
+    call : DecoderCall
+        Of one row.
+    widths : sequence of float
+        Of the differences, relative to the size of the embeddings.
+    count : int
+        Directions.
+
+    Returns
+    -------
+    float
+        Norm of the distance of both vectors over the norm of the differences; NaN if logits or gradient overflow.
+    """
+    start, device = call.embeddings.detach(), call.embeddings.device
+    directions = _drawn(start.expand(count, -1, -1), seed=1) * start.float().pow(2).mean().sqrt()
+    width = torch.tensor(widths, device=device)
+    moves = (width[:, None, None, None] * directions).flatten(0, 1)
+    with torch.enable_grad():
+        leaf = start.clone().requires_grad_()
+        logits = _logits(replayer, call, leaf)
+        weights = _drawn(logits[0], seed=2)
+        value = (logits[0] * weights).sum()
+        found = torch.autograd.grad(value, leaf, allow_unused=True)[0] if value.requires_grad else None
+    gradient = torch.zeros_like(start) if found is None else found
+    derivatives = (gradient.float() * directions).flatten(1).sum(-1)
+    with torch.no_grad():
+        both = torch.cat([start.float() + moves, start.float() - moves]).to(start.dtype)
+        upper, lower = (_logits(replayer, call, both) * weights).sum(-1).chunk(2)
+    differences = (upper - lower).unflatten(0, (len(width), -1)) / (2 * width[:, None])
+    if not bool(derivatives.isfinite().all() & differences.isfinite().all()):
+        return math.nan
+    size = differences.norm(dim=-1)
+    distance = (derivatives - differences).norm(dim=-1) / size
+    return float(distance.masked_fill(size == 0, torch.inf).min())
+
+
+def _drawn(like: Tensor, seed: int = 0) -> Tensor:
+    """Return standard normal numbers of a tensor's shape, float32, the same on every device."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(like.shape, generator=generator, dtype=torch.float32).to(like.device)
+
+
+def _logits(replayer: Replayer, call: DecoderCall, embeddings: Tensor) -> Tensor:
+    """Return the logits ``[R, V]`` of the last position, float32."""
+    rows = embeddings.shape[0]
+    deep = [features.expand(rows, *features.shape) for features in call.deep_features]
+    repeated = call.with_embeddings(embeddings, deep)
+    return replayer.run(repeated, embeddings, None)[:, -1].float()

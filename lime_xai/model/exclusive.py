@@ -1,0 +1,206 @@
+"""One user of a model at a time: what is set on a model must not be met by another call."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from types import CodeType, FrameType
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from torch import nn
+from transformers import PreTrainedModel
+
+
+@dataclass
+class _Use:
+    """Who uses a model.
+
+    Attributes
+    ----------
+    thread : int
+        Identifier of the thread.
+    steered : bool
+        Whether policies are on the model.
+    open_ended : bool
+        Whether the use lasts until the user leaves a context.
+    depth : int
+        Nested uses of the same kind.
+    """
+
+    thread: int
+    steered: bool
+    open_ended: bool
+    depth: int = 1
+
+
+_CONDITION = threading.Condition()
+_USES: WeakKeyDictionary[nn.Module, _Use] = WeakKeyDictionary()
+
+
+@contextmanager
+def exclusive(model: PreTrainedModel, *, steered: bool = False, open_ended: bool = False) -> Iterator[None]:
+    """Context in which one thread uses a model; other threads wait.
+
+    Attribution and steering register hooks on a model, switch its attention and freeze its parameters. A second call
+    of this package waits until the first has ended. So do ``generate`` and ``forward`` of another thread during an
+    attribution; during steering the session decides about them (``generation.requests``). Forward passes that other
+    threads have begun before are waited for.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        The model.
+    steered : bool
+        Whether policies will be on it. Nothing may be nested inside.
+    open_ended : bool
+        Whether the user decides when the use ends; nobody waits for that.
+
+    Raises
+    ------
+    ValueError
+        Inside steering by the same thread, and during steering by another thread that is open-ended.
+    """
+    _take(model, steered, open_ended)
+    try:
+        if steered:
+            yield
+        else:
+            with _others_wait(model):
+                yield
+    finally:
+        _give(model)
+
+
+def _take(model: PreTrainedModel, steered: bool, open_ended: bool) -> None:
+    thread = threading.get_ident()
+    with _CONDITION:
+        while (use := _USES.get(model)) is not None:
+            if use.thread == thread and not use.steered and not steered:
+                use.depth += 1
+                return
+            _refuse(model, use, thread, steered)
+            _CONDITION.wait()
+        _USES[model] = _Use(thread, steered, open_ended)
+
+
+def _refuse(model: PreTrainedModel, use: _Use, thread: int, steered: bool) -> None:
+    """Refuse a use that would wait for itself, or for the end of a context that only the user can leave."""
+    name = type(model).__name__
+    if use.steered and use.thread == thread:
+        advice = "pass several policies as one list" if steered else "attribute before or after it"
+        raise ValueError(
+            f"This {name} is being steered already: the call is inside steering(), a policy, a streamer or a logits "
+            f"processor; {advice}."
+        )
+    if use.thread == thread:
+        raise ValueError(f"This {name} is being attributed; steer it afterwards.")
+    if use.open_ended:
+        raise ValueError(f"This {name} is being steered already, by steering() in another thread; leave that first.")
+
+
+def _give(model: PreTrainedModel) -> None:
+    with _CONDITION:
+        use = _USES[model]
+        use.depth -= 1
+        if use.depth == 0:
+            del _USES[model]
+            _CONDITION.notify_all()
+
+
+def _wait(model: PreTrainedModel) -> None:
+    """Wait, in a thread other than the one that uses the model, until it is free."""
+    with _CONDITION:
+        while (use := _USES.get(model)) is not None and use.thread != threading.get_ident():
+            _CONDITION.wait()
+
+
+@contextmanager
+def _others_wait(model: PreTrainedModel) -> Iterator[None]:
+    """Context in which ``generate`` and ``forward`` of other threads wait for the end of the use."""
+
+    def hook(module: nn.Module, args: Any) -> None:
+        _wait(model)
+
+    waits_before_forward(hook)
+
+    def gate(generate: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(generate)
+        def waiting(*args: Any, **kwargs: Any) -> Any:
+            _wait(model)
+            return generate(*args, **kwargs)
+
+        return waiting
+
+    handle = model.register_forward_pre_hook(hook)
+    try:
+        with replaced_method(model, "generate", gate):
+            wait_for_running(model)
+            yield
+    finally:
+        handle.remove()
+
+
+def wait_for_running(model: PreTrainedModel) -> None:
+    """Wait for the end of forward passes of a model that other threads have begun.
+
+    PyTorch does not count them, so the stacks of the other threads are searched for a call of the model.
+    """
+    while threading.active_count() > 1 and _runs_elsewhere(model):
+        time.sleep(_PAUSE)
+
+
+_PAUSE = 0.001
+"""Seconds between two looks at the other threads."""
+
+
+_WAITING: set[CodeType] = set()
+"""Code of hooks in which a thread waits before the model's forward begins."""
+
+
+def waits_before_forward(function: Callable[..., Any]) -> None:
+    """Declare a hook, or a method that it calls, in which other threads wait for their turn."""
+    _WAITING.add(function.__code__)
+
+
+def _runs_elsewhere(model: PreTrainedModel) -> bool:
+    own = threading.get_ident()
+    for thread, top in sys._current_frames().items():
+        frame: FrameType | None = None if thread == own else top
+        while frame is not None:
+            # nn.Module runs hooks and forward in this method; a thread that waits in a hook has not begun forward.
+            if frame.f_code in _WAITING:
+                break
+            if frame.f_code.co_name == "_call_impl" and frame.f_locals.get("self") is model:
+                return True
+            frame = frame.f_back
+    return False
+
+
+@contextmanager
+def replaced_method(model: Any, name: str, change: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
+    """Context in which a method of one model object is another; its class is not changed.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        The object.
+    name : str
+        Of the method.
+    change : callable
+        Takes the method and returns what replaces it.
+    """
+    own = vars(model).get(name)
+    vars(model)[name] = change(getattr(model, name))
+    try:
+        yield
+    finally:
+        if own is None:
+            vars(model).pop(name, None)
+        else:
+            vars(model)[name] = own
