@@ -113,7 +113,8 @@ def attribute(
     chosen = as_method(method)
     prompt = read_prompt(model, inputs, processor=processor, perceptual=perceptual)
     ids = prompt.positions.input_ids
-    goal = resolve_target(target, ids.shape[0], prompt.vocabulary, ids.device, prompt.processor)
+    given = ids if "input_ids" in prompt.inputs else None
+    goal = resolve_target(target, ids.shape[0], prompt.vocabulary, ids.device, prompt.processor, given)
     # Rules build graphs, which tensors of a caller's inference mode could not enter.
     with exclusive(model), torch.inference_mode(False), frozen_parameters(model), offsets_kept(model):
         task = AttributionTask(prompt, goal.ordinary(), per_token, groups, progress)

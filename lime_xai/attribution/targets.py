@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
@@ -88,7 +89,14 @@ def target_values(logits: Tensor, ids: Tensor, against: Tensor | None = None) ->
     return values * (ids != IGNORED)
 
 
-def resolve_target(target: TargetLike, rows: int, vocabulary: int, device: Any, processor: Any = None) -> Target:
+def resolve_target(
+    target: TargetLike,
+    rows: int,
+    vocabulary: int,
+    device: Any,
+    processor: Any = None,
+    prompt: Tensor | None = None,
+) -> Target:
     """Return the target that a user gave.
 
     Parameters
@@ -96,7 +104,8 @@ def resolve_target(target: TargetLike, rows: int, vocabulary: int, device: Any, 
     target : int, tuple of two int, str, sequence of int, Tensor or None
         A token id; a margin (first minus second); a phrase (needs a processor or tokenizer); token ids of a
         phrase; a tensor ``[B]`` (one token id per row) or ``[B, G]`` (an answer per row, padded with -100);
-        None: the token the model would choose.
+        None: the token the model would choose. Many tokenizers have different tokens for a word with and without a
+        space before it: a phrase after a prompt that does not end in white space is read with one.
     rows : int
         Batch size.
     vocabulary : int
@@ -105,6 +114,8 @@ def resolve_target(target: TargetLike, rows: int, vocabulary: int, device: Any, 
         Where the ids go.
     processor : object, optional
         Encodes a phrase.
+    prompt : Tensor, optional
+        ``[B, T]``: ids of the prompt that a phrase follows.
 
     Returns
     -------
@@ -113,7 +124,13 @@ def resolve_target(target: TargetLike, rows: int, vocabulary: int, device: Any, 
     Raises
     ------
     ValueError
-        For ids out of range, an empty phrase, a phrase without a processor, or a tensor of another shape.
+        For ids out of range, an empty phrase, a phrase without a processor, with words that its tokenizer does not
+        know, or after prompts of which only some end in white space; for a tensor of another shape.
+
+    Warns
+    -----
+    UserWarning
+        If a phrase was read with a space before it.
     """
     if target is None:
         return Target(None)
@@ -130,7 +147,7 @@ def resolve_target(target: TargetLike, rows: int, vocabulary: int, device: Any, 
         first, second = (torch.full((rows, 1), _whole(token), device=device) for token in target)
         return Target(_in_range(first, vocabulary), _in_range(second, vocabulary))
     if isinstance(target, str):
-        target = _encode(target, processor)
+        target = _encode(target, processor, prompt)
     if isinstance(target, Tensor):
         if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
             raise ValueError(f"target is a tensor of {target.dtype}; token ids are whole numbers.")
@@ -147,12 +164,49 @@ def resolve_target(target: TargetLike, rows: int, vocabulary: int, device: Any, 
     return Target(_in_range(ids.expand(rows, -1), vocabulary), answer=True)
 
 
-def _encode(phrase: str, processor: Any) -> list[int]:
+def _encode(phrase: str, processor: Any, prompt: Tensor | None) -> list[int]:
+    """Return the token ids of a phrase as it can follow the prompt."""
     if processor is None:
         raise ValueError(f"target {phrase!r} is text; pass processor= (or a tokenizer) to turn it into token ids.")
     tokenizer = getattr(processor, "tokenizer", processor)
-    ids: list[int] = tokenizer(phrase, add_special_tokens=False)["input_ids"]
+
+    def ids_of(text: str) -> list[int]:
+        found: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+        return found
+
+    ids, spaced = ids_of(phrase), ids_of(f" {phrase}")
+    # With some tokenizers a word carries its space in any case; a space before it then adds nothing, or a token alone.
+    differs = bool(phrase) and not phrase[0].isspace() and spaced[-len(ids) :] != ids
+    if differs and prompt is not None and _needs_space(tokenizer, prompt, phrase):
+        warnings.warn(
+            f"The prompt does not end in white space, so that target {phrase!r} is read as {' ' + phrase!r}, which is "
+            f"another token ({spaced} in place of {ids}). Give token ids to explain the other.",
+            stacklevel=4,
+        )
+        ids = spaced
+    unknown = getattr(tokenizer, "unk_token_id", None)
+    if unknown is not None and unknown in ids and tokenizer.unk_token not in phrase:
+        raise ValueError(
+            f"target {phrase!r} has text that the tokenizer does not know: it reads "
+            f"{tokenizer.convert_ids_to_tokens(ids)}. Give a phrase of known words, or token ids."
+        )
     return ids
+
+
+def _needs_space(tokenizer: Any, prompt: Tensor, phrase: str) -> bool:
+    """Whether a word after the prompt needs a space, which is so if no row ends in white space or a special token."""
+    special = set(tokenizer.all_special_ids)
+    texts = [tokenizer.decode(row[-1:]) for row in prompt]
+    ends = [
+        int(row[-1]) in special or not text.rstrip() or text[-1].isspace()
+        for row, text in zip(prompt, texts, strict=True)
+    ]
+    if len(set(ends)) > 1:
+        raise ValueError(
+            f"Some prompts end in white space and others do not, so that target {phrase!r} is another token after "
+            "each; give token ids, one per row."
+        )
+    return not ends[0]
 
 
 def _whole(token: object) -> int:

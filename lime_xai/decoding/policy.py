@@ -193,8 +193,8 @@ def merge_needs(policies: Sequence[Policy]) -> Needs:
     Returns
     -------
     Needs
-        ``streams`` holds each method once. The largest plausibility counts. A first pass remains only where a single policy uses a stream and there is
-        no branch, because both would add rows to the same call.
+        ``streams`` holds each method once. The largest plausibility counts. A first pass remains only where a single
+        policy uses a stream and there is no branch, because both would add rows to the same call.
 
     Raises
     ------

@@ -75,11 +75,9 @@ class PlausibilityMask(LogitsProcessor):
 _LAST = ("WatermarkLogitsProcessor", "SynthIDTextWatermarkLogitsProcessor", "LogitNormalization")
 
 _NARROWING = tuple(
-    getattr(logits_process, name)
-    for name in dir(logits_process)
-    if name.endswith("LogitsWarper") or name in _LAST
+    getattr(logits_process, name) for name in dir(logits_process) if name.endswith("LogitsWarper") or name in _LAST
 )
-"""Processors of transformers that choose among the allowed tokens, or come after all others; each keeps at least one."""
+"""Processors of transformers that choose among the allowed tokens, or come last; each keeps at least one token."""
 
 
 def with_mask(processors: LogitsProcessorList | None, mask: PlausibilityMask) -> LogitsProcessorList:

@@ -110,7 +110,8 @@ def check_ids(model: PreTrainedModel, ids: Tensor) -> None:
     """
     if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
         raise ValueError(f"input_ids is a tensor of {ids.dtype}; token ids are whole numbers.")
-    rows = int(model.get_input_embeddings().weight.shape[0])
+    table: Any = model.get_input_embeddings()
+    rows = int(table.weight.shape[0])
     bad = ids[(ids < 0) | (ids >= rows)]
     if bad.numel():
         raise ValueError(
@@ -178,8 +179,8 @@ def check_placeholders(model: PreTrainedModel, inputs: Mapping[str, Any], masks:
         grid = inputs.get(name)
         if isinstance(grid, Tensor) and modality in masks:
             vision = getattr(model.config, "vision_config", None)
-            merge = getattr(vision, "spatial_merge_size", 1)
-            features = int(grid.prod(-1).sum()) // merge**2
+            merge = inputs.get(f"{modality}_merge_sizes", getattr(vision, "spatial_merge_size", 1))
+            features = int((grid.prod(-1) // merge**2).sum())
             found = int(masks[modality].sum())
             if features != found:
                 raise ValueError(

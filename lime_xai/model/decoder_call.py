@@ -221,8 +221,8 @@ def whole(calls: Sequence[DecoderCall]) -> DecoderCall:
     mask = last.kwargs.get("attention_mask")
     if not (mask is None or (isinstance(mask, Tensor) and mask.dim() == 2)):
         raise NotImplementedError(
-            "An answer of several tokens cannot be explained: the decoder has recurrent layers, and masks that the model "
-            "makes for each call. Explain one token: give a token id as target, the answer before it in input_ids."
+            "An answer of several tokens cannot be explained: the decoder has recurrent layers, and masks that the "
+            "model makes for each call. Explain one token: give its id as target, the answer before it in input_ids."
         )
     kwargs = {**first.kwargs, **({} if mask is None else {"attention_mask": mask})}
     batch = first.embeddings.shape[0]

@@ -95,8 +95,8 @@ def check_gradient(replayer: Replayer, prompt: DecoderCall) -> None:
     if distance > allowed:
         raise NotImplementedError(
             f"Gradients of {type(replayer.decoder).__name__} are not the derivatives of what it computes (relative "
-            f"distance {distance:.2f}, allowed {allowed}): some layers give no gradient, as quantised kernels do. Use the "
-            "model without this quantisation, or weights-only quantisation; perturbation methods (feature_ablation, "
+            f"distance {distance:.2f}, allowed {allowed}): some layers give no gradient, as quantised kernels do. Use "
+            "the model without it, or with weights-only quantisation; perturbation methods (feature_ablation, "
             "kernel_shap) need no gradients."
         )
     checked.add(model.dtype)
@@ -147,7 +147,7 @@ def gradient_distance(replayer: Replayer, call: DecoderCall, widths: Sequence[fl
     with torch.no_grad():
         both = torch.cat([start.float() + moves, start.float() - moves]).to(start.dtype)
         upper, lower = (_logits(replayer, call, both) * weights).sum(-1).chunk(2)
-    differences = (upper - lower).unflatten(0, (len(width), -1)) / (2 * width[:, None])
+    differences = torch.unflatten(upper - lower, 0, (len(width), -1)) / (2 * width[:, None])
     if not bool(derivatives.isfinite().all() & differences.isfinite().all()):
         return math.nan
     size = differences.norm(dim=-1)

@@ -182,8 +182,11 @@ def _runs_elsewhere(model: PreTrainedModel) -> bool:
     return False
 
 
+Function = Callable[..., Any]
+
+
 @contextmanager
-def replaced_method(model: Any, name: str, change: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
+def replaced_method(model: Any, name: str, change: Callable[[Function], Function]) -> Iterator[None]:
     """Context in which a method of one model object is another; its class is not changed.
 
     Parameters

@@ -106,7 +106,8 @@ class Prompt:
         -------
         Recording
         """
-        with exclusive(self.model), torch.inference_mode(False), frozen_parameters(self.model), offsets_kept(self.model):
+        model = self.model
+        with exclusive(model), torch.inference_mode(False), frozen_parameters(model), offsets_kept(model):
             if continuation is not None:
                 continuation = detach_inference(continuation).clone()  # kept; the caller may change its own
             found = self._recorded.find(self.model, continuation)

@@ -254,10 +254,20 @@ class Replayer:
         -------
         Tensor
             ``[B, keep, V]``.
+
+        Raises
+        ------
+        NotImplementedError
+            If the model's forward pass does not reach the decoder with token ids alone.
         """
+        reached = False
+        # Some decoders change their input in place, which autograd refuses for leaves.
+        inputs = embeddings.clone() if embeddings.requires_grad and embeddings.is_leaf else embeddings
 
         def swap(module: nn.Module, args: Any, kwargs: Any) -> tuple[tuple[()], dict[str, Any]]:
-            new = {**call.kwargs, "inputs_embeds": embeddings, "use_cache": cache is not None}
+            nonlocal reached
+            reached = True
+            new = {**call.kwargs, "inputs_embeds": inputs, "use_cache": cache is not None}
             return (), {**new, CACHE_NAME: cache}
 
         def shorten(module: nn.Module, args: Any, output: Any) -> Any:
@@ -278,6 +288,13 @@ class Replayer:
         try:
             with self.suspended():
                 logits: Tensor = self.model(input_ids=ids, **outer).logits
+        except (TypeError, ValueError) as error:
+            if reached:
+                raise
+            raise NotImplementedError(
+                f"{type(self.model).__name__} cannot be called with token ids alone ({error}), as is needed to repeat "
+                "its decoder calls; it can be neither attributed nor steered."
+            ) from error
         finally:
             for handle in handles:
                 handle.remove()

@@ -11,8 +11,8 @@ from transformers import Cache, DynamicCache, PreTrainedModel
 
 from lime_xai.errors import unknown_name
 from lime_xai.model.cache import slots
-from lime_xai.model.decoder_call import DecoderCall, merged
 from lime_xai.model.checks import check_finite, check_relevance
+from lime_xai.model.decoder_call import DecoderCall, merged
 from lime_xai.model.exclusive import exclusive
 from lime_xai.model.modalities import modality_masks
 from lime_xai.model.positions import Perceptual

@@ -111,3 +111,56 @@ def test_an_empty_phrase_is_refused(phrase):
 def test_targets_are_frozen():
     with pytest.raises(AttributeError):
         resolve(3).answer = True
+
+
+# Words with and without a space before them --------------------------------------------------------------------------
+
+
+def byte_level(*words):
+    """A tokenizer that has another token for a word after a space."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {word: index for index, word in enumerate(["<unk>", "<end>", *words])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", eos_token="<end>")
+
+
+WORDS = ("Paris", "\u0120Paris", "is", "\u0120is", "\u010a", ":", "\u0120")
+
+
+@pytest.mark.parametrize(
+    ("end", "phrase", "expected", "warned"),
+    [
+        ("is", "Paris", "\u0120Paris", True),
+        (":", "Paris", "\u0120Paris", True),
+        ("\u010a", "Paris", "Paris", False),
+        ("\u0120", "Paris", "Paris", False),
+        ("<end>", "Paris", "Paris", False),
+        ("is", " Paris", "\u0120Paris", False),
+        ("\u010a", " Paris", "\u0120Paris", False),
+    ],
+)
+def test_the_token_that_can_come_next_is_taken(end, phrase, expected, warned, recwarn):
+    tokenizer = byte_level(*WORDS)
+    prompt = torch.tensor([[tokenizer.convert_tokens_to_ids("is"), tokenizer.convert_tokens_to_ids(end)]])
+    found = resolve_target(phrase, 1, 50, "cpu", tokenizer, prompt)
+    assert tokenizer.convert_ids_to_tokens(found.ids[0].tolist()) == [expected]
+    messages = [str(one.message) for one in recwarn if "is read as ' Paris'" in str(one.message)]
+    assert len(messages) == warned
+
+
+def test_rows_that_need_different_tokens_are_refused():
+    tokenizer = byte_level(*WORDS)
+    prompt = torch.tensor([[tokenizer.convert_tokens_to_ids("is")], [tokenizer.convert_tokens_to_ids("\u010a")]])
+    with pytest.raises(ValueError, match="Some prompts end in white space and others do not"):
+        resolve_target("Paris", 2, 50, "cpu", tokenizer, prompt)
+
+
+@pytest.mark.parametrize("phrase", ["London", "Paris London"])
+def test_a_word_that_the_tokenizer_does_not_know_is_refused(phrase):
+    with pytest.raises(ValueError, match=r"text that the tokenizer does not know.*<unk>"):
+        resolve_target(phrase, 1, 50, "cpu", byte_level(*WORDS))
+    assert resolve_target("<unk>", 1, 50, "cpu", byte_level(*WORDS)).ids.tolist() == [[0]]

@@ -356,3 +356,35 @@ def test_attention_by_groups_is_attention_head_by_head(groups, held, fresh, soft
                 wanted = (scores + mask[row, 0, place]).softmax(0)
                 assert torch.allclose(weights[row, head, place], wanted, atol=1e-12)
                 assert torch.allclose(output[row, place, head], wanted @ values, atol=1e-12)
+
+
+# Prefixes ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["paligemma", "gemma3", "llava", "qwen2_vl"])
+@pytest.mark.parametrize("branch", ["blind", "slot", "noise"])
+def test_a_padded_row_is_contrasted_like_the_row_alone(name, branch):
+    model, joined, singles = batch(name, 2)
+    if name == "paligemma":  # as its processor makes them: a prefix that attends both ways
+        for inputs in (joined, *singles):
+            inputs["token_type_ids"] = torch.zeros_like(inputs["input_ids"])
+    policy = Contrast(branch, plausibility=0.0)
+    together = steered(model, joined, policy).logits[0]
+    for row, inputs in enumerate(singles):
+        torch.testing.assert_close(together[row], steered(model, inputs, policy).logits[0][0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_the_blind_prefix_of_paligemma_attends_both_ways(alone):
+    model, joined, singles = batch("paligemma", 2)
+    inputs = singles[0] if alone else joined
+    inputs["token_type_ids"] = torch.zeros_like(inputs["input_ids"])
+    found = steered(model, inputs, Contrast("blind", plausibility=0.0)).logits[0][0]
+    plain = steered(model, inputs, [], 1).logits[0][0]
+    text = singles[0]["input_ids"]
+    text = text[text != model.config.image_token_id][None]
+    with torch.no_grad():
+        blind = model(
+            input_ids=text, attention_mask=torch.ones_like(text), token_type_ids=torch.zeros_like(text)
+        ).logits[0, -1]
+    torch.testing.assert_close(found, 2 * plain - blind, rtol=1e-4, atol=1e-4)

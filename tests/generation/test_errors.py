@@ -340,7 +340,7 @@ def test_a_model_is_steered_once_at_a_time(call, llava):
     model, inputs = llava
     with (
         lime_xai.steering(model),
-        pytest.raises(ValueError, match="steered already.*pass several policies as one list"),
+        pytest.raises(ValueError, match=r"steered already.*pass several policies as one list"),
     ):
         call(model, inputs)
     assert hooks_of(model) == []

@@ -56,9 +56,7 @@ def by_hand(scores, plain, fraction):
     return torch.tensor(result)
 
 
-@given(
-    st.integers(1, 3), st.integers(1, 8), st.floats(0.01, 0.99), st.floats(0, 1), st.integers(0, 999), st.booleans()
-)
+@given(st.integers(1, 3), st.integers(1, 8), st.floats(0.01, 0.99), st.floats(0, 1), st.integers(0, 999), st.booleans())
 def test_the_mask_is_that_of_the_definition(rows, tokens, fraction, banned, seed, keep_total):
     generator = torch.Generator().manual_seed(seed)
     plain = 5 * torch.randn(rows, tokens, generator=generator, dtype=torch.float64)

@@ -317,3 +317,30 @@ def test_half_precision_models_are_edited_with_precise_losses(policy):
     step = lime_xai.steer(model, inputs, ACTIVE[policy], max_new_tokens=1).trace.steps[0]
     assert step.losses.dtype == step.divergences.dtype == torch.float32
     assert bool((step.divergences[1:] > 0).all()), "bfloat16 would round these to zero or below"
+
+
+@pytest.mark.parametrize("scope", ["sequence", "cache"])
+@pytest.mark.parametrize("policy", [Edit, Observe], ids=lambda kind: kind.__name__)
+def test_beams_inside_inference_mode(policy, scope):
+    model, inputs, _ = FAMILIES["llava"].build()
+    chosen = Edit.paper(scope) if policy is Edit else Observe(scope=scope)
+    settings = {"max_new_tokens": 4, "do_sample": False, "num_beams": 2, "eos_token_id": None}
+    wanted = lime_xai.steer(model, inputs, chosen, **settings).sequences
+    with torch.inference_mode():
+        found = lime_xai.steer(model, inputs, chosen, **settings).sequences
+    assert torch.equal(found, wanted)
+
+
+@pytest.mark.parametrize("how", ["steer", "steering"])
+def test_a_checkpoint_that_names_a_hybrid_cache(how):
+    """As Gemma's generation_config.json does; generate uses a dynamic cache."""
+    model, inputs, _ = FAMILIES["gemma3"].build()
+    settings = {"max_new_tokens": 3, "do_sample": False}
+    wanted = lime_xai.steer(model, inputs, "contrast", **settings).sequences
+    model.generation_config.cache_implementation = "hybrid"
+    if how == "steer":
+        found = lime_xai.steer(model, inputs, "contrast", **settings).sequences
+    else:
+        with lime_xai.steering(model, "contrast"):
+            found = model.generate(**inputs, **settings)
+    assert torch.equal(found, wanted)

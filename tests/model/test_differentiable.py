@@ -1,0 +1,166 @@
+"""Models whose gradients are missing or wrong, and models that are compiled, are refused by name."""
+
+import warnings
+
+import pytest
+import torch
+from support.entries import call_entry
+from support.families import FAMILIES
+from torch import nn
+
+import lime_xai
+from lime_xai import METHODS, Edit, LogitShift, Observe, Reweight
+from lime_xai.model.differentiable import ALLOWED, WIDTHS, _distance, check_gradient
+from lime_xai.model.replay import Replayer
+
+NO_GRADIENT = ("feature_ablation", "attention_rollout")
+LRP = ("attnlrp", "cplrp", "gradient_input")
+GRADIENT = (*LRP, "saliency", "input_x_gradient", "integrated_gradients", "gradient_shap")
+BY_GRADIENT = (
+    Edit(),
+    Edit(direction="backward"),
+    Edit.paper("cache"),
+    Observe(),
+    Reweight(direction="backward"),
+)
+SETTINGS = {"max_new_tokens": 2, "do_sample": False}
+
+
+class Rounded(nn.Module):
+    """A linear layer whose inputs are rounded, as quantised kernels do: rounding has no gradient."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, inputs):
+        step = inputs.detach().abs().amax() / 127
+        return self.inner((inputs / step).round() * step)
+
+
+def rounded():
+    model, inputs, _ = FAMILIES["llava"].build()
+    for layer in model.get_decoder().layers:
+        layer.mlp.down_proj, layer.self_attn.o_proj = Rounded(layer.mlp.down_proj), Rounded(layer.self_attn.o_proj)
+    return model, inputs
+
+
+def int8():
+    model, inputs, _ = FAMILIES["llava"].build()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.ao.quantization.quantize_dynamic(model, {nn.Linear}, dtype=torch.qint8), inputs
+
+
+def prompt_call(model, inputs):
+    prompt = lime_xai.read_prompt(model, inputs)
+    return prompt.replayer, prompt.recording().calls[0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64], ids=str)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_passes(name, dtype):
+    model, inputs, _ = FAMILIES[name].build()
+    model = model.to(dtype)
+    inputs = {k: v.to(dtype) if v.is_floating_point() else v for k, v in inputs.items()}
+    try:
+        replayer, call = prompt_call(model, inputs)
+    except ValueError as error:
+        pytest.skip(str(error)[:60])
+    check_gradient(replayer, call)
+    if dtype == torch.float64:
+        assert _distance(replayer, call, half=False) < 1e-3
+
+
+def test_the_probe_runs_once_per_model_and_dtype(monkeypatch):
+    model, inputs, _ = FAMILIES["llava"].build()
+    runs = []
+    original = Replayer.run
+
+    def counted(self, call, embeddings, *args, **kwargs):
+        runs.append(embeddings.shape[0])
+        return original(self, call, embeddings, *args, **kwargs)
+
+    monkeypatch.setattr(Replayer, "run", counted)
+    for _ in range(3):
+        lime_xai.attribute(model, inputs, 5)
+    assert runs.count(16 * len(WIDTHS)) == 1
+    lime_xai.attribute(model.double(), {k: v.double() if v.is_floating_point() else v for k, v in inputs.items()}, 5)
+    assert runs.count(16 * len(WIDTHS)) == 2
+
+
+@pytest.mark.parametrize("make", [int8, rounded])
+@pytest.mark.parametrize("method", GRADIENT)
+def test_missing_gradients_are_refused(make, method):
+    model, inputs = make()
+    with pytest.raises(NotImplementedError, match=r"are not the derivatives of what it computes.*feature_ablation"):
+        lime_xai.attribute(model, inputs, 7, method)
+
+
+@pytest.mark.parametrize("make", [int8, rounded])
+@pytest.mark.parametrize("policy", BY_GRADIENT, ids=repr)
+def test_policies_refuse_them_too(make, policy):
+    model, inputs = make()
+    with pytest.raises(NotImplementedError):
+        lime_xai.steer(model, inputs, policy, **SETTINGS)
+
+
+@pytest.mark.parametrize("make", [int8, rounded])
+def test_what_needs_no_gradient_works(make):
+    model, inputs = make()
+    for method in NO_GRADIENT:
+        assert method in METHODS
+        lime_xai.attribute(model, inputs, 7, method)
+    for policy in (LogitShift({5: 1.0}), "contrast", "plausible", "uniform_gain"):
+        lime_xai.steer(model, inputs, policy, **SETTINGS)
+
+
+def test_the_distance_of_a_missing_gradient_is_one():
+    model, inputs = int8()
+    assert ALLOWED < 0.9 < _distance(*prompt_call(model, inputs), half=False)
+
+
+# Compiled modules ----------------------------------------------------------------------------------------------------
+
+
+def compile_part(model, part):
+    decoder = model.get_decoder()
+    target = {
+        "model": model,
+        "inner model": model.model,
+        "decoder": decoder,
+        "layer": decoder.layers[1],
+        "mlp": decoder.layers[0].mlp,
+    }[part]
+    target.compile(backend="eager")
+
+
+@pytest.mark.parametrize("part", ["model", "inner model", "decoder", "layer", "mlp"])
+@pytest.mark.parametrize("call", ["attribute", "steer", "routes", "steering", "calibrate"])
+def test_compiled_modules_are_refused(part, call):
+    model, inputs, _ = FAMILIES["llava"].build()
+    compile_part(model, part)
+    with pytest.raises(ValueError, match=r"compiled in part.*_compiled_call_impl = None"):
+        call_entry(call, model, inputs)
+
+
+def test_a_compiled_forward_is_refused():
+    model, inputs, _ = FAMILIES["llava"].build()
+    model.forward = torch.compile(model.forward, backend="eager")
+    with pytest.raises(ValueError, match="compiled in part"):
+        lime_xai.attribute(model, inputs)
+
+
+def test_a_compiled_tower_does_no_harm():
+    model, inputs, _ = FAMILIES["llava"].build()
+    expected = lime_xai.attribute(model, inputs, 7).relevance
+    model.model.vision_tower.compile(backend="eager")
+    torch.testing.assert_close(lime_xai.attribute(model, inputs, 7).relevance, expected)
+
+
+def test_the_advice_works():
+    model, inputs, _ = FAMILIES["llava"].build()
+    expected = lime_xai.attribute(model, inputs, 7).relevance
+    compile_part(model, "layer")
+    model.get_decoder().layers[1]._compiled_call_impl = None
+    torch.testing.assert_close(lime_xai.attribute(model, inputs, 7).relevance, expected)
