@@ -128,8 +128,8 @@ def routes(
     prompt = read_prompt(model, inputs, perceptual=perceptual)
     masks = _group_masks(prompt, groups)
     with exclusive(model), torch.inference_mode(False), torch.no_grad(), frozen_parameters(model):
-        engine = verified_engine(prompt.replayer, relevance, method)
         calls = prompt.recording(continuation).calls
+        engine = verified_engine(prompt.replayer, relevance, method)
         names = list(masks)
         start = torch.stack([masks[name] for name in names], 1)
         later = torch.tensor([name == TEXT for name in names], device=start.device).expand(start.shape[0], -1)

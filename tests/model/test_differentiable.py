@@ -57,7 +57,7 @@ def prompt_call(model, inputs):
     return prompt.replayer, prompt.recording().calls[0]
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_passes(name, dtype):
     model, inputs, _ = FAMILIES[name].build()
@@ -68,8 +68,8 @@ def test_every_family_passes(name, dtype):
     except ValueError as error:
         pytest.skip(str(error)[:60])
     check_gradient(replayer, call)
-    if dtype == torch.float64:
-        assert _distance(replayer, call, half=False) < 1e-3
+    if dtype == torch.float32:
+        assert _distance(replayer, call, half=False) < 0.01
 
 
 def test_the_probe_runs_once_per_model_and_dtype(monkeypatch):
@@ -87,6 +87,8 @@ def test_the_probe_runs_once_per_model_and_dtype(monkeypatch):
     assert runs.count(16 * len(WIDTHS)) == 1
     lime_xai.attribute(model.double(), {k: v.double() if v.is_floating_point() else v for k, v in inputs.items()}, 5)
     assert runs.count(16 * len(WIDTHS)) == 2
+    lime_xai.attribute(model.half(), {k: v.half() if v.is_floating_point() else v for k, v in inputs.items()}, 5)
+    assert runs.count(2 * len(WIDTHS)) == 1
 
 
 @pytest.mark.parametrize("make", [int8, rounded])
@@ -115,9 +117,25 @@ def test_what_needs_no_gradient_works(make):
         lime_xai.steer(model, inputs, policy, **SETTINGS)
 
 
-def test_the_distance_of_a_missing_gradient_is_one():
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_a_gradient_that_ends_in_the_last_layer_is_found_in_half_precision_too(dtype):
+    model, inputs, _ = FAMILIES["llava"].build()
+    model = model.to(dtype)
+    inputs = {k: v.to(dtype) if v.is_floating_point() else v for k, v in inputs.items()}
+
+    def cut(module, args, output):
+        return output.detach()
+
+    with (
+        model.get_decoder().norm.register_forward_hook(cut),
+        pytest.raises(NotImplementedError, match="some layers give no gradient"),
+    ):
+        lime_xai.attribute(model, inputs, 7)
+
+
+def test_the_distance_of_a_missing_gradient_is_far_from_what_is_allowed():
     model, inputs = int8()
-    assert ALLOWED < 0.9 < _distance(*prompt_call(model, inputs), half=False)
+    assert 2 * ALLOWED < _distance(*prompt_call(model, inputs), half=False)
 
 
 # Compiled modules ----------------------------------------------------------------------------------------------------
