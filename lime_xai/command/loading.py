@@ -19,6 +19,7 @@ from transformers import (
     AutoTokenizer,
 )
 
+from lime_xai.model.modalities import placeholder_ids
 from lime_xai.worlds import WORLDS, bundled_model
 
 PATIENCE = 10.0
@@ -190,21 +191,25 @@ def _loaded(found: Checkpoint, dtype: str) -> tuple[Any, Any]:
         config = AutoConfig.from_pretrained(found.name, **found.kwargs)
         loader = _class_of(config)
         model = loader.from_pretrained(found.name, dtype=dtype, **found.kwargs).eval()
-        return model, _processor(found)
+        return model, _processor(found, config)
     except ImportError:
         raise
     except Exception as error:  # damaged files raise errors of many classes
         raise ValueError(f"{found.name} cannot be loaded ({type(error).__name__}: {error}).") from error
 
 
+def _has_images(config: Any) -> bool:
+    return type(config) in AutoModelForImageTextToText._model_mapping
+
+
 def _class_of(config: Any) -> Any:
     """Return the class that loads a checkpoint: the one that it names, or that of its config."""
     named = [getattr(transformers, item) for item in config.architectures or () if hasattr(transformers, item)]
-    multimodal = type(config) in AutoModelForImageTextToText._model_mapping
-    return named[0] if named else AutoModelForImageTextToText if multimodal else AutoModelForCausalLM
+    return named[0] if named else AutoModelForImageTextToText if _has_images(config) else AutoModelForCausalLM
 
 
-def _processor(found: Checkpoint) -> Any:
-    if found.gguf is not None:
+def _processor(found: Checkpoint, config: Any) -> Any:
+    """Return the processor of a checkpoint; the tokenizer of a text-only model, which may name a processor too."""
+    if not placeholder_ids(config) and not _has_images(config):
         return AutoTokenizer.from_pretrained(found.name, **found.kwargs)
     return AutoProcessor.from_pretrained(found.name)  # type: ignore[no-untyped-call]
