@@ -156,8 +156,11 @@ def _folder(path: Path) -> Checkpoint:
 
 
 def _gguf(folder: Path, file: str) -> Checkpoint:
-    if find_spec("gguf") is None:
-        raise ImportError(f"{folder / file} is a GGUF file, which transformers reads with: pip install gguf")
+    missing = [package for package in ("gguf", "accelerate") if find_spec(package) is None]
+    if missing:
+        raise ImportError(
+            f"{folder / file} is a GGUF file; transformers reads it after: pip install {' '.join(missing)}"
+        )
     return Checkpoint(str(folder), file)
 
 

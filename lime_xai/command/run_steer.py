@@ -20,7 +20,7 @@ from lime_xai.generation.checks import check_generation, check_perceptual, check
 from lime_xai.generation.steer import steer
 from lime_xai.policies.calibration import Calibration
 from lime_xai.policies.registry import policy_to_dict
-from lime_xai.printing import foreign
+from lime_xai.printing import visible
 from lime_xai.storage.store import write_json
 
 from .opening import Asked, Opened, open_prompt, synchronised
@@ -131,8 +131,8 @@ def differences(plain: str, steered: str) -> tuple[Text, Text, list[str]]:
     first, second, changes = Text(), Text(), []
     for kind, a, b, c, d in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         same = kind == "equal"
-        first.append_text(foreign("".join(before[a:b]), "" if same else "bold red"))
-        second.append_text(foreign("".join(after[c:d]), "" if same else "bold green"))
+        first.append(visible("".join(before[a:b])), None if same else "bold red")
+        second.append(visible("".join(after[c:d])), None if same else "bold green")
         if not same:
             gone, come = (" ".join(part) or "(nothing)" for part in (old[a:b], new[c:d]))
             changes.append(f"{gone} -> {come}")

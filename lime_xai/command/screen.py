@@ -27,6 +27,10 @@ class LiteralConsole(Console):
     def __init__(self, **settings: Any) -> None:
         super().__init__(markup=False, emoji=False, highlight=False, **settings)
 
+    def render_str(self, text: str, **settings: Any) -> Text:
+        """Return a string as text without control characters; tables measure it in this form too."""
+        return super().render_str(visible(text), **settings)
+
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Return the segments of what is printed; control characters in their text are written as escapes."""
         for segment in super().render(renderable, options):

@@ -59,12 +59,13 @@ def test_ordinary_text_is_not_changed():
 def test_the_console_of_commands_prints_literally(text, shown, kind):
     table = Table(title=text if kind == "title" else None)
     table.add_column(text if kind == "header" else "a")
-    table.add_row(text if kind == "cell" else "b")
+    table.add_row(text if kind == "cell" else "b" * 60)  # a title wraps at the width of its table
     thing = {"string": text, "text": Text(text)}.get(kind, table)
     found = printed(screen.LiteralConsole, thing)
     assert not CONTROL.search(found)
-    # Rich itself drops bell, backspace, form feed and carriage return of plain strings.
-    assert shown in found or shown.replace(r"\x07", "").replace(r"\x0d", "") in found
+    if kind == "text":  # rich drops bell and carriage return when it makes a Text
+        shown = shown.replace(r"\x07", "").replace(r"\x0d", "")
+    assert shown in found
 
 
 @evil
@@ -132,6 +133,7 @@ def test_no_error_obeys_what_it_names(refused, picture, text, shown):
 
 def test_warnings_and_logs_of_libraries_are_literal_inside_a_command(monkeypatch, lime):
     def body():
+        warnings.simplefilter("always")
         warnings.warn("a [/] \x1b[31m warning", stacklevel=1)
         logging.getLogger("other").warning("a \x1b[31m record")
         raise ValueError("an [/x] \x1b[31m error\nof two lines")

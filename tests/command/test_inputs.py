@@ -363,7 +363,7 @@ def test_gguf_folders(refused, tmp_path, monkeypatch):
     (folder / "a.gguf").write_bytes(b"")
     monkeypatch.setattr(loading, "find_spec", lambda name: None)
     for name in ("g", "g/a.gguf"):
-        refused("audit", name, says=["a.gguf is a GGUF file", "pip install gguf"])
+        refused("audit", name, says=["a.gguf is a GGUF file", "pip install gguf accelerate"])
     monkeypatch.setattr(loading, "find_spec", lambda name: object())
     assert loading.find_checkpoint("g") == loading.find_checkpoint("g/a.gguf") == loading.Checkpoint("g", "a.gguf")
     (folder / "b.gguf").write_bytes(b"")

@@ -1,7 +1,9 @@
 """Files that a command writes: checked before it computes, written whole, never in place of an input."""
 
+import os
 import resource
 import signal
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -62,7 +64,7 @@ def test_places_that_may_not_be_written_are_refused(monkeypatch, refused, nothin
 
     (tmp_path / "a.png").write_text("")
     place = tmp_path if what == "folder" else tmp_path / "a.png"
-    monkeypatch.setattr(files.os, "access", lambda path, mode: path.absolute() != place)
+    monkeypatch.setattr(files.os, "access", lambda path, mode: mode == os.R_OK or Path(path).absolute() != place)
     refused("demo", "--out", "a.png", says=["may not be written"])
 
 
@@ -74,8 +76,6 @@ def test_one_file_is_written_by_one_option_and_no_input_is_replaced(refused, not
 
 
 def test_a_device_is_written_to(tmp_path):
-    from pathlib import Path
-
     check_outputs([Output("--json", Path("/dev/null"), (".json",)), Output("--csv", Path("/dev/null"), (".csv",))])
 
 
@@ -117,7 +117,7 @@ def full_disk():
 @pytest.mark.parametrize("command", [("world", "--policies", "plausible"), ("world", "accept", "bundled")])
 def test_a_full_disk_loses_no_rows(monkeypatch, request, lime, tmp_path, command):
     path = tmp_path / "full.json"
-    write_json(path, {"policies": {f"earlier {index}": {"chair_i": 0.5} for index in range(200)}})
+    write_json(path, {"policies": {f"earlier {index}": {"chair_i": 0.5} for index in range(150)}})
     kept = path.read_bytes()
     assert len(kept) < 8192
     monkeypatch.setattr(run_world, "check_identity", lambda *args: None)
