@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_NEAR = 0.6
+"""Similarity from which a known name is suggested, as ``difflib`` counts it (1 is equal)."""
+
 
 def unknown_name(what: str, name: object, known: Iterable[str]) -> ValueError:
-    """Return the error for an unknown name.
+    """Return the error for an unknown name; it suggests a known one only if that is near.
 
     Parameters
     ----------
@@ -24,8 +27,9 @@ def unknown_name(what: str, name: object, known: Iterable[str]) -> ValueError:
         To be raised by the caller.
     """
     names = sorted(known)
-    near = get_close_matches(str(name), names, n=1, cutoff=0.0)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    lowered = {one.lower(): one for one in reversed(names)}
+    near = get_close_matches(str(name).lower(), lowered, n=1, cutoff=_NEAR)
+    hint = f" Did you mean {lowered[near[0]]!r}?" if near else ""
     return ValueError(f"Unknown {what} {name!r}.{hint} Known: {', '.join(names)}.")
 
 

@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from .common import Audios, Device, Images, Model, Prompt, Threads, console, set_threads
+from .common import (
+    Audios,
+    Device,
+    Dtype,
+    Images,
+    Json,
+    Model,
+    Precision,
+    Prompt,
+    System,
+    Threads,
+    set_threads,
+)
+from .files import PICTURE, Output, check_outputs, numbered
 
 
 def attribute(
@@ -15,31 +28,37 @@ def attribute(
     prompt: Prompt,
     image: Images = None,
     audio: Audios = None,
-    target: Annotated[str | None, typer.Option(help="Phrase to explain; by default the model's next token.")] = None,
+    system: System = None,
+    target: Annotated[
+        list[str] | None, typer.Option(help="Phrase to explain; repeatable. By default the model's next token.")
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(help="Token whose logit is subtracted from that of each target: a margin.")
+    ] = None,
     method: Annotated[
-        str, typer.Option(help="attnlrp, cplrp, gradient_input or another name in lime_xai.METHODS.")
+        str, typer.Option(help="Name in lime_xai.METHODS, or JSON with settings as method_to_dict writes it.")
     ] = "attnlrp",
-    out: Annotated[Path | None, typer.Option(help="PNG to write.")] = None,
-    save: Annotated[Path | None, typer.Option(help="Safetensors file to write.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Picture to write, PNG, PDF, SVG or JPEG; numbered if there are more targets.")
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="Safetensors file to write; numbered if there are more targets.")
+    ] = None,
+    report: Json = None,
     device: Device = None,
+    dtype: Precision = Dtype.auto,
     threads: Threads = None,
 ) -> None:
     """Show the relevance of each input token for an answer."""
-    from lime_xai.attribution.attribute import attribute as attribute_model
-
-    from .loading import load_model, make_inputs
+    images, audios = image or [], audio or []
+    kinds = (("--out", out, PICTURE), ("--save", save, (".safetensors",)))
+    outputs = [
+        Output(name, one, ends) for name, path, ends in kinds if path for one in numbered(path, len(target or []))
+    ]
+    check_outputs([*outputs, Output("--json", report, (".json",))], [*images, *audios])
+    from .opening import Asked
+    from .run_attribute import Wanted, run_attribute
 
     set_threads(threads)
-    network, processor = load_model(model, device)
-    inputs, pictures = make_inputs(processor, prompt, image or (), audio or ())
-    found = attribute_model(network, inputs.to(network.device), target, method, per_token=False, processor=processor)
-    said = processor.tokenizer.decode(found.target_ids[0])
-    console.print(f"target {said!r}, logit {float(found.logits[0]):.3f}, residual {float(found.residual[0]):+.3f}")
-    console.print("shares: " + ", ".join(f"{name} {float(value[0]):.3f}" for name, value in found.shares.items()))
-    console.print(found.text())
-    if out is not None:
-        found.plot(image=pictures[0] if len(pictures) == 1 else None).savefig(out, dpi=150)
-        console.print(f"picture: {out}")
-    if save is not None:
-        found.save(save)
-        console.print(f"tensors: {save}")
+    asked = Asked(model, prompt, system, images, audios, device, dtype.value)
+    run_attribute(asked, Wanted(target or [], against, method), out, save, report)

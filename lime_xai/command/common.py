@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-console = Console()
 
-Model = Annotated[str, typer.Argument(help="Path, hub id, or 'scene' for the bundled model.")]
-Prompt = Annotated[str, typer.Option(help="What the user says.")]
-Images = Annotated[list[Path] | None, typer.Option("--image", exists=True, help="Image file; repeatable.")]
-Audios = Annotated[list[Path] | None, typer.Option("--audio", exists=True, help="Sound file; repeatable.")]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, ...")]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; by default torch's choice.")]
+class Dtype(StrEnum):
+    """Types of weights that a model can be loaded in."""
+
+    auto = "auto"
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+    float64 = "float64"
+
+
+Model = Annotated[str, typer.Argument(help="Folder, GGUF file, hub id, or 'scene' for the bundled model.")]
+Prompt = Annotated[
+    str, typer.Option(help="What the user says; {image} and {audio} stand where the files go, by default first.")
+]
+System = Annotated[str | None, typer.Option(help="System prompt.")]
+Images = Annotated[
+    list[Path] | None, typer.Option("--image", exists=True, dir_okay=False, help="Image file; repeatable.")
+]
+Audios = Annotated[
+    list[Path] | None, typer.Option("--audio", exists=True, dir_okay=False, help="Sound file; repeatable.")
+]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps, ...; by default the CPU.")]
+Precision = Annotated[Dtype, typer.Option("--dtype", help="Of the weights; auto is the checkpoint's own.")]
+Json = Annotated[Path | None, typer.Option("--json", help="Report to write.")]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="CPU threads; by default torch's choice, which OMP_NUM_THREADS sets.")
+]
+Calibrated = Annotated[
+    Path | None,
+    typer.Option("--calibration", exists=True, dir_okay=False, help="Of the model, for reweight and constant."),
+]
 
 
 def set_threads(count: int | None) -> None:

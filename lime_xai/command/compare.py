@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from .common import Threads, console, set_threads
+from .common import Threads, set_threads
+from .files import PICTURE, Output, check_outputs
+from .screen import console
 
 
 def compare(
@@ -21,9 +23,17 @@ def compare(
     table: Annotated[Path | None, typer.Option("--csv", help="Means and intervals.")] = None,
     latex: Annotated[Path | None, typer.Option(help="Table for booktabs.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Figure, PNG or PDF.")] = None,
-    threads: Threads = 2,
+    threads: Threads = None,
 ) -> None:
     """Compare attribution methods on questions about the scene world."""
+    check_outputs(
+        [
+            Output("--json", out, (".json",)),
+            Output("--csv", table, (".csv",)),
+            Output("--latex", latex, (".tex",)),
+            Output("--plot", plot, PICTURE),
+        ]
+    )
     from .run_compare import run_compare
 
     set_threads(threads)

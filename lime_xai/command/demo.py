@@ -7,16 +7,19 @@ from typing import Annotated
 
 import typer
 
-from .common import Threads, console, set_threads
+from .common import Threads, set_threads
+from .files import PICTURE, Output, check_outputs
+from .screen import console
 
 
 def demo(
     out: Annotated[Path, typer.Option(help="Where the picture goes.")] = Path("relevance.png"),
     scenes: Annotated[int, typer.Option(min=4, help="Scenes of the small measurement.")] = 40,
     seed: Annotated[int, typer.Option(help="Of the scenes.")] = 7,
-    threads: Threads = 2,
+    threads: Threads = None,
 ) -> None:
     """Show a hallucination of the bundled model, its relevance, and the effect of steering."""
+    check_outputs([Output("--out", out, PICTURE)])
     from .run_demo import run_demo
 
     set_threads(threads)

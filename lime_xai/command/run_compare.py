@@ -11,6 +11,8 @@ from lime_xai.evaluation.attributions.compare import compare_attributions
 from lime_xai.evaluation.attributions.scene import scene_examples
 from lime_xai.worlds.scene.models import load_frozen
 
+from .screen import notices
+
 
 def run_compare(
     console: Console,
@@ -51,7 +53,7 @@ def run_compare(
         processor=processor,
         replacement=replacements,
         out=files["json"],
-        progress=console,
+        progress=notices,
     )
     console.print(found.table())
     if files["csv"] is not None:
@@ -62,4 +64,4 @@ def run_compare(
         found.plot().savefig(files["plot"], dpi=150)
     for kind, path in files.items():
         if path is not None:
-            console.print(f"{kind}: {path}")
+            console.print(f"{kind}: {path}", soft_wrap=True)

@@ -8,13 +8,17 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 from lime_xai.attribution.attribute import attribute
 from lime_xai.attribution.result import Attribution
 from lime_xai.evaluation.policies.world import measure_policies
 from lime_xai.generation.steer import steer
 from lime_xai.policies.edit import Edit
+from lime_xai.printing import foreign
 from lime_xai.worlds import bundled_model, load_world, scene
+
+from .screen import notices
 
 SHOWN = 4
 """Scenes whose captions are printed."""
@@ -51,9 +55,9 @@ def run_demo(console: Console, out: Path, scenes: int, seed: int) -> None:
         console.print(title)
         console.print(found.text())
         console.print("shares: " + ", ".join(f"{k} {float(v[0]):.2f}" for k, v in found.shares.items()))
-        console.print(f"picture: {out}")
+        console.print(f"picture: {out}", soft_wrap=True)
     console.rule(f"how often: {scenes} fresh scenes")
-    with Progress(console=console) as progress:
+    with Progress(console=notices) as progress:
         task = progress.add_task("measuring", total=2)
         report = measure_policies(
             world,
@@ -92,11 +96,10 @@ def _captions(model: Any, processor: Any, evaluation: Any, plain: list[str], sho
     return table
 
 
-def _marked(caption: str, truth: Any) -> str:
+def _marked(caption: str, truth: Any) -> Text:
     """Return a caption with its hallucinated words in red."""
-    text = caption.replace("</s>", "").strip()
-    for obj in hallucinated(caption, truth):
-        text = text.replace(scene.CLASSES[obj], f"[bold red]{scene.CLASSES[obj]}[/bold red]")
+    text = foreign(caption.replace("</s>", "").strip())
+    text.highlight_words([scene.CLASSES[obj] for obj in hallucinated(caption, truth)], "bold red")
     return text
 
 

@@ -11,15 +11,19 @@ from rich.progress import Progress
 
 from lime_xai.evaluation.policies.acceptance import acceptance, acceptance_table, as_json
 from lime_xai.evaluation.policies.calibrations import world_calibration
-from lime_xai.evaluation.policies.registry import CALIBRATED, select_policies, world_policies
+from lime_xai.evaluation.policies.registry import CALIBRATED
 from lime_xai.evaluation.policies.tuning import TUNED, tune_policies
 from lime_xai.evaluation.policies.world import WorldReport, measure_policies
+from lime_xai.printing import foreign
 from lime_xai.storage.store import check_identity, read_json, write_json
 from lime_xai.storage.weights import weights_hash
 from lime_xai.worlds import load_world
 from lime_xai.worlds.scene.criteria import KIND_NAMES, kind_of
 from lime_xai.worlds.scene.evaluation import evaluation_set
 from lime_xai.worlds.scene.models import BUNDLED, load_frozen, protocol, recipe
+
+from .policies import read_policies, world_choice
+from .screen import notices
 
 POLICIES = ("vanilla", "paper_cache", "edit", "contrast")
 """Measured unless others are named."""
@@ -47,7 +51,7 @@ def run_world(
     name, seed, scenes, noise : str, int, int, float
         World and evaluation set.
     names : sequence of str, optional
-        Policies; by default ``POLICIES``, and for tuning all that have settings.
+        Policies as ``read_policies`` takes them; by default ``POLICIES``, and for tuning all that have settings.
     model_name : str
         A frozen model's name or a folder.
     out : Path, optional
@@ -66,8 +70,9 @@ def run_world(
         For unknown names, or a report of another evaluation set in ``out``.
     """
     world = load_world(name)
+    written = read_policies(names or POLICIES)
+    tuning, names = names and list(written), list(written)
     model, processor = load_frozen(model_name)
-    tuning, names = names, names or POLICIES
     if tune is not None:
         names = list(TUNED) if tuning is None else [name for name in TUNED if name in tuning]
         if not names:
@@ -94,13 +99,13 @@ def run_world(
         console.print(f"settings chosen on seed {seed}: {tune}")
         return
     settings = read_json(tuned) if tuned else None
-    policies = select_policies(names, world_policies(processor, settings, measured))
+    policies = world_choice(written, processor, settings, measured)
     noise = world.default_noise if noise is None else noise
     label = Path(model_name).name
     identity: dict[str, Any] = {"world": name, "model": label, "weights": weights_hash(model)}
     identity |= {"seed": seed, "scenes": scenes, "noise": noise}
     done = _finished(out, identity) if out is not None and out.exists() else {}
-    with Progress(console=console) as progress:
+    with Progress(console=notices) as progress:
         task = progress.add_task("policies", total=len({"vanilla", *policies}))
 
         def note(report: WorldReport) -> None:
@@ -165,7 +170,7 @@ def run_accept(
     evaluation = evaluation_set(seed, scenes=scenes)
     for name, (model, processor, made) in loaded.items():
         kind, weights = kind_of(made["image_cooccurrence"]), weights_hash(model)
-        with console.status(f"measuring {name}"):
+        with notices.status(foreign(f"measuring {name}")):
             rows = acceptance(model, processor, evaluation, kind)
         console.print(acceptance_table(f"{name}: {KIND_NAMES[kind]}, seed {seed}, {scenes} scenes", rows))
         parameters = sum(p.numel() for p in model.parameters())

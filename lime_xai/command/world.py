@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from .common import Threads, console, set_threads
+from .common import Threads, set_threads
+from .files import Output, check_outputs
+from .screen import console
 
 world_app = typer.Typer(
     help="Measure policies on an embedded world, beside the model without any.", invoke_without_command=True
@@ -21,23 +23,35 @@ def world(
     seed: Annotated[int, typer.Option(help="Of the scenes; not one used for tuning.")] = 5,
     scenes: Annotated[int, typer.Option(min=2)] = 300,
     policies: Annotated[
-        str | None, typer.Option(help="Names, separated by commas; by default vanilla, paper_cache, edit, contrast.")
+        str | None,
+        typer.Option(
+            help="Names, or JSON as policy_to_dict writes it, separated by commas; by default vanilla, paper_cache, "
+            "edit, contrast."
+        ),
     ] = None,
     noise: Annotated[float | None, typer.Option(help="Pixel noise; by default the world's.")] = None,
     model: Annotated[str, typer.Option(help="Name of a frozen model, or a folder.")] = "bundled",
     out: Annotated[Path | None, typer.Option("--json", help="Report; an interrupted run resumes from it.")] = None,
     tune: Annotated[Path | None, typer.Option(help="Instead choose settings on this seed and write them here.")] = None,
     tuned: Annotated[
-        Path | None, typer.Option(exists=True, help="Settings to use; by default the shipped ones.")
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Settings to use; by default the shipped ones.")
     ] = None,
     calibration: Annotated[
         Path | None, typer.Option(help="Of the model, for reweight and constant; measured if there is no such file.")
     ] = None,
-    threads: Threads = 2,
+    threads: Threads = None,
 ) -> None:
     """Measure policies on an embedded world, beside the model without any."""
     if context.invoked_subcommand is not None:
         return
+    check_outputs(
+        [
+            Output("--json", out, (".json",)),
+            Output("--tune", tune, (".json",)),
+            Output("--calibration", calibration, (".safetensors",)),
+        ],
+        [] if tuned is None else [tuned],
+    )
     from .run_world import run_world
 
     set_threads(threads)
@@ -46,7 +60,7 @@ def world(
         name,
         seed,
         scenes,
-        policies.split(",") if policies else None,
+        [policies] if policies else None,
         noise,
         model,
         out,
@@ -62,9 +76,10 @@ def accept(
     seed: Annotated[int | None, typer.Option(help="Of the scenes; by default the protocol's for acceptance.")] = None,
     scenes: Annotated[int, typer.Option(min=2)] = 300,
     out: Annotated[Path | None, typer.Option("--json", help="Report; other models in it are kept.")] = None,
-    threads: Threads = 2,
+    threads: Threads = None,
 ) -> None:
     """Measure models of the scene world against their criteria; status 1 if one is missed."""
+    check_outputs([Output("--json", out, (".json",))])
     from .run_world import run_accept
 
     set_threads(threads)

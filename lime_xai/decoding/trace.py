@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 from torch import Tensor
+
+from lime_xai.printing import foreign
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,8 @@ class SteeringTrace:
             table.add_column(column, justify="right")
         for step in self.steps:
             before, after = int(step.token_before[row]), int(step.token_after[row])
-            words = [escape(tokenizer.decode([t])) if tokenizer else str(t) for t in (before, after)]
-            cells = [str(step.index), *words]
+            words = [foreign(tokenizer.decode([t]) if tokenizer else t) for t in (before, after)]
+            cells: list[str | Text] = [str(step.index), *words]
             if step.losses is not None and step.divergences is not None:
                 losses = [f"{value:.3f}" for value in step.losses[:, row].tolist()]
                 cells.append(" -> ".join([losses[0], *losses[1:][-1:]]))

@@ -49,12 +49,13 @@ class Audit:
         return tuple(row for row in self.rows if not row.covered)
 
     def summary(self) -> str:
-        """Return one line per kind of module, its rule and how often it occurs."""
+        """Return one line per kind of module, its rule and how often it occurs, under headings; then the verdict."""
         counts = Counter((row.module, row.role.kind, row.rule or "-", row.role.detail) for row in self.rows)
         lines = [
             f"{count:4d} x {module:28s} {kind:12s} {rule:18s} {detail}"
             for (module, kind, rule, detail), count in sorted(counts.items(), key=lambda item: item[0][1:])
         ]
+        lines.insert(0, f"{'count':4s}  {'module':28s} {'role':12s} {'rule':18s} detail".rstrip())
         lines += [f"       {found.name} in the code of {found.module or 'the decoder'}" for found in self.operations]
         return "\n".join([*lines, self.verdict])
 

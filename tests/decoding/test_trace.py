@@ -81,7 +81,7 @@ def test_changed_tokens_are_counted_over_rows(trace):
 def test_the_table_shows_one_row(trace, row, tokenizer, first, second):
     table = trace.table(row, tokenizer)
     cells = list(zip(*(column.cells for column in table.columns), strict=True))
-    assert [list(line) for line in cells] == [first, [*second, "", "", "", ""]]
+    assert [list(map(str, line)) for line in cells] == [first, [*second, "", "", "", ""]]
     assert [line.style for line in table.rows] == ([None, "bold"] if row == 0 else ["bold", "bold"])
     text = printed(table)
     assert all(cell in text for cell in [*first, *second, "token by token"])

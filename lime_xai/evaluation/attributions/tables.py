@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
-from rich.markup import escape
 from rich.table import Table
 
 from lime_xai.errors import unknown_name
+from lime_xai.printing import foreign
 
 from .registry import metric_of
 from .summary import Summary
@@ -58,10 +58,10 @@ def _heading(column: str) -> str:
 
 
 def _table(title: str, columns: Sequence[str]) -> Table:
-    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(title=foreign(title, "table.title"), box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("method", no_wrap=True)
     for column in columns:
-        table.add_column(_heading(column), justify="right")
+        table.add_column(foreign(_heading(column)), justify="right")
     return table
 
 
@@ -69,18 +69,16 @@ def _means(summary: Summary, title: str, columns: Sequence[str]) -> Table:
     table = _table(title, columns)
     best = {column: summary.best(column) for column in columns}
     for method in summary.methods:
-        cells = []
-        for column in columns:
-            cell = escape(str(summary.means[method][column]))
-            cells.append(f"[bold]{cell}[/bold]" if method in best[column] else cell)
-        table.add_row(escape(method), *cells)
+        means = summary.means[method]
+        cells = [foreign(means[column], "bold" if method in best[column] else "") for column in columns]
+        table.add_row(foreign(method), *cells)
     return table
 
 
 def _differences(summary: Summary, title: str, columns: Sequence[str]) -> Table:
     table = _table(title, columns)
     for method, found in summary.differences.items():
-        table.add_row(escape(method), *(escape(str(found[column])) for column in columns))
+        table.add_row(foreign(method), *(foreign(found[column]) for column in columns))
     return table
 
 

@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
 from transformers import PreTrainedModel
 
 from lime_xai.evaluation.bootstrap import RESAMPLES, Floats, bounded, estimate, resampling_weights
 from lime_xai.generation.steer import steering
 from lime_xai.policies.contrast import Contrast
+from lime_xai.printing import foreign
 from lime_xai.worlds.scene.causes import (
     CELLS,
     CaptionCauses,
@@ -166,13 +166,13 @@ def acceptance(
 
 def acceptance_table(title: str, rows: Sequence[AcceptanceRow]) -> Table:
     """Return the table for the terminal."""
-    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(title=foreign(title, "table.title"), box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in ("measure", "criterion", "measured", ""):
         table.add_column(column, justify="right" if column == "measured" else "left")
     colours = {"pass": "green", "miss": "red", "": "dim"}
     for row in rows:
-        verdict = f"[{colours[row.verdict]}]{row.verdict}[/]" if row.verdict else ""
-        table.add_row(row.measure, row.criterion, escape(row.measured), verdict)
+        verdict = foreign(row.verdict, colours[row.verdict])
+        table.add_row(foreign(row.measure), foreign(row.criterion), foreign(row.measured), verdict)
     return table
 
 

@@ -14,10 +14,45 @@ from lime_xai.policies.constant import Constant
 from lime_xai.policies.contrast import Contrast
 from lime_xai.policies.controls import LogitShift, Plausible, UniformGain
 from lime_xai.policies.edit import Edit
+from lime_xai.policies.registry import POLICIES
 from lime_xai.policies.reweight import Reweight
 
 CALIBRATED = ("reweight", "constant")
 """Policies that need a calibration of the model."""
+
+WORLD_NAMES = (
+    "vanilla",
+    "plausible",
+    "paper",
+    "paper_cache",
+    "edit",
+    "contrast",
+    "contrast_slot",
+    "contrast_noise",
+    "uniform_gain",
+    "yes_shift",
+    *CALIBRATED,
+)
+"""Names that ``world_policies`` knows."""
+
+
+def usual_policies(calibration: Calibration | None = None) -> dict[str, Policy | None]:
+    """Return policies by name with their usual settings, for any model; ``vanilla`` is None.
+
+    Those of ``POLICIES``, and the names that world reports use for further settings.
+
+    Parameters
+    ----------
+    calibration : Calibration, optional
+        Of the model; without it ``reweight`` subtracts no mean, and ``constant`` is left out.
+    """
+    known: dict[str, Policy | None] = {"vanilla": None, **{name: make() for name, make in POLICIES.items()}}
+    known["paper_cache"] = Edit.paper(scope="cache")
+    known |= {"contrast_slot": Contrast("slot"), "contrast_noise": Contrast("noise")}
+    if calibration is not None:
+        known["reweight"] = Reweight(calibration=calibration)
+        known["constant"] = Constant(calibration)
+    return known
 
 
 def world_policies(
@@ -68,13 +103,19 @@ def select_policies(names: Sequence[str], known: Mapping[str, Policy | None]) ->
     Raises
     ------
     ValueError
-        For an unknown name, with the nearest known one, or for one that needs a calibration.
+        For an unknown name, with the nearest known one; for one that needs a calibration, or was tuned for another
+        model.
     """
     for name in names:
         if name not in known and name in CALIBRATED:
             raise ValueError(
-                f"The policy {name!r} needs a calibration of the model; pass --calibration FILE, which is measured on "
-                "unlabelled prompts of a tuning seed if there is no such file."
+                f"The policy {name!r} needs a calibration of the model; pass --calibration FILE. `lime-xai "
+                "world` measures it on unlabelled prompts of a tuning seed if there is no such file."
+            )
+        if name not in known and name in WORLD_NAMES:
+            raise ValueError(
+                f"The policy {name!r} was tuned on the scene world and says nothing about another model; write its "
+                'settings as JSON, {"policy": "LogitShift", "shifts": {"TOKEN ID": -1.5}} for example.'
             )
         if name not in known:
             raise unknown_name("policy", name, known)

@@ -10,6 +10,7 @@ from rich.console import Group
 from rich.table import Table
 
 from lime_xai.evaluation.bootstrap import bounded
+from lime_xai.printing import foreign
 from lime_xai.worlds import scene
 
 Row = Mapping[str, Any]
@@ -18,7 +19,7 @@ _PAIRED = "paired over scenes, 95 % bootstrap intervals; *: naming an object twi
 
 
 def _table(title: str, columns: Sequence[str], caption: str | None = None) -> Table:
-    table = Table(title=title, caption=caption, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(title=foreign(title, "table.title"), caption=caption, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("policy", no_wrap=True)
     for column in columns:
         table.add_column(column, justify="right")
@@ -34,7 +35,7 @@ def _captions(heading: str, rows: Mapping[str, Row]) -> Table:
     table = _table(f"captions: {heading}", columns, "cost: time per token over the plain model's")
     for name, row in rows.items():
         values = [row[key] for key in ("chair_i", "recall", "f1", "repeated", "finished", "empty")]
-        table.add_row(name, *map(_number, values), _number(row["cost"], ".1f"))
+        table.add_row(foreign(name), *map(_number, values), _number(row["cost"], ".1f"))
     return table
 
 
@@ -42,7 +43,7 @@ def _banned(rows: Mapping[str, Row]) -> Table:
     table = _table("captions, naming an object twice forbidden", ("CHAIR_i", "recall", "F1", "finished", "empty"))
     for name, row in rows.items():
         ban = row["no_repeat"]
-        table.add_row(name, *(_number(ban[key]) for key in ("chair_i", "recall", "f1", "finished", "empty")))
+        table.add_row(foreign(name), *(_number(ban[key]) for key in ("chair_i", "recall", "f1", "finished", "empty")))
     return table
 
 
@@ -55,7 +56,7 @@ def _differences(rows: Mapping[str, Row]) -> Table:
     names = ("no_repeat.chair_i", "no_repeat.f1", "splits.dialogue.auc")
     for name, row in rows.items():
         if row["differences"]:
-            table.add_row(name, *(_change(row, key) for key in names))
+            table.add_row(foreign(name), *(_change(row, key) for key in names))
     return table
 
 
@@ -63,7 +64,7 @@ def _closed(rows: Mapping[str, Row]) -> Table:
     table = _table("closed questions: accuracy / AUC", (*scene.SPLITS, "image share"))
     for name, row in rows.items():
         splits = [f"{_number(s['accuracy'])}/{_number(s['auc'])}" for s in row["splits"].values()]
-        table.add_row(name, *splits, _number(row["image_share"]))
+        table.add_row(foreign(name), *splits, _number(row["image_share"]))
     return table
 
 
@@ -74,7 +75,9 @@ def _beyond(rows: Mapping[str, Row]) -> Table:
     for name, row in rows.items():
         words = [row["open"][kind]["accuracy"] for kind in ("colour", "side", "count")]
         nats = [row["grounding"][kind] for kind in ("name", "yes", "colour", "side")]
-        table.add_row(name, *map(_number, words), _number(row["detailed"]["true"]), *(_number(n, ".2f") for n in nats))
+        table.add_row(
+            foreign(name), *map(_number, words), _number(row["detailed"]["true"]), *(_number(n, ".2f") for n in nats)
+        )
     return table
 
 

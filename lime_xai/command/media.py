@@ -1,0 +1,101 @@
+"""Images and sounds read from files, as a person who opens the file would see and hear them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+LARGE = 16_000_000
+"""Pixels from which a picture is announced."""
+
+BACKGROUND = "white"
+"""What transparent pixels are laid on."""
+
+Note = Callable[[str], None]
+
+
+def read_image(path: str | Path, note: Note) -> Image.Image:
+    """Return an image file as 8-bit RGB, upright.
+
+    1. The first frame, if there are several.
+    2. Turned as its EXIF orientation says.
+    3. 16-bit grey is scaled to 8 bits (65535 becomes 255).
+    4. Transparent pixels are laid on white.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    note : callable
+        Told what is left out or changed: other frames, transparency, and that a picture is large.
+
+    Raises
+    ------
+    ValueError
+        Naming the file, if it is damaged or no image, or has 32-bit pixels, whose range is not known.
+    """
+    try:
+        with Image.open(path) as file:
+            frames, large = getattr(file, "n_frames", 1), file.width * file.height >= LARGE
+            if large:
+                note(
+                    f"{path} has {file.width} x {file.height} pixels; reading and encoding it may take long. A smaller "
+                    "copy is faster."
+                )
+            file.load()
+            upright = ImageOps.exif_transpose(file)
+    except Exception as error:  # decoders raise errors of many classes for damaged files
+        raise ValueError(f"{path} cannot be read as an image ({type(error).__name__}: {error}).") from error
+    if frames > 1:
+        note(f"{path} has {frames} frames; only the first is used.")
+    return _opaque(_eight_bits(upright, path), path, note)
+
+
+def _eight_bits(image: Image.Image, path: str | Path) -> Image.Image:
+    """Return an image with 8 bits per channel."""
+    if image.mode.startswith("I;16"):
+        levels = np.asarray(image).astype(np.float64) / 257
+        return Image.fromarray(levels.round().astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise ValueError(
+            f"{path} has 32-bit pixels (mode {image.mode!r}), whose range is not known; save it with 8 or 16 bits."
+        )
+    return image
+
+
+def _opaque(image: Image.Image, path: str | Path, note: Note) -> Image.Image:
+    """Return an image as RGB; transparent pixels are laid on the background."""
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    layered = image.convert("RGBA")
+    lowest, _ = layered.getchannel("A").getextrema()
+    if lowest == 255:
+        return layered.convert("RGB")
+    note(f"{path} has transparent pixels; they are laid on a {BACKGROUND} background.")
+    ground = Image.new("RGBA", layered.size, BACKGROUND)
+    return Image.alpha_composite(ground, layered).convert("RGB")
+
+
+def read_audio(path: str | Path, rate: int) -> Any:
+    """Return a sound file as mono float32 samples at a sampling rate in Hz.
+
+    Raises
+    ------
+    ValueError
+        If the file is no sound that libsndfile reads, or holds no samples.
+    """
+    import soundfile
+    from scipy.signal import resample_poly
+
+    try:
+        samples, found = soundfile.read(str(path), dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise ValueError(f"{path} cannot be read as sound ({error}); convert it to WAV or FLAC.") from error
+    if not len(samples):
+        raise ValueError(f"{path} holds no samples; give a sound that is longer.")
+    mono = samples.mean(1)
+    return mono if found == rate else resample_poly(mono, rate, found).astype(np.float32)

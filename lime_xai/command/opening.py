@@ -1,0 +1,108 @@
+"""What ``attribute`` and ``steer`` do before they compute: read files, load the model, build and read the prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lime_xai.model.prompt import Prompt, read_prompt
+
+from .loading import check_device, find_checkpoint, load_model
+from .media import read_audio, read_image
+from .prompts import Request, check_modalities, make_inputs, sampling_rate, tokenizer_of
+from .screen import notice
+
+LONG = 4096
+"""Tokens of a prompt from which its length is announced."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the options of a command say about model and prompt, as given."""
+
+    model: str
+    prompt: str
+    system: str | None
+    images: Sequence[Path]
+    audios: Sequence[Path]
+    device: str | None
+    dtype: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it for a report."""
+        files = {"images": list(map(str, self.images)), "audios": list(map(str, self.audios))}
+        return {"model": self.model, "prompt": self.prompt, "system": self.system, **files}
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model with a prompt that was checked and read.
+
+    Attributes
+    ----------
+    model, processor : object
+        As loaded.
+    prompt : Prompt
+        One row.
+    pictures : list of PIL.Image
+        As the model's processor got them.
+    """
+
+    model: Any
+    processor: Any
+    prompt: Prompt
+    pictures: list[Any]
+
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer of the processor."""
+        return tokenizer_of(self.processor)
+
+
+def open_prompt(asked: Asked) -> Opened:
+    """Read files, load the model, and read the prompt; nothing is computed.
+
+    Raises
+    ------
+    ValueError, TypeError, OSError
+        For a device, file, model or prompt that cannot be used.
+    """
+    check_device(asked.device)
+    found = find_checkpoint(asked.model)
+    pictures = [read_image(path, notice) for path in asked.images]
+    model, processor = load_model(found, asked.device, asked.dtype)
+    check_modalities(model, processor, Request(asked.prompt, asked.system, asked.images, asked.audios))
+    sounds = [read_audio(path, sampling_rate(processor)) for path in asked.audios]
+    inputs = make_inputs(model, processor, Request(asked.prompt, asked.system, pictures, sounds))
+    prompt = read_prompt(model, _placed(inputs, model), processor=processor)
+    length = prompt.positions.length
+    if length >= LONG:
+        counts = [f"{int(mask.sum())} of them {name}" for name, mask in prompt.positions.modalities.items()]
+        notice(
+            f"The prompt has {', '.join([f'{length} tokens', *counts])}; time and memory grow with its length, those "
+            "of attention with its square."
+        )
+    return Opened(model, processor, prompt, pictures)
+
+
+def _placed(inputs: Any, model: Any) -> dict[str, Any]:
+    """Return inputs on the model's device, features in the type of its weights."""
+    kind = model.dtype
+
+    def place(value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        return value.to(model.device, kind if value.is_floating_point() else None)
+
+    return {name: place(value) for name, value in inputs.items()}
+
+
+def synchronised() -> None:
+    """Wait for a CUDA device, so that a clock can be read."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

@@ -1,0 +1,147 @@
+"""Policies on the command line: the same names and the same JSON in ``steer`` and in ``world``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lime_xai.decoding.policy import Policy
+from lime_xai.errors import unknown_name
+from lime_xai.evaluation.policies.registry import (
+    CALIBRATED,
+    WORLD_NAMES,
+    select_policies,
+    usual_policies,
+    world_policies,
+)
+from lime_xai.policies.calibration import Calibration
+from lime_xai.policies.registry import POLICIES, policy_from_dict
+from lime_xai.policies.reweight import Reweight
+from lime_xai.worlds import WORLDS
+
+Written = dict[str, Policy | None]
+"""Policies as a user wrote them: by name, with those that were given as JSON; None where only a name was given."""
+
+
+def read_policies(texts: str | Sequence[str]) -> Written:
+    """Return what an option lists: names and JSON objects, separated by commas.
+
+    Parameters
+    ----------
+    texts : str or sequence of str
+        ``edit,contrast``, or ``vanilla,{"policy": "Edit", "steps": 3}``; a sequence is read item by item.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, with the nearest known one; for text that is no JSON, or no policy.
+    """
+    found: Written = {}
+    for text in [texts] if isinstance(texts, str) else texts:
+        for item in _items(text):
+            if isinstance(item, Mapping):
+                found[_label(item)] = policy_from_dict(dict(item))
+                continue
+            if item not in POLICIES and item not in WORLD_NAMES:
+                raise unknown_name("policy", item, {*POLICIES, *WORLD_NAMES})
+            found[item] = None
+    if not found:
+        raise ValueError("No policy is named; give a name, or a JSON object as policy_to_dict writes it.")
+    return found
+
+
+def _items(text: str) -> list[str | Mapping[str, Any]]:
+    """Return names and JSON objects of a list; commas inside an object do not separate."""
+    found: list[str | Mapping[str, Any]] = []
+    rest = text.strip()
+    while rest:
+        if rest.startswith("{"):
+            item, rest = _object(rest)
+            found.append(item)
+        else:
+            name, _, rest = rest.partition(",")
+            found += [name.strip()] if name.strip() else []
+        rest = rest.strip()
+    return found
+
+
+def _object(text: str) -> tuple[Mapping[str, Any], str]:
+    """Return the JSON object that a text begins with, and what follows its comma."""
+    hint = "Give a name or what policy_to_dict writes, in single quotes."
+    try:
+        item, end = json.JSONDecoder().raw_decode(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"The policy {text!r} is no valid JSON ({error}). {hint}") from error
+    rest = text[end:].strip()
+    if rest and not rest.startswith(","):
+        raise ValueError(f"The policy {text!r} is no valid JSON: {rest!r} follows the object. {hint}")
+    return item, rest.removeprefix(",")
+
+
+def _label(data: Mapping[str, Any]) -> str:
+    """Return the name of a policy that was given as JSON: its class and its settings."""
+    settings = ", ".join(f"{name}={json.dumps(value)}" for name, value in data.items() if name != "policy")
+    return f"{data.get('policy')}({settings})"
+
+
+def world_choice(
+    written: Written, processor: Any, tuned: Mapping[str, Any] | None = None, calibration: Calibration | None = None
+) -> Written:
+    """Return the policies to measure on a world: names stand for the settings that were tuned on it.
+
+    Parameters
+    ----------
+    written : dict
+        From ``read_policies``.
+    processor, tuned, calibration : optional
+        As in ``world_policies``.
+
+    Raises
+    ------
+    ValueError
+        For a name that needs a calibration if there is none.
+    """
+    usual = {name: policy for name, policy in usual_policies().items() if name not in CALIBRATED}
+    return _chosen(written, usual | world_policies(processor, tuned, calibration))
+
+
+def steering_choice(
+    written: Written, model_name: str, processor: Any, calibration: Calibration | None = None
+) -> Written:
+    """Return the policies to steer a model with.
+
+    Names stand for the usual settings; for the bundled model of a world, for those that were tuned on that world, so
+    that ``steer`` runs what ``world`` has measured.
+
+    Parameters
+    ----------
+    written : dict
+        From ``read_policies``.
+    model_name : str
+        As the user gave it.
+    processor : object
+        Of the model.
+    calibration : Calibration, optional
+        Of the model; without it ``reweight`` runs uncalibrated.
+
+    Raises
+    ------
+    ValueError
+        For a name that needs a calibration, or another model.
+    """
+    tuned = world_policies(processor, None, calibration) if model_name in WORLDS else {}
+    return _chosen(written, usual_policies(calibration) | tuned)
+
+
+def _chosen(written: Written, known: Written) -> Written:
+    return select_policies(list(written), known | {name: one for name, one in written.items() if one is not None})
+
+
+def uncalibrated(policies: Mapping[str, Policy | None]) -> list[str]:
+    """Return the names of policies that subtract no mean contribution although they could."""
+    return [
+        name
+        for name, policy in policies.items()
+        if isinstance(policy, Reweight) and policy.calibration is None and not policy.idle
+    ]
