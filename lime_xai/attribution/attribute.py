@@ -7,13 +7,14 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from lime_rules import Audit, audit_decoder
+from lime_rules import Audit
 from lime_xai.model.checks import check_relevance
 from lime_xai.model.exclusive import exclusive
 from lime_xai.model.positions import Perceptual
 from lime_xai.model.prompt import PromptLike, read_prompt
 from lime_xai.model.replay import Replayer, frozen_parameters, offsets_kept
 
+from .audited import audited
 from .methods.lookup import MethodLike, as_method
 from .methods.task import AttributionTask, GroupsLike
 from .result import Attribution
@@ -37,7 +38,7 @@ def audit(model: PreTrainedModel) -> Audit:
     """
     replayer = Replayer(model)
     with exclusive(model):
-        return audit_decoder(replayer.decoder, embeddings=replayer.neutral_embeddings())
+        return audited(replayer)
 
 
 def attribute(

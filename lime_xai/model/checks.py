@@ -175,18 +175,27 @@ def check_placeholders(model: PreTrainedModel, inputs: Mapping[str, Any], masks:
             f"The inputs hold pixel values or audio features but the prompt has no placeholder token ({known}); "
             "put the image or audio into the chat template."
         )
-    for name, modality in (("image_grid_thw", "image"), ("video_grid_thw", "video")):
-        grid = inputs.get(name)
-        if isinstance(grid, Tensor) and modality in masks:
-            vision = getattr(model.config, "vision_config", None)
-            merge = inputs.get(f"{modality}_merge_sizes", getattr(vision, "spatial_merge_size", 1))
-            features = int((grid.prod(-1) // merge**2).sum())
-            found = int(masks[modality].sum())
-            if features != found:
-                raise ValueError(
-                    f"The prompt has {found} {modality} placeholders, the {modality}s give {features} features; "
-                    "use the processor that belongs to this model."
-                )
+    for modality in ("image", "video"):
+        features, found = _features(model, inputs, modality), masks.get(modality)
+        if features is not None and found is not None and features != int(found.sum()):
+            raise ValueError(
+                f"The prompt has {int(found.sum())} {modality} placeholders, the {modality}s give {features} features; "
+                "use the processor that belongs to this model."
+            )
+
+
+_MERGED = ("qwen2", "qwen3", "glm4v")
+"""Beginnings of model types whose grids count patches, of which squares are merged into one feature each."""
+
+
+def _features(model: PreTrainedModel, inputs: Mapping[str, Any], modality: str) -> int | None:
+    """Return how many features the images or videos give, or None where the family's rule is not known."""
+    grid, merge = inputs.get(f"{modality}_grid_thw"), inputs.get(f"{modality}_merge_sizes")
+    if not isinstance(grid, Tensor):
+        return None
+    if merge is None and str(model.config.model_type).startswith(_MERGED):
+        merge = getattr(getattr(model.config, "vision_config", None), "spatial_merge_size", None)
+    return None if merge is None else int((grid.prod(-1) // merge**2).sum())
 
 
 def check_finite(logits: Tensor) -> None:

@@ -16,10 +16,13 @@ from .replay import Replayer
 _CHECKED: WeakKeyDictionary[PreTrainedModel, set[torch.dtype]] = WeakKeyDictionary()
 
 WIDTHS = (1e-4, 1e-3, 1e-2, 1e-1, 3e-1)
-"""Widths of the differences, relative to the embeddings; wide ones are for half precision and rounded activations."""
+"""Widths of the differences, relative to the embeddings.
+
+Narrow ones cross no border at which experts change; wide ones are for half precision and rounded activations.
+"""
 
 ALLOWED, ALLOWED_HALF = 0.3, 0.8
-"""Largest relative distance of derivatives and differences: without a gradient it is about 0.7, with a wrong one more.
+"""Largest relative distance of derivatives and differences: without a gradient it is 1, with a wrong one more.
 
 Differences of half precision are noisy. There only the direction of the gradient itself is compared, along which the
 difference is largest: a missing or opposite gradient is found, one that lacks some parts may not be.
@@ -132,8 +135,7 @@ def gradient_distance(replayer: Replayer, call: DecoderCall, widths: Sequence[fl
     Returns
     -------
     float
-        Median distance over directions, as a fraction of the root mean square of the differences; NaN if logits or the
-        gradient overflow. A median, because a few directions may cross a border at which experts change.
+        Norm of the distance of both vectors over the norm of the differences; NaN if logits or gradient overflow.
     """
     start, device = call.embeddings.detach(), call.embeddings.device
     width = torch.tensor(widths, device=device)
@@ -154,8 +156,8 @@ def gradient_distance(replayer: Replayer, call: DecoderCall, widths: Sequence[fl
     differences = torch.unflatten(upper - lower, 0, (len(width), -1)) / (2 * width[:, None])
     if not bool(derivatives.isfinite().all() & differences.isfinite().all()):
         return math.nan
-    size = differences.pow(2).mean(-1).sqrt()
-    distance = (derivatives - differences).abs().median(-1).values / size
+    size = differences.norm(dim=-1)
+    distance = (derivatives - differences).norm(dim=-1) / size
     return float(distance.masked_fill(size == 0, torch.inf).min())
 
 

@@ -160,12 +160,18 @@ def spans(masks: Mapping[str, Tensor], attended: Tensor) -> list[list[Span]]:
 
 
 def has_modality_inputs(inputs: Mapping[str, Any]) -> bool:
-    """Whether a batch holds pixel values or audio features."""
-    names = (
-        "pixel_values",
-        "pixel_values_videos",
-        "input_features",
-        "audio_input_features",
-        "image_pixel_values",
+    """Whether a batch holds features of images, videos or sounds: numbers that are neither embeddings nor a mask.
+
+    Families name them in many ways (``pixel_values``, ``input_features``, ``input_values``, ...).
+    """
+    return any(
+        name in ("audio_input_ids", "mm_encoder_outputs") or _holds_fractions(value)
+        for name, value in inputs.items()
+        if value is not None and name not in ("inputs_embeds", "attention_mask")
     )
-    return any(inputs.get(name) is not None for name in names)
+
+
+def _holds_fractions(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return any(map(_holds_fractions, value))
+    return isinstance(value, Tensor) and value.is_floating_point()

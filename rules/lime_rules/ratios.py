@@ -119,8 +119,8 @@ def match_activation(module: nn.Module) -> str | None:
     try:
         with torch.no_grad():
             output = module(grid)
-    except (RuntimeError, IndexError, TypeError, ValueError):  # expects another shape: pooling, convolution
-        return None
+    except (RuntimeError, IndexError, TypeError, ValueError, AttributeError):
+        return None  # expects another shape (pooling, convolution), or a second argument (a gated norm)
     if not (isinstance(output, Tensor) and output.shape == grid.shape):
         return None
     for name, ratio in ACTIVATION_RATIOS.items():
@@ -164,8 +164,8 @@ def match_norm(module: nn.Module) -> str | None:
     try:
         with torch.no_grad():
             output = module(probe)
-    except (RuntimeError, IndexError, TypeError, ValueError):  # expects another shape: pooling, convolution
-        return None
+    except (RuntimeError, IndexError, TypeError, ValueError, AttributeError):
+        return None  # expects another shape (pooling, convolution), or a second argument (a gated norm)
     if not (isinstance(output, Tensor) and output.shape == probe.shape):
         return None
     output = output.float()

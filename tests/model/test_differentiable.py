@@ -135,7 +135,7 @@ def test_a_gradient_that_ends_in_the_last_layer_is_found_in_half_precision_too(d
 
 def test_the_distance_of_a_missing_gradient_is_far_from_what_is_allowed():
     model, inputs = int8()
-    assert 2 * ALLOWED < _distance(*prompt_call(model, inputs), half=False)
+    assert _distance(*prompt_call(model, inputs), half=False) > 2 * ALLOWED
 
 
 # Compiled modules ----------------------------------------------------------------------------------------------------

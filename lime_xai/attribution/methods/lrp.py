@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from lime_rules import CPLRP, LRP_METHODS, AttnLRP, GradientInput, TransformerComposite, audit_decoder
+from lime_rules import CPLRP, LRP_METHODS, AttnLRP, GradientInput, TransformerComposite
+from lime_xai.attribution.audited import audited
 from lime_xai.attribution.targets import Target
 from lime_xai.errors import unknown_name
 from lime_xai.model.decoder_call import DecoderCall, merged
@@ -105,7 +106,7 @@ def _warn_uncovered(replayer: Replayer, composite: TransformerComposite) -> None
     if replayer.model in _WARNED:
         return
     _WARNED.add(replayer.model)
-    found = audit_decoder(replayer.decoder, composite, replayer.neutral_embeddings())
+    found = audited(replayer, composite)
     if not found.complete:
         kinds = {row.module for row in found.uncovered} | {one.name for one in found.operations}
         warnings.warn(
