@@ -12,6 +12,7 @@ from .attribute import attribute
 from .audit import audit
 from .common import console
 from .compare import compare
+from .conformance import conformance
 from .demo import demo
 from .steer import steer
 from .world import world_app
@@ -19,7 +20,7 @@ from .world import world_app
 app = typer.Typer(
     help="Relevance and steering of multimodal language models.", no_args_is_help=True, add_completion=False
 )
-for command in (demo, attribute, steer, audit, compare):
+for command in (demo, attribute, steer, audit, conformance, compare):
     app.command()(command)
 app.add_typer(world_app, name="world")
 
