@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 from .attribute import attribute
 from .audit import audit
 from .compare import compare
+from .conformance import conformance
 from .demo import demo
 from .screen import console, fail, literal_output, notices
 from .steer import steer
@@ -101,7 +102,7 @@ def start(
         typer.echo(context.get_help())
 
 
-for command in (demo, attribute, steer, audit, compare):
+for command in (demo, attribute, steer, audit, conformance, compare):
     app.command()(command)
 app.add_typer(world_app, name="world")
 

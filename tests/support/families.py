@@ -19,8 +19,10 @@ from . import family_vision as vision
 from .family_parts import IMAGE
 
 PER_TOKEN = ("input_ids", "attention_mask", "mm_token_type_ids", "token_type_ids")
-MARKERS = {"image": (95, 96), "audio": (93, 94)}
-TOKEN_TYPES = {"image": 1, "audio": 3}
+MARKERS = {"image": (95, 96), "video": (95, 96), "audio": (93, 94), "text": (10, 11)}
+TOKEN_TYPES = {"image": 1, "video": 2, "audio": 3, "text": 0}
+PATCH_PLACES = 2
+"""Columns of ``flattened_patches`` that say where a patch lies."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,11 @@ class Family:
     Attributes
     ----------
     name : str
-        Key in ``FAMILIES``.
+        Key in ``FAMILIES`` or ``FURTHER``.
     make : callable
         Returns the model and the perceptual inputs of one prompt.
     modality : str
-        ``image`` or ``audio``.
+        ``image``, ``video``, ``audio`` or ``text``.
     tokens : int
         Placeholders that the perceptual inputs fill.
     attributable : bool
@@ -65,12 +67,9 @@ class Family:
         """Return the inputs of prompt number ``row``: its own noise to perceive, ``tail`` after the text."""
         _, features = self.make()
         generator = torch.Generator().manual_seed(3 + row)
-        found = {
-            name: torch.randn(value.shape, generator=generator) if value.is_floating_point() else value
-            for name, value in features.items()
-        }
+        found = {name: _noise(name, value, row, generator) for name, value in features.items()}
         start, end = MARKERS[self.modality] if self.attributable else (5, 5)
-        placeholder = placeholder_ids(model).get(self.modality, IMAGE)
+        placeholder = placeholder_ids(model).get(self.modality, 40 if self.modality == "text" else IMAGE)
         ids = torch.tensor([[1, 5, 6, start, *[placeholder] * self.tokens, end, 7, 8, 9, *tail]])
         found |= {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
         accepted = inspect.signature(type(model).forward).parameters
@@ -115,6 +114,18 @@ FAMILIES: dict[str, Family] = {
 }
 
 
+def _noise(name: str, value: Tensor, row: int, generator: torch.Generator) -> Tensor:
+    """Return what one row perceives in place of zeros; sizes, grids and masks stay."""
+    if name == "audio_input_ids":
+        return value.roll(row, -1)
+    if not value.is_floating_point():
+        return value
+    noise = torch.randn(value.shape, generator=generator)
+    if name == "flattened_patches":
+        noise[..., :PATCH_PLACES] = value[..., :PATCH_PLACES]
+    return noise
+
+
 def placeholder_ids(model: PreTrainedModel) -> dict[str, int]:
     """Return the placeholder token of each modality, from the config or one of its parts."""
     top = model.config
@@ -142,12 +153,20 @@ def batch(name: str, rows: int, seed: int = 0) -> tuple[PreTrainedModel, dict[st
     """
     family = FAMILIES[name]
     model, _, _ = family.build(seed)
+    joined, singles = joined_rows(family, model, rows)
+    return model, joined, singles
+
+
+def joined_rows(family: Family, model: PreTrainedModel, rows: int) -> tuple[dict[str, Tensor], list[dict[str, Tensor]]]:
+    """Return prompts of different length as one batch padded on the left, and each alone."""
     singles = [family.inputs(model, row, tail=range(10, 10 + 2 * row)) for row in range(rows)]
     length = max(single["input_ids"].shape[1] for single in singles)
     joined = {}
     for key in singles[0]:
         parts = [single[key] for single in singles]
+        if key == "image_token_pooling":  # counts the patches of all rows
+            parts = [part + row * singles[0]["pixel_values"].shape[1] for row, part in enumerate(parts)]
         if key in PER_TOKEN:
             parts = [torch.nn.functional.pad(part, (length - part.shape[1], 0)) for part in parts]
         joined[key] = torch.cat(parts)
-    return model, joined, singles
+    return joined, singles
