@@ -12,7 +12,7 @@ from lime_xai.model.checks import check_relevance
 from lime_xai.model.exclusive import exclusive
 from lime_xai.model.positions import Perceptual
 from lime_xai.model.prompt import PromptLike, read_prompt
-from lime_xai.model.replay import Replayer, frozen_parameters, offsets_kept
+from lime_xai.model.replay import Replayer, frozen_parameters, memory_kept
 
 from .audited import audited
 from .methods.lookup import MethodLike, as_method
@@ -117,7 +117,7 @@ def attribute(
     given = ids if "input_ids" in prompt.inputs else None
     goal = resolve_target(target, ids.shape[0], prompt.vocabulary, ids.device, prompt.processor, given)
     # Rules build graphs, which tensors of a caller's inference mode could not enter.
-    with exclusive(model), torch.inference_mode(False), frozen_parameters(model), offsets_kept(model):
+    with exclusive(model), torch.inference_mode(False), frozen_parameters(model), memory_kept(model):
         task = AttributionTask(prompt, goal.ordinary(), per_token, groups, progress)
         found = chosen.explain(task)
     name = method if isinstance(method, str) else chosen.name

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, Cache
 from transformers.masking_utils import eager_mask
 
-from lime_rules.attention_math import additive_mask, attend, check_sinks, is_causal
+from lime_rules.attention_math import additive_mask, attend, check_arguments, is_causal
 from lime_rules.stream.cache import ByLayer, check_unscaled
 from lime_rules.stream.tangents import KVScaling
 
@@ -116,7 +116,7 @@ def attention_branches(
     weights : Tensor
         ``[B, H, 1, T]`` of the model's rows.
     """
-    check_sinks(module, kwargs)
+    check_arguments(module, kwargs)
     rows = key.shape[0]
     slots: BranchSlots = getattr(module.config, BRANCH_ATTRIBUTE)[0]
     settings = scaling, kwargs.get("softcap")

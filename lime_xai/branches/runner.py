@@ -20,7 +20,7 @@ from lime_xai.model.decoder_call import DecoderCall
 from lime_xai.model.extra_rows import ExtraRows
 from lime_xai.model.modalities import marker_ids, placeholder_ids
 from lime_xai.model.positions import Positions
-from lime_xai.model.replay import Replayer, offsets_kept
+from lime_xai.model.replay import Replayer, memory_kept
 
 from .attention import BRANCH_ATTRIBUTE, BRANCH_IMPLEMENTATION, BranchSlots
 from .branch import Branch, BranchKind
@@ -122,7 +122,7 @@ class BranchRunner(ExtraRows[Branch]):
         order = kept.long().argsort(dim=-1, stable=True)[:, -int(kept.sum(-1).max()) :]
         seen = kept.gather(1, order)
         positions = (seen.long().cumsum(-1) - 1).clamp(min=0)
-        with torch.no_grad(), self.replayer.suspended(), offsets_kept(model):
+        with torch.no_grad(), self.replayer.suspended(), memory_kept(model):
             output = model(
                 input_ids=ids.gather(1, order),
                 attention_mask=seen.long(),

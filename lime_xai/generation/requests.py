@@ -12,7 +12,7 @@ from transformers import Cache, LogitsProcessorList, PreTrainedModel
 from transformers.generation.configuration_utils import GenerationMode
 
 from lime_xai.model.exclusive import replaced_method, waits_before_forward
-from lime_xai.model.replay import Replayer, generates_elsewhere, offsets_kept
+from lime_xai.model.replay import Replayer, generates_elsewhere, memory_kept
 
 from .checks import check_generation
 from .plausibility import PlausibilityMask, with_mask
@@ -139,7 +139,7 @@ class Requests:
             return
         self._nested += 1
         try:
-            with offsets_kept(self.model):
+            with memory_kept(self.model):
                 yield
         finally:
             self._nested -= 1

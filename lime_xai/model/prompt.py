@@ -28,7 +28,7 @@ from .layout import Grid, image_grid
 from .modalities import modality_masks
 from .positions import Perceptual, Positions, mask_from_padding, read_positions
 from .recording import Recording, record
-from .replay import Replayer, frozen_parameters, offsets_kept
+from .replay import Replayer, frozen_parameters, memory_kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +107,7 @@ class Prompt:
         Recording
         """
         model = self.model
-        with exclusive(model), torch.inference_mode(False), frozen_parameters(model), offsets_kept(model):
+        with exclusive(model), torch.inference_mode(False), frozen_parameters(model), memory_kept(model):
             if continuation is not None:
                 continuation = detach_inference(continuation).clone()  # kept; the caller may change its own
             found = self._recorded.find(self.model, continuation)

@@ -302,18 +302,25 @@ class Replayer:
 
 
 @contextmanager
-def offsets_kept(model: nn.Module) -> Iterator[None]:
-    """Context after which a model's stored position offsets are as before.
+def memory_kept(model: nn.Module) -> Iterator[None]:
+    """Context after which what modules remember of their last call is as before.
 
-    Some models keep ``rope_deltas`` of the last prompt for its later tokens. A call with another prompt in between
-    would change the positions of these tokens.
+    Some models keep the position offsets of the last prompt for its later tokens (``rope_deltas``), others a recurrent
+    state. They are plain attributes, neither parameters nor buffers. A call with another prompt in between would change
+    how the first one goes on.
     """
-    saved: list[tuple[Any, Any]] = [(m, vars(m)["rope_deltas"]) for m in model.modules() if "rope_deltas" in vars(m)]
+    saved: list[tuple[Any, str, Any]] = [
+        (module, name, value)
+        for module in model.modules()
+        for name, value in vars(module).items()
+        if not name.startswith("_") and (value is None or isinstance(value, Tensor))
+    ]
     try:
         yield
     finally:
-        for module, value in saved:
-            module.rope_deltas = value
+        for module, name, value in saved:
+            if vars(module).get(name) is not value:
+                setattr(module, name, value)
 
 
 @contextmanager

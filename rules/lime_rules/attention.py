@@ -17,7 +17,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedC
 from transformers.masking_utils import eager_mask
 from zennit.canonizers import Canonizer
 
-from .attention_math import additive_mask, attend, check_sinks, is_causal
+from .attention_math import additive_mask, attend, check_arguments, is_causal
 from .experts import EXPERTS_ATTRIBUTE, EXPERTS_IMPLEMENTATION, ExpertRatios, ExpertState
 from .gradients import scale_gradient
 
@@ -96,7 +96,7 @@ def attention_with_rules(
     NotImplementedError
         For attention sinks (``s_aux``), for which no rule is known.
     """
-    check_sinks(module, kwargs)
+    check_arguments(module, kwargs)
     rule: AttentionRule | None = getattr(module.config, _RULE_ATTRIBUTE, None)
     if rule is not None:
         rule.calls += 1

@@ -8,17 +8,27 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+UNCOVERED = {
+    "s_aux": "attention sinks",
+    "sinks": "attention sinks",
+    "position_bias": "a bias of the scores (position_bias)",
+    "indices": "a choice of keys (indices)",
+    "block_indices": "a choice of keys (block_indices)",
+}
+"""Arguments of attention that change its output, and what they are; matmul and softmax alone would leave them out."""
 
-def check_sinks(module: nn.Module, kwargs: Mapping[str, Any]) -> None:
-    """Refuse attention sinks.
+
+def check_arguments(module: nn.Module, kwargs: Mapping[str, Any]) -> None:
+    """Refuse arguments of attention for which no rule is known.
 
     Raises
     ------
     NotImplementedError
-        Naming the module.
+        Naming the module and what it uses.
     """
-    if kwargs.get("s_aux") is not None:
-        raise NotImplementedError(f"{type(module).__name__} uses attention sinks; no relevance rule covers them.")
+    for name, what in UNCOVERED.items():
+        if kwargs.get(name) is not None:
+            raise NotImplementedError(f"{type(module).__name__} uses {what}; no relevance rule covers it.")
 
 
 def is_causal(module: nn.Module, kwargs: Mapping[str, Any]) -> bool:

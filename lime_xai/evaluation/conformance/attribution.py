@@ -86,7 +86,7 @@ def _leaves(model: Any, leaves: list[Tensor]) -> Iterator[None]:
         def leaf(value: Any) -> Any:
             if isinstance(value, Tensor) and value.is_floating_point() and value.shape[-1] == width:
                 leaves.append(value.detach().clone().requires_grad_())
-                return leaves[-1]
+                return leaves[-1].clone()  # some decoders write into their input, which autograd refuses for leaves
             return value
 
         given |= {"inputs_embeds": leaf(embeddings), "input_ids": None}

@@ -18,7 +18,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
 from lime_rules.attention import AttentionRatios
-from lime_rules.attention_math import additive_mask, check_sinks, is_causal, products, sums
+from lime_rules.attention_math import additive_mask, check_arguments, is_causal, products, sums
 
 from .tangents import KVScaling, KVTangents
 
@@ -79,7 +79,7 @@ def attention_stream(
     NotImplementedError
         For attention sinks (``s_aux``), for which no rule is known.
     """
-    check_sinks(module, kwargs)
+    check_arguments(module, kwargs)
     stream: AttentionStream = getattr(module.config, STREAM_ATTRIBUTE)
     key, value, tangents = stream.kv_tangents(module, key, value)
     rows, heads = key.shape[0], key.shape[1]
