@@ -15,9 +15,10 @@ from torch import Tensor
 
 from lime_xai.attribution.groups import Groups, groups_of
 from lime_xai.attribution.problem import Problem, problems
-from lime_xai.attribution.replacement import REPLACEMENTS
+from lime_xai.attribution.replacement import DELETION, REPLACEMENTS
 from lime_xai.attribution.targets import IGNORED
 from lime_xai.errors import unknown_name
+from lime_xai.model.decoder_call import DecoderCall
 from lime_xai.model.differentiable import check_gradient
 
 from .task import AttributionMethod, AttributionTask, Explanation
@@ -116,13 +117,17 @@ def check_counts(**counts: int | None) -> None:
 
 
 def check_replacement(kind: str) -> None:
-    """Refuse an unknown replacement.
+    """Refuse a replacement that has no embeddings: an unknown one, with the nearest known one, and deletion.
 
     Raises
     ------
     ValueError
-        With the nearest known one.
+        Naming those that have.
     """
+    if kind == DELETION:
+        raise ValueError(
+            f"A path of embeddings cannot start where positions are deleted; use {', '.join(REPLACEMENTS)}."
+        )
     if kind not in REPLACEMENTS:
         raise unknown_name("replacement", kind, REPLACEMENTS)
 
@@ -204,8 +209,8 @@ class _Watched(Problem):
 
     advance: Callable[[int], None]
 
-    def logits(self, *inputs: Tensor) -> Tensor:
-        found = super().logits(*inputs)
+    def run(self, calls: Sequence[DecoderCall]) -> Tensor:
+        found = super().run(calls)
         self.advance(found.shape[0])
         return found
 

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from lime_xai.attribution.methods.lookup import MethodLike
 from lime_xai.attribution.methods.registry import METHODS
-from lime_xai.attribution.replacement import REPLACEMENTS
+from lime_xai.attribution.replacement import PERTURBATIONS, check_perturbation
 from lime_xai.attribution.targets import TargetLike
 from lime_xai.errors import unknown_name
 from lime_xai.model.prompt import Prompt, PromptLike
@@ -158,10 +158,9 @@ def _check(methods: Mapping[str, MethodLike], kinds: Sequence[str], rows_per_pas
     if not methods:
         raise ValueError("methods is empty; name at least one.")
     if not kinds:
-        raise ValueError(f"replacement is empty; expected some of {', '.join(REPLACEMENTS)}.")
+        raise ValueError(f"replacement is empty; expected some of {', '.join(PERTURBATIONS)}.")
     for kind in kinds:
-        if kind not in REPLACEMENTS:
-            raise unknown_name("replacement", kind, REPLACEMENTS)
+        check_perturbation(kind)
     for method in methods.values():
         if isinstance(method, str) and method not in METHODS:
             raise unknown_name("method", method, METHODS)
