@@ -62,7 +62,7 @@ def logits_without(problem: Problem, kept: Tensor) -> Tensor:
         )
     counts = kept.sum(-1)
     parts, places = [], []
-    for count in torch.unique(counts):  # type: ignore[no-untyped-call]
+    for count in torch.unique(counts):
         rows = (counts == count).nonzero()[:, 0]
         parts.append(problem.run(shortened(problem, kept[rows])))
         places.append(rows)
