@@ -13,26 +13,32 @@ from lime_xai.model.modalities import modality_masks, spans
 
 from .problem import Problem
 
+FULL = "full_attention"
+"""transformers' name of the mask of layers that see every earlier position."""
+
 
 def check_deletable(problem: Problem) -> None:
-    """Refuse a row whose decoder is given sliding masks that are narrower than the sequence.
+    """Refuse a row whose decoder is given masks that are not known for a shorter sequence.
 
-    Such masks say which slots a position sees. After a deletion other, farther ones would come into its window, and
-    only the model itself can tell which.
+    Which slots are in the window of a layer changes with a deletion. For masks named "full" and "sliding" it is known
+    how; a single mask says nothing of its window, masks of another name nothing of their rule.
 
     Raises
     ------
     ValueError
-        With both lengths.
+        Naming the masks.
     """
-    window, total = problem.replayer.window, len(problem.input_ids)
-    masks = problem.calls[0].kwargs.get("attention_mask")
-    ready = isinstance(masks, Mapping) or (isinstance(masks, Tensor) and masks.dim() > 2)
-    if ready and window is not None and total > window:
+    masks, window = problem.calls[0].kwargs.get("attention_mask"), problem.replayer.window
+    if isinstance(masks, Mapping):
+        unknown = [name for name in masks if name != FULL and not ("sliding" in name and FULL in masks and window)]
+    else:
+        narrow = window is not None and len(problem.input_ids) > window
+        unknown = ["attention_mask"] if isinstance(masks, Tensor) and masks.dim() > 2 and narrow else []
+    if unknown:
         raise ValueError(
-            f"Positions cannot be deleted here: {type(problem.replayer.model).__name__} gives its decoder ready-made "
-            f"masks with a sliding window of {window}, and the sequence has {total} positions. Use the replacement "
-            "'mean', 'blur' or 'zero', or a shorter prompt."
+            f"Positions cannot be deleted here: {type(problem.replayer.model).__name__} gives its decoder the "
+            f"ready-made masks {', '.join(unknown)} (sliding window {window}, {len(problem.input_ids)} positions), "
+            "which are known for this length only. Use the replacement 'mean', 'blur' or 'zero'."
         )
 
 
@@ -72,9 +78,10 @@ def logits_without(problem: Problem, kept: Tensor) -> Tensor:
 def shortened(problem: Problem, kept: Tensor) -> list[DecoderCall]:
     """Return the calls of ``R`` prompts that lack some positions, and of their answer.
 
-    Masks lose the rows and columns of deleted positions. Position ids are rebuilt: what follows a deleted text token,
-    or an image or sound that is deleted as a whole, moves up; an image or sound of which a part is deleted keeps the
-    ids of what remains, on all axes, because they say where in the picture, or when, it is.
+    Masks lose the rows and columns of deleted positions; a sliding window then reaches further back. Position ids are
+    rebuilt: what follows a deleted text token, or an image or sound that is deleted as a whole, moves up; an image or
+    sound of which a part is deleted keeps the ids of what remains, on all axes, because they say where in the picture,
+    or when, it is.
 
     Parameters
     ----------
@@ -91,11 +98,12 @@ def shortened(problem: Problem, kept: Tensor) -> list[DecoderCall]:
         steps = _closed(problem, kept[:, :length], ids.reshape(-1, length))
         total = steps.sum(-1, keepdim=True)
         moved = ids.reshape(-1, 1, length) - (steps.cumsum(-1) - steps)
-    calls = [_prompt_without(prompt, kept[:, :length], moved)]
+    window = problem.replayer.window
+    calls = [_prompt_without(prompt, kept[:, :length], moved, window)]
     seen = length
     for call in rest:
         seen += call.length
-        calls.append(_answer_after(call, kept[:, :seen], total))
+        calls.append(_answer_after(call, kept[:, :seen], total, window))
     return calls
 
 
@@ -117,13 +125,13 @@ def _closed(problem: Problem, kept: Tensor, ids: Tensor) -> Tensor:
     return found
 
 
-def _prompt_without(call: DecoderCall, kept: Tensor, position_ids: Tensor | None) -> DecoderCall:
+def _prompt_without(call: DecoderCall, kept: Tensor, position_ids: Tensor | None, window: int | None) -> DecoderCall:
     """Return the prompt's call with the kept positions ``[R, L]`` only; ``position_ids`` are ``[A, R, L]``."""
     places = _places(kept)
     kwargs: dict[str, Any] = {}
     for name, value in call.kwargs.items():
         if name == "attention_mask":
-            kwargs[name] = _mask(value, places, places)
+            kwargs[name] = _prompt_mask(value, places, window)
         elif name == "position_ids" and position_ids is not None:
             new = position_ids.gather(-1, places.expand(len(position_ids), -1, -1))
             kwargs[name] = new if value.dim() == 3 else new[0]
@@ -140,15 +148,14 @@ def _prompt_without(call: DecoderCall, kept: Tensor, position_ids: Tensor | None
     return DecoderCall(call.embeddings[0, places], kwargs)
 
 
-def _answer_after(call: DecoderCall, kept: Tensor, closed: Tensor | None) -> DecoderCall:
+def _answer_after(call: DecoderCall, kept: Tensor, closed: Tensor | None, window: int | None) -> DecoderCall:
     """Return a call of the answer behind a shortened prompt; ``kept`` is ``[R, seen]``, ``closed`` ``[A, R, 1]``."""
     rows, seen = kept.shape
     places = _places(kept)
-    new = torch.arange(call.length, device=kept.device).expand(rows, -1)
     kwargs: dict[str, Any] = {}
     for name, value in call.kwargs.items():
         if name == "attention_mask":
-            kwargs[name] = _mask(value, new, places)
+            kwargs[name] = _answer_mask(value, places, window)
         elif name == "position_ids" and closed is not None:
             ids = value.reshape(-1, 1, call.length) - closed
             kwargs[name] = ids if value.dim() == 3 else ids[0]
@@ -173,14 +180,45 @@ def _visual_places(visual: Tensor, places: Tensor) -> Tensor:
     return found
 
 
-def _mask(mask: Any, rows: Tensor, columns: Tensor) -> Any:
-    """Return an attention mask with some rows ``[R, m]`` and columns ``[R, n]`` only; padding was left out."""
+def _prompt_mask(mask: Any, places: Tensor, window: int | None) -> Any:
+    """Return the attention mask of a prompt for the positions ``[R, n]`` that are left; padding was left out."""
     if isinstance(mask, Mapping):
-        return {name: _mask(part, rows, columns) for name, part in mask.items()}
+        parts = {name: _prompt_mask(part, places, window) for name, part in mask.items()}
+        for name, part in parts.items():
+            if "sliding" in name and isinstance(part, Tensor) and window is not None:
+                parts[name] = _widened(part, parts[FULL], window)
+        return parts
     if not isinstance(mask, Tensor):
         return mask
     if mask.dim() == 2:
-        return mask.new_ones(columns.shape)
-    # [1, H, m, n] -> [H, R, m, n] -> [R, H, m, n]
-    found: Tensor = mask[0][:, rows[:, :, None], columns[:, None, :]].transpose(0, 1)
+        return mask.new_ones(places.shape)
+    # [1, H, n, n] -> [H, R, n, n] -> [R, H, n, n]
+    found: Tensor = mask[0][:, places[:, :, None], places[:, None, :]].transpose(0, 1)
     return found
+
+
+def _widened(sliding: Tensor, full: Tensor | None, window: int) -> Tensor:
+    """Return a sliding mask in which every position also sees what a deletion has brought into its window.
+
+    ``full`` says what a position may see at any distance; None: everything before it.
+    """
+    order = torch.arange(sliding.shape[-1], device=sliding.device)
+    distance = order[:, None] - order
+    if full is None:
+        full = torch.zeros_like(sliding)
+        hidden = False if full.dtype == torch.bool else torch.finfo(full.dtype).min
+        full = (~full if full.dtype == torch.bool else full).masked_fill(distance < 0, hidden)
+    return torch.where(distance < window, full, sliding)
+
+
+def _answer_mask(mask: Any, places: Tensor, window: int | None) -> Any:
+    """Return the attention mask of a token of the answer, which sees all positions ``[R, n]``, or those in a window."""
+    if isinstance(mask, Mapping):
+        widths = {name: window if "sliding" in name else None for name in mask}
+        return {name: _answer_mask(part, places[:, -(widths[name] or 0) :], None) for name, part in mask.items()}
+    if not isinstance(mask, Tensor):
+        return mask
+    if mask.dim() == 2:
+        return mask.new_ones(places.shape)
+    shape = places.shape[0], *mask.shape[1:-1], places.shape[1]
+    return mask.new_ones(shape) if mask.dtype == torch.bool else mask.new_zeros(shape)

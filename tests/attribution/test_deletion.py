@@ -13,17 +13,14 @@ from lime_xai.attribution.replacement import PERTURBATIONS, perturbed_logits, su
 
 ATTRIBUTABLE = [name for name, family in FAMILIES.items() if family.attributable]
 READY_MADE = {"gemma3", "gemma4"}
+"""Their decoders are given masks of every layer's kind; their sliding window is shorter than the prompt."""
 PREFIX = {"paligemma"}
 """Without an image transformers gives its text another mask than the one behind an image."""
 ANSWER = [5, 6, 7]
 
 
 def built(name):
-    """A family whose sliding window, if its decoder is given ready-made masks, is as wide as the prompt."""
     model, inputs, _ = FAMILIES[name].build()
-    if name in READY_MADE:
-        for config in (model.config.get_text_config(), model.get_decoder().config):
-            config.sliding_window = 64
     return model, inputs
 
 
@@ -87,10 +84,18 @@ def test_what_is_left_of_an_image_keeps_its_place(name):
     def cut(one):
         return one[:, rest] if one.dim() == 2 else one[..., rest, :][..., rest]
 
+    def both(masks):
+        full, sliding = cut(masks["full_attention"]), cut(masks["sliding_attention"])
+        for i in range(len(rest)):
+            for j in range(len(rest)):
+                if i - j < 8:  # the window: what has come into it is seen
+                    sliding[..., i, j] = full[..., i, j]
+        return {"full_attention": full, "sliding_attention": sliding}
+
     arguments = {
         "inputs_embeds": call.embeddings[:, rest],
         "position_ids": call.kwargs["position_ids"][..., rest],
-        "attention_mask": {k: cut(v) for k, v in mask.items()} if isinstance(mask, dict) else cut(mask),
+        "attention_mask": both(mask) if isinstance(mask, dict) else cut(mask),
         "use_cache": False,
     }
     if call.deep_features:
@@ -159,18 +164,17 @@ def test_every_method_that_perturbs_groups_can_delete_them(method):
 
 
 def test_what_cannot_be_deleted_is_refused_by_name():
-    model, inputs, _ = FAMILIES["gemma3"].build()
-    for kind in PERTURBATIONS:
-        method = FeatureAblation(replacement=kind)
-        if kind == "deletion":
-            with pytest.raises(ValueError, match="sliding window of 8, and the sequence has 12 positions"):
-                lime_xai.attribute(model, inputs, 5, method)
-        else:
-            lime_xai.attribute(model, inputs, 5, method)
-    with pytest.raises(ValueError, match="sliding window of 8"):
-        lime_xai.compare_attributions(
-            model, inputs, ["attnlrp"], ["delta_a"], target=5, replacement=("mean", "deletion"), progress=False
-        )
+    model, inputs = built("gemma3")
+    (problem,), _ = posed(model, inputs, 5)
+    given = problem.calls[0].kwargs
+    for masks in ({**given["attention_mask"], "chunked_attention": None}, given["attention_mask"]["full_attention"]):
+        vars(problem.calls[0])["kwargs"] = {**given, "attention_mask": masks}
+        for kind in PERTURBATIONS:
+            if kind == "deletion":
+                with pytest.raises(ValueError, match=r"ready-made masks .* \(sliding window 8, 12 positions\)"):
+                    substitute_of(problem, kind)
+            else:
+                substitute_of(problem, kind)
     model, inputs = built("llava")
     last = inputs["input_ids"].shape[1] - 1
     groups = Groups(torch.tensor([-1] * last + [0]), ("end",))
