@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from lime_xai.attribution.methods.lookup import MethodLike
 from lime_xai.attribution.methods.registry import METHODS
-from lime_xai.attribution.replacement import PERTURBATIONS, check_perturbation
+from lime_xai.attribution.replacement import DELETION, PERTURBATIONS, check_perturbation
 from lime_xai.attribution.targets import TargetLike
 from lime_xai.errors import unknown_name
 from lime_xai.model.prompt import Prompt, PromptLike
@@ -39,7 +39,7 @@ def compare_attributions(
     target: TargetLike = None,
     truth: Tensor | None = None,
     processor: Any = None,
-    replacement: str | Sequence[str] = "mean",
+    replacement: str | Sequence[str] = (DELETION, "mean"),
     seed: int = 0,
     rows_per_pass: int = 32,
     out: str | Path | None = None,
@@ -64,8 +64,9 @@ def compare_attributions(
     processor : object, optional
         Labels tokens, so that tokens of a word join, and encodes a phrase.
     replacement : str or sequence of str
-        ``mean``, ``blur`` or ``zero``. Of several, the first gives the plain columns; metrics that perturb are measured
-        with the others too, in columns such as ``delta_a@blur``.
+        ``deletion``, ``mean``, ``blur`` or ``zero``. Of several, the first gives the plain columns; metrics that
+        perturb are measured with the others too, in columns such as ``delta_a@mean``, and
+        ``Comparison.replacement_agreement`` says how far they order the methods alike.
     seed : int
         Of noise, weights, permutations, and of what a method draws.
     rows_per_pass : int
