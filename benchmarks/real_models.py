@@ -54,6 +54,8 @@ METHODS: dict[str, Any] = {
     "feature_ablation": "feature_ablation",
 }
 """By name; integrated gradients with a fixed number of points, as in the issue."""
+PERTURBED = ("attnlrp", "cplrp", "gradient_input", "saliency")
+"""Methods whose ``delta_a`` is measured with every kind of replacement."""
 ISSUE = {
     "attnlrp": 3.54,
     "saliency": 2.89,
@@ -123,18 +125,32 @@ def posed(prompt: lime_xai.Prompt) -> Problem:
     return found
 
 
-def deletion_area(problem: Problem, relevance: Tensor, candidates: Sequence[int]) -> float:
-    """Return the log-probability without the least relevant tokens minus that without the most, mean of ``SHARES``."""
-    order = sorted(candidates, key=lambda place: -float(relevance[place]))
-    kept = torch.ones(2 * len(SHARES), len(relevance), dtype=torch.bool)
-    for row, share in enumerate(SHARES):
-        count = max(1, round(share * len(order)))
-        kept[2 * row, order[::-1][:count]] = False
-        kept[2 * row + 1, order[:count]] = False
+def deletion_areas(problem: Problem, orders: Sequence[Sequence[int]]) -> list[float]:
+    """Return the log-probability without the least relevant tokens minus that without the most, mean of ``SHARES``.
+
+    Parameters
+    ----------
+    problem : Problem
+        The model's next token.
+    orders : sequence of sequence of int
+        Positions that may be deleted, most relevant first; rows of all orders run together.
+    """
+    kept = torch.ones(len(orders), len(SHARES), 2, len(problem.input_ids), dtype=torch.bool)
+    for index, order in enumerate(orders):
+        for row, share in enumerate(SHARES):
+            count = max(1, round(share * len(order)))
+            kept[index, row, 0, order[::-1][:count]] = False
+            kept[index, row, 1, order[:count]] = False
     with torch.no_grad():
-        logits = logits_without(problem, kept)[:, 0]
-    likely = logits.log_softmax(-1)[:, int(problem.ids[0])].reshape(-1, 2)
-    return float((likely[:, 0] - likely[:, 1]).mean())
+        logits = logits_without(problem, kept.flatten(0, 2))[:, 0]
+    likely = logits.log_softmax(-1)[:, int(problem.ids[0])].reshape(kept.shape[:3])
+    areas: list[float] = (likely[..., 0] - likely[..., 1]).mean(-1).tolist()
+    return areas
+
+
+def ordered(relevance: Tensor, candidates: Sequence[int]) -> list[int]:
+    """Return positions by their relevance, the largest first."""
+    return sorted(candidates, key=lambda place: -float(relevance[place]))
 
 
 def mean_with_interval(values: Sequence[float]) -> str:
@@ -190,10 +206,14 @@ def deletion(model: Any, tokenizer: Any, prompts: Sequence[str]) -> tuple[dict[s
         prompt = lime_xai.read_prompt(model, dict(tokenizer(text, return_tensors="pt")))
         problem = posed(prompt)
         last = prompt.positions.length - 1
-        for name, values in found.items():
-            relevance = lime_xai.attribute(model, prompt, method=METHODS[name]).relevance[0]
-            values["all"].append(deletion_area(problem, relevance, range(last)))
-            values["fixed"].append(deletion_area(problem, relevance, range(1, last)))
+        orders = []
+        for method in METHODS.values():
+            relevance = lime_xai.attribute(model, prompt, method=method).relevance[0]
+            orders += [ordered(relevance, range(last)), ordered(relevance, range(1, last))]
+        areas = iter(deletion_areas(problem, orders))
+        for values in found.values():
+            values["all"].append(next(areas))
+            values["fixed"].append(next(areas))
     rows = [["method", "every token", "in the issue", "first token kept"]]
     for method, values in found.items():
         every, fixed = (mean_with_interval(values[name]) for name in ("all", "fixed"))
@@ -205,11 +225,17 @@ def delta_a(model: Any, tokenizer: Any, prompts: Sequence[str]) -> tuple[dict[st
     """Return ``delta_a`` by method and kind of replacement; the first token is kept by all."""
     examples = [lime_xai.Example(dict(tokenizer(text, return_tensors="pt"))) for text in prompts]
     found = lime_xai.compare_attributions(
-        model, examples, METHODS, ["delta_a"], processor=tokenizer, replacement=KINDS, out=RESULTS / "real_compare.json"
+        model,
+        examples,
+        PERTURBED,
+        ["delta_a"],
+        processor=tokenizer,
+        replacement=KINDS,
+        out=RESULTS / "real_compare.json",
     )
     columns = ["delta_a", *(f"delta_a@{kind}" for kind in KINDS[1:])]
     rows = [["method", *KINDS]]
-    rows += [[f"`{method}`", *(str(found.summary[method][column]) for column in columns)] for method in METHODS]
+    rows += [[f"`{method}`", *(str(found.summary[method][column]) for column in columns)] for method in PERTURBED]
     rows += [
         [f"rank correlation, {' and '.join(one.kinds)}", str(one.correlation), "", ""]
         for one in found.replacement_agreement

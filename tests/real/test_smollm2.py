@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import lime_xai
-from benchmarks.real_models import PROMPTS, deletion_area, posed
+from benchmarks.real_models import PROMPTS, deletion_areas, ordered, posed
 from lime_xai.attribution.methods.integrated import IntegratedGradients
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(3000)]
@@ -38,7 +38,7 @@ def test_bfloat16_agrees(smollm2):
         exact = lime_xai.attribute(model, asked(tokenizer, text))
         token = int(exact.target_ids)
         rounded = lime_xai.attribute(half, asked(tokenizer, text), token)
-        assert float(rounded.logits) == pytest.approx(float(exact.logits), rel=0.05, abs=0.3)
+        assert abs(float(rounded.logits - exact.logits)) < 0.5
         assert float(torch.cosine_similarity(rounded.relevance[0], exact.relevance[0], 0)) > 0.9
 
 
@@ -100,17 +100,15 @@ def test_a_chat_prompt_has_its_beginning_where_it_begins(smollm2):
 
 def test_deleting_tokens_finds_attnlrp_better_than_gradient_x_input_and_chance(smollm2):
     model, tokenizer = smollm2
-    areas = {"attnlrp": [], "gradient_input": [], "chance": []}
+    total = torch.zeros(3)
     for seed, text in enumerate(PROMPTS[2:8]):
         prompt = lime_xai.read_prompt(model, asked(tokenizer, text))
-        problem = posed(prompt)
+        drawn = torch.rand(prompt.positions.length, generator=torch.Generator().manual_seed(seed))
+        found = [lime_xai.attribute(model, prompt, method=name).relevance[0] for name in ("attnlrp", "gradient_input")]
         candidates = range(1, prompt.positions.length - 1)
-        for name, found in areas.items():
-            drawn = torch.rand(prompt.positions.length, generator=torch.Generator().manual_seed(seed))
-            relevance = drawn if name == "chance" else lime_xai.attribute(model, prompt, method=name).relevance[0]
-            found.append(deletion_area(problem, relevance, candidates))
-    means = {name: sum(found) / len(found) for name, found in areas.items()}
-    assert means["attnlrp"] > max(means["gradient_input"], means["chance"], 0) + 0.5
+        orders = [ordered(relevance, candidates) for relevance in (*found, drawn)]
+        total += torch.tensor(deletion_areas(posed(prompt), orders)) / 6
+    assert float(total[0]) > max(total[1:].tolist()) + 0.5
 
 
 def test_integrated_gradients_are_complete_or_say_so(smollm2):
