@@ -101,7 +101,8 @@ def attribute(
     Warns
     -----
     UserWarning
-        Once per model, if an LRP method meets modules that have no rule; they are named.
+        Once per model, if an LRP method meets modules that have no rule; they are named. If the steps of integrated
+        gradients do not suffice.
 
     Examples
     --------
@@ -133,4 +134,5 @@ def attribute(
         spans=positions.spans,
         method=name,
         tokens=task.labels(found.recording),
+        convergence_delta=found.convergence_delta,
     )

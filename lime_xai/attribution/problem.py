@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -95,12 +95,18 @@ class Problem:
     def logits(self, *inputs: Tensor) -> Tensor:
         """Return the logits ``[R, G, V]``, in at least float32, of ``R`` rows of inputs like ``inputs``."""
         embeddings, *deep = inputs
-        inputs_of_calls, start = [], 0
+        inputs_of_calls: list[DecoderCall] = []
+        start = 0
         for index, call in enumerate(self.calls):
             part = embeddings[:, start : start + call.length]
-            inputs_of_calls.append(DifferentiableCall(call.with_embeddings(part, deep if index == 0 else ()), part))
+            inputs_of_calls.append(call.with_embeddings(part, deep if index == 0 else ()))
             start += call.length
-        return at_least_float32(forward_sequence(self.replayer, inputs_of_calls, keep=len(self.ids)))
+        return self.run(inputs_of_calls)
+
+    def run(self, calls: Sequence[DecoderCall]) -> Tensor:
+        """Return the logits ``[R, G, V]``, in at least float32, of calls of ``R`` rows in place of this row's."""
+        inputs = [DifferentiableCall(call, call.embeddings) for call in calls]
+        return at_least_float32(forward_sequence(self.replayer, inputs, keep=len(self.ids)))
 
     def of_targets(self, logits: Tensor) -> Tensor:
         """Return the explained values ``[R, G]`` of logits ``[R, G, V]``, or of contributions to them."""

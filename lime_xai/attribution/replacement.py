@@ -1,4 +1,4 @@
-"""Replacements of perturbed positions."""
+"""What perturbed positions are replaced by, or that they are deleted."""
 
 from __future__ import annotations
 
@@ -8,10 +8,17 @@ from torch import Tensor
 from lime_xai.errors import unknown_name
 from lime_xai.model.layout import Grid
 
+from .deletion import check_deletable, logits_without
 from .problem import Problem
 
 REPLACEMENTS = ("mean", "blur", "zero")
 """The mean embedding of the same modality in the same prompt; the blurred image or sound; zeros."""
+
+DELETION = "deletion"
+"""Positions are taken out of the prompt (``lime_xai.attribution.deletion``)."""
+
+PERTURBATIONS = (DELETION, *REPLACEMENTS)
+"""Everything that can be done to a perturbed position."""
 
 BLUR = 0.25
 """Width of the blur: standard deviation as a fraction of an image's side, or of a sound's length."""
@@ -57,6 +64,57 @@ def replacement(problem: Problem, kind: str = "mean") -> tuple[Tensor, ...]:
             for blurred, features in zip(others, deep, strict=True):
                 blurred[0, inside] = _blurred(features[0, inside], grid)
     return found, *others
+
+
+def substitute_of(problem: Problem, kind: str) -> tuple[Tensor, ...] | None:
+    """Return what ``replacement`` returns, or None for ``deletion``, which puts nothing in place of a position.
+
+    Raises
+    ------
+    ValueError
+        For an unknown kind, or a row from which nothing can be deleted.
+    """
+    check_perturbation(kind)
+    if kind != DELETION:
+        return replacement(problem, kind)
+    check_deletable(problem)
+    return None
+
+
+def check_perturbation(kind: str) -> None:
+    """Refuse an unknown kind of perturbation.
+
+    Raises
+    ------
+    ValueError
+        With the nearest known one.
+    """
+    if kind not in PERTURBATIONS:
+        raise unknown_name("replacement", kind, PERTURBATIONS)
+
+
+def perturbed_logits(problem: Problem, kept: Tensor, substitute: tuple[Tensor, ...] | None) -> Tensor:
+    """Return the logits ``[R, G, V]`` of a row with only some of its positions, ``kept`` ``[R, T]``.
+
+    Parameters
+    ----------
+    problem : Problem
+        The row.
+    kept : Tensor
+        ``[R, T]`` bool: positions that stay as they are.
+    substitute : tuple of Tensor or None
+        From ``substitute_of``.
+    """
+    if substitute is None:
+        return logits_without(problem, kept)
+    return problem.logits(*perturbed(problem, kept, substitute))
+
+
+def perturbed_values(problem: Problem, kept: Tensor, substitute: tuple[Tensor, ...] | None) -> Tensor:
+    """Return the explained values ``[R, G]`` of the same."""
+    if substitute is None:
+        return problem.of_targets(logits_without(problem, kept))
+    return problem.values(*perturbed(problem, kept, substitute))
 
 
 def perturbed(problem: Problem, kept: Tensor, substitute: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -50,6 +50,10 @@ class Attribution:
         Name of the attribution method.
     tokens : list of list of str, or None
         Labels, if a processor was given.
+    convergence_delta : Tensor or None
+        ``[B]`` or ``[B, G]`` float32: by how much the sum of relevance misses the one that the method has by
+        definition, the change of the logit from the replaced prompt to the real one; Captum's name. Of integrated
+        gradients and gradient SHAP; None for all others.
     """
 
     relevance: Tensor
@@ -60,6 +64,7 @@ class Attribution:
     spans: list[list[Span]]
     method: str
     tokens: list[list[str]] | None = None
+    convergence_delta: Tensor | None = None
 
     @property
     def residual(self) -> Tensor:
@@ -134,6 +139,8 @@ class Attribution:
         }
         names = ("relevance", "input_ids", "target_ids", "logits", "attended")
         tensors = {name: getattr(self, name).cpu().contiguous() for name in names}
+        if self.convergence_delta is not None:
+            tensors["convergence_delta"] = self.convergence_delta.cpu().contiguous()
         save_file(tensors, str(path), metadata={"lime_xai": json.dumps(data)})
 
     @classmethod

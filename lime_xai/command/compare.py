@@ -16,7 +16,9 @@ def compare(
     methods: Annotated[str, typer.Option(help="Names, separated by commas; others are compared with the first.")],
     model: Annotated[str, typer.Option(help="Name of a frozen model of the scene world, or a folder.")] = "bundled",
     metrics: Annotated[str | None, typer.Option(help="Names, separated by commas; by default all.")] = None,
-    replacement: Annotated[str, typer.Option(help="mean, blur or zero; several separated by commas.")] = "mean,blur",
+    replacement: Annotated[
+        str, typer.Option(help="deletion, mean, blur or zero; several separated by commas.")
+    ] = "mean,blur",
     questions: Annotated[int, typer.Option(min=1)] = 200,
     seed: Annotated[int, typer.Option(help="Of the scenes; not one used for tuning.")] = 5,
     out: Annotated[Path | None, typer.Option("--json", help="Report; an interrupted run resumes from it.")] = None,

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import torch
 from support import rule_oracles as oracles
@@ -6,6 +8,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedC
 
 from lime_rules import LRP_METHODS, AttentionCanonizer
 from lime_rules.attention import IMPLEMENTATION, attention_with_rules
+from lime_rules.attention_math import UNCOVERED
 
 
 class Caller(nn.Module):
@@ -104,9 +107,11 @@ def test_half_precision_takes_the_softmax_in_float32():
     assert torch.equal(weights, scores.float().softmax(-1).bfloat16())
 
 
-def test_attention_sinks_are_refused():
-    with pytest.raises(NotImplementedError, match="Caller uses attention sinks"):
-        attention_with_rules(Caller(), *states(2, 2), None, s_aux=torch.zeros(4))
+@pytest.mark.parametrize("name", UNCOVERED)
+def test_arguments_that_change_the_output_are_refused(name):
+    with pytest.raises(NotImplementedError, match=f"Caller uses {re.escape(UNCOVERED[name])}"):
+        attention_with_rules(Caller(), *states(2, 2), None, **{name: torch.zeros(4)})
+    attention_with_rules(Caller(), *states(2, 2), None, **{name: None})
 
 
 def test_attention_and_mask_function_share_one_name():

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from lime_xai.attribution.groups import Groups, groups_of
 from lime_xai.attribution.problem import Problem, problems
-from lime_xai.attribution.replacement import REPLACEMENTS
+from lime_xai.attribution.replacement import DELETION, REPLACEMENTS
 from lime_xai.attribution.targets import IGNORED
 from lime_xai.errors import unknown_name
+from lime_xai.model.decoder_call import DecoderCall
 from lime_xai.model.differentiable import check_gradient
 
 from .task import AttributionMethod, AttributionTask, Explanation
@@ -45,6 +46,13 @@ class RowMethod(AttributionMethod, Protocol):
         """Return the relevance of each position ``[T]`` for explained token ``column``; None: for all of them."""
         ...
 
+    def relevance_and_delta(self, problem: Problem, groups: Groups, column: int | None) -> tuple[Tensor, Tensor | None]:
+        """Return the relevance, and by how much its sum misses what it has by definition (a scalar).
+
+        None for methods whose relevance has no such sum, or has it exactly.
+        """
+        return self.relevance(problem, groups, column), None
+
     def explain(self, task: AttributionTask) -> Explanation:
         """Return the relevance of every row and explained token.
 
@@ -64,14 +72,16 @@ class RowMethod(AttributionMethod, Protocol):
         goal = task.target.chosen(recording.logits)
         rows = list(problems(task.prompt.replayer, recording, goal))
         groups = groups_of(rows, task.groups, task.labels(recording))
-        relevance = self.explain_rows(rows, groups, per_token=not task.single, progress=task.progress)
+        relevance, delta = self.explain_rows(rows, groups, per_token=not task.single, progress=task.progress)
         values = goal.values(recording.logits).float()
-        return Explanation(relevance, values.sum(-1) if task.single else values, goal, recording)
+        return Explanation(relevance, values.sum(-1) if task.single else values, goal, recording, delta)
 
     def explain_rows(
         self, rows: Sequence[Problem], groups: Sequence[Groups], per_token: bool, progress: bool = False
-    ) -> Tensor:
-        """Return the relevance of ``B`` rows, ``[B, G, T]`` or ``[B, T]`` float32.
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the relevance of ``B`` rows, ``[B, G, T]`` or ``[B, T]`` float32, and how far its sum is off.
+
+        The latter, ``[B, G]`` or ``[B]``, as ``relevance_and_delta`` says.
 
         Parameters
         ----------
@@ -93,13 +103,15 @@ class RowMethod(AttributionMethod, Protocol):
             check_cost(self, row, found)
         wanted: list[int | None] = [*range(len(rows[0].ids))] if per_token else [None]
         total = sum(self.passes(row, found) for row, found in zip(rows, groups, strict=True)) * len(wanted)
-        result = []
+        result, deltas = [], []
         with _bar(self.name, total, progress) as advance:
             for row, found in zip(rows, groups, strict=True):
                 watched = _Watched(**{item.name: getattr(row, item.name) for item in fields(row)}, advance=advance)
-                result.append(torch.stack([_relevance(self, watched, found, column) for column in wanted]))
-        stacked = torch.stack(result).float()
-        return stacked if per_token else stacked[:, 0]
+                parts = [_relevance(self, watched, found, column) for column in wanted]
+                result.append(torch.stack([relevance for relevance, _ in parts]))
+                deltas.append([delta for _, delta in parts])
+        stacked, off = torch.stack(result).float(), _stacked(deltas)
+        return (stacked, off) if per_token else (stacked[:, 0], None if off is None else off[:, 0])
 
 
 def check_counts(**counts: int | None) -> None:
@@ -116,13 +128,17 @@ def check_counts(**counts: int | None) -> None:
 
 
 def check_replacement(kind: str) -> None:
-    """Refuse an unknown replacement.
+    """Refuse a replacement that has no embeddings: an unknown one, with the nearest known one, and deletion.
 
     Raises
     ------
     ValueError
-        With the nearest known one.
+        Naming those that have.
     """
+    if kind == DELETION:
+        raise ValueError(
+            f"A path of embeddings cannot start where positions are deleted; use {', '.join(REPLACEMENTS)}."
+        )
     if kind not in REPLACEMENTS:
         raise unknown_name("replacement", kind, REPLACEMENTS)
 
@@ -204,17 +220,25 @@ class _Watched(Problem):
 
     advance: Callable[[int], None]
 
-    def logits(self, *inputs: Tensor) -> Tensor:
-        found = super().logits(*inputs)
+    def run(self, calls: Sequence[DecoderCall]) -> Tensor:
+        found = super().run(calls)
         self.advance(found.shape[0])
         return found
 
 
-def _relevance(method: RowMethod, problem: Problem, groups: Groups, column: int | None) -> Tensor:
-    """Return the relevance ``[T]`` of one explained token; zero where an answer has ended."""
+def _relevance(method: RowMethod, problem: Problem, groups: Groups, column: int | None) -> tuple[Tensor, Tensor | None]:
+    """Return the relevance ``[T]`` of one explained token, zero where an answer has ended, and how far it is off."""
     if not columns(problem, column):
-        return torch.zeros(len(problem.input_ids), device=problem.input_ids.device)
-    return method.relevance(problem, groups, column).detach()
+        return torch.zeros(len(problem.input_ids), device=problem.input_ids.device), None
+    relevance, delta = method.relevance_and_delta(problem, groups, column)
+    return relevance.detach(), delta
+
+
+def _stacked(deltas: Sequence[Sequence[Tensor | None]]) -> Tensor | None:
+    """Return ``[B, G]`` float32, 0 where an answer has ended; None if the method knows none."""
+    if all(delta is None for row in deltas for delta in row):
+        return None
+    return torch.tensor([[0.0 if delta is None else float(delta) for delta in row] for row in deltas])
 
 
 @contextmanager

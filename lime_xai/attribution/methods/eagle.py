@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lime_xai.attribution.groups import Groups
 from lime_xai.attribution.problem import Problem
+from lime_xai.attribution.replacement import perturbed_logits, perturbed_values
 
 from .base import check_counts, columns
 from .perturbation import Perturbation, switched
@@ -58,12 +59,14 @@ class Eagle(Perturbation):
     def relevance(self, problem: Problem, groups: Groups, column: int | None) -> Tensor:
         """Return ``[T]`` float; zero outside groups."""
         function, switches = switched(
-            problem, groups, self.replacement, lambda *inputs: probability(problem, column, *inputs)
+            problem,
+            groups,
+            self.replacement,
+            lambda kept, substitute: probability(problem, column, kept, substitute),
         )
 
         def rows(kept: Tensor) -> Tensor:
-            parts = torch.split(kept.to(switches), self.rows_per_pass)
-            return torch.cat([function(part) for part in parts])
+            return self.values(function, kept.to(switches))
 
         with torch.no_grad():
             order, gains = greedy(rows, len(groups), self._steps(groups))
@@ -72,14 +75,14 @@ class Eagle(Perturbation):
         return groups.spread(values)
 
 
-def probability(problem: Problem, column: int | None, *inputs: Tensor) -> Tensor:
+def probability(problem: Problem, column: int | None, kept: Tensor, substitute: tuple[Tensor, ...] | None) -> Tensor:
     """Return the probability of what is explained, ``[R]``: the mean over tokens, for a margin of one among two."""
     if problem.against is None:
-        logits = problem.logits(*inputs)
+        logits = perturbed_logits(problem, kept, substitute)
         wanted = problem.ids.clamp(min=0).expand(logits.shape[0], -1)[..., None]
         found = logits.softmax(-1).gather(-1, wanted)[..., 0]
     else:
-        found = problem.values(*inputs).sigmoid()
+        found = perturbed_values(problem, kept, substitute).sigmoid()
     return found[:, columns(problem, column)].mean(-1)
 
 

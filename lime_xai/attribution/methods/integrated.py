@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -37,48 +40,102 @@ class IntegratedGradients(RowMethod):
 
     .. math:: r_i = \sum_c (e_{ic} - e'_{ic}) \int_0^1 \frac{\partial z(e' + \alpha (e - e'))}{\partial e_{ic}} d\alpha
 
-    with ``steps`` points of Gauss and Legendre. Relevance sums to the logit minus that of the prompt whose perturbable
-    positions are replaced, up to the error of the integration; up to this error, ``Attribution.residual`` is therefore
-    minus the logit of the replaced prompt.
+    with points of Gauss and Legendre. Relevance sums to the logit minus that of the prompt whose perturbable positions
+    are replaced, up to the error of the integration: ``Attribution.convergence_delta`` is this error, and
+    ``Attribution.residual`` the same minus the logit of the replaced prompt. While the error is larger than
+    ``tolerance``, four times as many points are taken, at most ``most``.
 
     Parameters
     ----------
     steps : int
-        Points, one forward and backward row each. Compare the sum with that of four times as many.
+        Points of the first attempt, one forward and backward row each.
     replacement : {"mean", "blur", "zero"}
         Start of the path; zero is a bad choice, because normalisation is steep there.
     rows_per_pass : int
         Points per pass.
     limit : int or None
         Most forward rows per explained token.
+    tolerance : float or None
+        Largest error, relative to the change of the logit along the path; 5 % is Sundararajan's advice. None:
+        ``steps`` points, whatever the error is.
+    most : int
+        Points of the last attempt.
+
+    Warns
+    -----
+    UserWarning
+        If the error of the last attempt is larger than ``tolerance``.
     """
 
     steps: int = 32
     replacement: str = "mean"
     rows_per_pass: int = 16
     limit: int | None = LIMIT
+    tolerance: float | None = 0.05
+    most: int = 512
     name: ClassVar[str] = "integrated_gradients"
 
     def __post_init__(self) -> None:
-        check_counts(steps=self.steps, rows_per_pass=self.rows_per_pass, limit=self.limit)
+        check_counts(steps=self.steps, rows_per_pass=self.rows_per_pass, limit=self.limit, most=self.most)
         check_replacement(self.replacement)
+        if self.tolerance is not None and not 0 < self.tolerance < math.inf:
+            raise ValueError(f"tolerance is {self.tolerance}; expected a positive number, or None for fixed steps.")
 
     def passes(self, problem: Problem, groups: Groups) -> int:
-        """Return the number of points."""
-        return self.steps
+        """Return the points of the first attempt and both ends of the path; more rows run if points are added."""
+        return self.steps + 2
 
     def relevance(self, problem: Problem, groups: Groups, column: int | None) -> Tensor:
         """Return ``[T]`` float; zero on positions that are not perturbable."""
+        return self.relevance_and_delta(problem, groups, column)[0]
+
+    def relevance_and_delta(self, problem: Problem, groups: Groups, column: int | None) -> tuple[Tensor, Tensor | None]:
+        """Return ``[T]`` float, and its sum minus the change of the logit along the path."""
+        start = start_of(problem, self.replacement)
+        change = _change(problem, column, start)
+        allowed = math.inf if self.tolerance is None else self.tolerance * abs(float(change))
+        for steps in self._attempts():
+            found = self._integrated(problem, column, start, steps)
+            delta = found.sum() - change.to(found)
+            if abs(float(delta)) <= allowed:
+                return found, delta
+        warnings.warn(
+            f"integrated_gradients: relevance sums to {float(found.sum()):.4g}, the logit changes by "
+            f"{float(change):.4g} from the replaced prompt to the real one, after {steps} steps. Raise most "
+            f"(now {self.most}) and limit, choose another replacement, or accept it with a larger tolerance.",
+            stacklevel=2,
+        )
+        return found, delta
+
+    def _attempts(self) -> Iterator[int]:
+        """Return the number of points of each attempt; together they stay within the limit."""
+        steps, spent = self.steps, 2
+        while True:
+            yield steps
+            spent += steps
+            more = min(4 * steps, self.most)
+            if more <= steps or (self.limit is not None and spent + more > self.limit):
+                return
+            steps = more
+
+    def _integrated(self, problem: Problem, column: int | None, start: tuple[Tensor, ...], steps: int) -> Tensor:
         from captum.attr import IntegratedGradients as Captum
 
         with torch.enable_grad():
             found = Captum(explained(problem, column)).attribute(
                 differentiable_inputs(problem),
-                baselines=start_of(problem, self.replacement),
-                n_steps=self.steps,
-                internal_batch_size=min(self.steps, self.rows_per_pass),
+                baselines=start,
+                n_steps=steps,
+                internal_batch_size=min(steps, self.rows_per_pass),
             )
         return per_position(problem, found)
+
+
+def _change(problem: Problem, column: int | None, start: tuple[Tensor, ...]) -> Tensor:
+    """Return the explained value of the prompt minus that of the start of the path, a scalar."""
+    value = explained(problem, column)
+    with torch.no_grad():
+        return (value(*problem.inputs) - value(*start))[0]
 
 
 @register_method
@@ -89,8 +146,8 @@ class GradientShap(RowMethod):
     .. math:: r_i = \frac{1}{S} \sum_s \sum_c (e_{ic} - e'_{ic})
               \frac{\partial z(e' + \alpha_s (e - e'))}{\partial e_{ic}}, \quad \alpha_s \sim U(0, 1)
 
-    Without noise on the inputs, which would perturb what must stay. ``Attribution.residual`` as for integrated
-    gradients, up to the error of sampling.
+    Without noise on the inputs, which would perturb what must stay. ``Attribution.convergence_delta`` is the error of
+    sampling, ``Attribution.residual`` as for integrated gradients.
 
     Parameters
     ----------
@@ -118,11 +175,15 @@ class GradientShap(RowMethod):
         check_replacement(self.replacement)
 
     def passes(self, problem: Problem, groups: Groups) -> int:
-        """Return the number of points."""
-        return self.samples
+        """Return the number of points, and both ends of the path."""
+        return self.samples + 2
 
     def relevance(self, problem: Problem, groups: Groups, column: int | None) -> Tensor:
         """Return ``[T]`` float; zero on positions that are not perturbable."""
+        return self.relevance_and_delta(problem, groups, column)[0]
+
+    def relevance_and_delta(self, problem: Problem, groups: Groups, column: int | None) -> tuple[Tensor, Tensor | None]:
+        """Return ``[T]`` float, and its sum minus the change of the logit along the path."""
         from captum.attr import GradientShap as Captum
 
         value, kinds = explained(problem, column), [tensor.dtype for tensor in problem.inputs]
@@ -139,4 +200,4 @@ class GradientShap(RowMethod):
                 found = captum.attribute(differentiable_inputs(problem), baselines=start, n_samples=count)
                 total = total + count / self.samples * per_position(problem, found)
                 left -= count
-        return total
+        return total, total.sum() - _change(problem, column, start).to(total)

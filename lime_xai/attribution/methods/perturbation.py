@@ -10,19 +10,19 @@ from torch import Tensor
 
 from lime_xai.attribution.groups import Groups
 from lime_xai.attribution.problem import Problem
-from lime_xai.attribution.replacement import perturbed, replacement
+from lime_xai.attribution.replacement import DELETION, check_perturbation, perturbed_values, substitute_of
 
-from .base import LIMIT, RowMethod, check_counts, check_replacement, explained
+from .base import LIMIT, RowMethod, check_counts
 
 
 def switched(
-    problem: Problem, groups: Groups, kind: str, value: Callable[..., Tensor]
+    problem: Problem, groups: Groups, kind: str, value: Callable[[Tensor, tuple[Tensor, ...] | None], Tensor]
 ) -> tuple[Callable[[Tensor], Tensor], Tensor]:
     """Return a function of switches, ``[R, n]`` to ``[R]``, and the switches of the row as it is, ``[1, n]`` ones.
 
-    A group whose switch is 0 is replaced at all its positions, deep visual features included; positions of no group
-    are kept. A method that perturbs switches computes what it would compute on embeddings with groups as its feature
-    mask, without tensors of the embeddings' size for its own bookkeeping.
+    A group whose switch is 0 is replaced or deleted at all its positions, deep visual features included; positions of
+    no group are kept. A method that perturbs switches computes what it would compute on embeddings with groups as its
+    feature mask, without tensors of the embeddings' size for its own bookkeeping.
 
     Parameters
     ----------
@@ -31,26 +31,37 @@ def switched(
     groups : Groups
         ``n`` of them.
     kind : str
-        Replacement.
+        In ``PERTURBATIONS``.
     value : callable
-        ``R`` rows of inputs to ``[R]``.
+        Takes kept positions ``[R, T]`` and what replaces the others, returns ``[R]``.
+
+    Raises
+    ------
+    ValueError
+        If positions cannot be deleted from this row, or a group holds the last one.
     """
-    substitute = replacement(problem, kind)
+    substitute = substitute_of(problem, kind)
+    last = problem.calls[0].length - 1
+    if kind == DELETION and int(groups.ids[last]) >= 0:
+        raise ValueError(
+            f"The group {groups.names[int(groups.ids[last])]!r} holds the last position of the prompt, from which the "
+            "answer is read: it cannot be deleted. Leave this position out of the groups, or use a replacement."
+        )
 
     def function(switches: Tensor) -> Tensor:
-        return value(*perturbed(problem, groups.positions(switches > 0.5), substitute))
+        return value(groups.positions(switches > 0.5), substitute)
 
     return function, torch.ones(1, len(groups), device=problem.input_ids.device)
 
 
 @dataclass(frozen=True)
 class Perturbation(RowMethod):
-    """Settings of methods that replace groups of positions.
+    """Settings of methods that replace or delete groups of positions.
 
     Parameters
     ----------
-    replacement : {"mean", "blur", "zero"}
-        What a group is replaced by (``lime_xai.attribution.replacement``).
+    replacement : {"mean", "blur", "zero", "deletion"}
+        What a group is replaced by (``lime_xai.attribution.replacement``), or that it is deleted.
     rows_per_pass : int
         Perturbed prompts per forward pass.
     limit : int or None
@@ -63,10 +74,19 @@ class Perturbation(RowMethod):
 
     def __post_init__(self) -> None:
         check_counts(rows_per_pass=self.rows_per_pass, limit=self.limit)
-        check_replacement(self.replacement)
+        check_perturbation(self.replacement)
 
     def function(
         self, problem: Problem, groups: Groups, column: int | None
     ) -> tuple[Callable[[Tensor], Tensor], Tensor]:
         """Return the explained value as a function of switches, and the switches that are all on."""
-        return switched(problem, groups, self.replacement, explained(problem, column))
+
+        def value(kept: Tensor, substitute: tuple[Tensor, ...] | None) -> Tensor:
+            found = perturbed_values(problem, kept, substitute)
+            return found.sum(-1) if column is None else found[:, column]
+
+        return switched(problem, groups, self.replacement, value)
+
+    def values(self, function: Callable[[Tensor], Tensor], kept: Tensor) -> Tensor:
+        """Return values ``[R]`` of sets of groups ``[R, n]``, ``rows_per_pass`` at a time."""
+        return torch.cat([function(part) for part in torch.split(kept, self.rows_per_pass)])

@@ -1,8 +1,8 @@
-"""Shapley values of groups, estimated by permutations or by regression, through Captum."""
+"""Shapley values of groups: exact where there are few sets, else estimated by orders or by regression, with Captum."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,6 +11,7 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
+from lime_xai.attribution.games import exact_shapley_values
 from lime_xai.attribution.groups import Groups
 from lime_xai.attribution.problem import Problem
 
@@ -19,14 +20,25 @@ from .perturbation import Perturbation
 from .registry import register_method
 
 
+class _Exact(Perturbation):
+    """Methods that run every set of groups where this is no more work."""
+
+    def exact(self, function: Callable[[Tensor], Tensor], switches: Tensor) -> Tensor:
+        """Return the Shapley values of groups, ``[n]``."""
+        with torch.no_grad():
+            values = exact_shapley_values(lambda kept: self.values(function, kept.to(switches)), switches.shape[1])
+        return values.to(switches)
+
+
 @register_method
 @dataclass(frozen=True)
-class ShapleyValueSampling(Perturbation):
+class ShapleyValueSampling(_Exact):
     r"""Shapley values of groups by random orders (Castro et al. 2009; Strumbelj and Kononenko 2010).
 
-    Groups are brought back one after the other, ``samples`` times in another order; a group gets its mean gain. Sums to
-    :math:`z(e) - z(\text{all groups replaced})` exactly, so ``Attribution.residual`` is minus the value of the replaced
-    prompt.
+    Groups are brought back one after the other, ``samples`` times in another order; a group gets its mean gain. Where
+    all sets of groups are no more rows than these, they are run instead: the values are then the mean over all orders,
+    exact, and ``seed`` has no effect. Sums to :math:`z(e) - z(\text{all groups replaced})` exactly, so
+    ``Attribution.residual`` is minus the value of the replaced prompt.
 
     Parameters
     ----------
@@ -45,14 +57,16 @@ class ShapleyValueSampling(Perturbation):
         check_counts(samples=self.samples)
 
     def passes(self, problem: Problem, groups: Groups) -> int:
-        """Return one row per group and order, and one for the replaced prompt."""
-        return self.samples * len(groups) + 1
+        """Return one row per group and order, and one for the replaced prompt; or one per set of groups if fewer."""
+        return min(self.samples * len(groups) + 1, 1 << len(groups))
 
     def relevance(self, problem: Problem, groups: Groups, column: int | None) -> Tensor:
         """Return ``[T]`` float32; zero outside groups."""
         from captum.attr import ShapleyValueSampling as Captum
 
         function, switches = self.function(problem, groups, column)
+        if 1 << len(groups) <= self.samples * len(groups) + 1:
+            return groups.spread(self.exact(function, switches))
         with seeded(self.seed), torch.no_grad():
             found = Captum(function).attribute(
                 switches, n_samples=self.samples, perturbations_per_eval=self.rows_per_pass
@@ -62,14 +76,16 @@ class ShapleyValueSampling(Perturbation):
 
 @register_method
 @dataclass(frozen=True)
-class KernelShap(Perturbation):
+class KernelShap(_Exact):
     r"""Shapley values of groups as the coefficients of a linear model (Lundberg and Lee 2017).
 
     .. math:: r = \arg\min_r \min_c \sum_s w_s \Bigl(z(S_s) - c - \sum_{g \in S_s} r_g\Bigr)^2
 
     over random sets of groups, drawn as Shapley's kernel weighs them, and the full and the empty set with weight one
     million. ``Attribution.residual`` is close to minus the value of the replaced prompt. Fewer samples than groups
-    leave the model underdetermined; take several times as many.
+    leave the model underdetermined; take several times as many. Where there are no more sets than samples (up to ten
+    groups by default), each is run once: the values are then the exact Shapley values, to which this regression
+    converges, and ``seed`` has no effect.
 
     Parameters
     ----------
@@ -88,8 +104,8 @@ class KernelShap(Perturbation):
         check_counts(samples=self.samples)
 
     def passes(self, problem: Problem, groups: Groups) -> int:
-        """Return the number of sets."""
-        return self.samples
+        """Return the number of sets: those that are drawn, or all if there are no more."""
+        return min(self.samples, 1 << len(groups))
 
     def relevance(self, problem: Problem, groups: Groups, column: int | None) -> Tensor:
         """Return ``[T]`` float; zero outside groups.
@@ -104,6 +120,8 @@ class KernelShap(Perturbation):
         if len(groups) < 2:
             raise ValueError(f"kernel_shap shares between groups and found {len(groups)}; give at least two.")
         function, switches = self.function(problem, groups, column)
+        if 1 << len(groups) <= self.samples:
+            return groups.spread(self.exact(function, switches))
         with seeded(self.seed), torch.no_grad():
             explainer = Captum(function)
             explainer.interpretable_model = _WeightedLeastSquares()  # Captum's default needs scikit-learn

@@ -65,12 +65,15 @@ class Explanation:
         With its ids.
     recording : Recording
         Of prompt and answer.
+    convergence_delta : Tensor or None
+        ``[B]`` or ``[B, G]``: as in ``Attribution``.
     """
 
     relevance: Tensor
     values: Tensor
     target: Target
     recording: Recording
+    convergence_delta: Tensor | None = None
 
 
 class AttributionMethod(Protocol):

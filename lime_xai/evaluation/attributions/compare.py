@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from lime_xai.attribution.methods.lookup import MethodLike
 from lime_xai.attribution.methods.registry import METHODS
-from lime_xai.attribution.replacement import REPLACEMENTS
+from lime_xai.attribution.replacement import DELETION, PERTURBATIONS, check_perturbation
 from lime_xai.attribution.targets import TargetLike
 from lime_xai.errors import unknown_name
 from lime_xai.model.prompt import Prompt, PromptLike
@@ -39,7 +39,7 @@ def compare_attributions(
     target: TargetLike = None,
     truth: Tensor | None = None,
     processor: Any = None,
-    replacement: str | Sequence[str] = "mean",
+    replacement: str | Sequence[str] = (DELETION, "mean"),
     seed: int = 0,
     rows_per_pass: int = 32,
     out: str | Path | None = None,
@@ -64,8 +64,9 @@ def compare_attributions(
     processor : object, optional
         Labels tokens, so that tokens of a word join, and encodes a phrase.
     replacement : str or sequence of str
-        ``mean``, ``blur`` or ``zero``. Of several, the first gives the plain columns; metrics that perturb are measured
-        with the others too, in columns such as ``delta_a@blur``.
+        ``deletion``, ``mean``, ``blur`` or ``zero``. Of several, the first gives the plain columns; metrics that
+        perturb are measured with the others too, in columns such as ``delta_a@mean``, and
+        ``Comparison.replacement_agreement`` says how far they order the methods alike.
     seed : int
         Of noise, weights, permutations, and of what a method draws.
     rows_per_pass : int
@@ -158,10 +159,9 @@ def _check(methods: Mapping[str, MethodLike], kinds: Sequence[str], rows_per_pas
     if not methods:
         raise ValueError("methods is empty; name at least one.")
     if not kinds:
-        raise ValueError(f"replacement is empty; expected some of {', '.join(REPLACEMENTS)}.")
+        raise ValueError(f"replacement is empty; expected some of {', '.join(PERTURBATIONS)}.")
     for kind in kinds:
-        if kind not in REPLACEMENTS:
-            raise unknown_name("replacement", kind, REPLACEMENTS)
+        check_perturbation(kind)
     for method in methods.values():
         if isinstance(method, str) and method not in METHODS:
             raise unknown_name("method", method, METHODS)

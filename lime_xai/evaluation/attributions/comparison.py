@@ -15,6 +15,7 @@ from rich.console import Group
 
 from lime_xai.storage.store import number, read_json, write_json
 
+from .agreement import ReplacementAgreement
 from .registry import metric_of
 from .summary import Estimates, Summary
 from .tables import comparison_tables, latex_table
@@ -101,7 +102,8 @@ class Comparison:
     @cached_property
     def statistics(self) -> Summary:
         """Means, intervals and differences."""
-        return Summary(self.methods, self.metrics, self.clusters, self.values)
+        kinds = tuple(self.header.get("replacements", ()))
+        return Summary(self.methods, self.metrics, self.clusters, self.values, kinds)
 
     @property
     def summary(self) -> Estimates:
@@ -117,6 +119,14 @@ class Comparison:
         return self.statistics.differences
 
     @property
+    def replacement_agreement(self) -> list[ReplacementAgreement]:
+        """How far kinds of replacement order the methods alike, by metric and pair of kinds; empty for one kind.
+
+        Where they disagree, the order says more about the replacement than about the methods.
+        """
+        return self.statistics.replacement_agreement
+
+    @property
     def measured(self) -> tuple[str, ...]:
         """Columns that have a value for some method; the others are undefined here (memory off CUDA, say)."""
         return self.statistics.measured
@@ -126,7 +136,7 @@ class Comparison:
         return self.statistics.best(column)
 
     def table(self) -> Group:
-        """Return tables for the terminal: one per family of metrics, then differences from the first method."""
+        """Return tables for the terminal: one per family, differences, and whether kinds of replacement agree."""
         return comparison_tables(self.statistics)
 
     def frame(self) -> pd.DataFrame:
@@ -154,7 +164,7 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON-ready data, summary included."""
         parts = {"summary": self.summary, "differences": self.differences}
-        data = {
+        data: dict[str, Any] = {
             name: {
                 method: {
                     column: {key: number(value) for key, value in vars(found).items()} for column, found in row.items()
@@ -163,6 +173,15 @@ class Comparison:
             }
             for name, part in parts.items()
         }
+        data["replacement_agreement"] = [
+            {
+                "metric": found.metric,
+                "kinds": list(found.kinds),
+                "correlation": {key: number(value) for key, value in vars(found.correlation).items()},
+                "best": [list(names) for names in found.best],
+            }
+            for found in self.replacement_agreement
+        ]
         return {"format": FORMAT, "header": dict(self.header), **data, "examples": list(self.examples)}
 
     def to_json(self, path: str | Path) -> None:

@@ -11,12 +11,13 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from lime_xai.attribution.attribute import attribute
+from lime_xai.attribution.deletion import check_deletable
 from lime_xai.attribution.groups import Groups, group_tokens
 from lime_xai.attribution.methods.base import seeded
 from lime_xai.attribution.methods.lookup import MethodLike, as_method
 from lime_xai.attribution.methods.registry import METHODS
 from lime_xai.attribution.problem import Problem, problems
-from lime_xai.attribution.replacement import replacement
+from lime_xai.attribution.replacement import DELETION, substitute_of
 from lime_xai.attribution.targets import IGNORED, resolve_target
 from lime_xai.model.positions import Positions
 from lime_xai.model.prompt import Prompt, read_prompt, token_labels
@@ -82,7 +83,7 @@ class RecordedExample:
         """For every explained token: row, place in the answer, and one ``TokenTask`` per kind of replacement."""
         found = []
         for b, tokens in enumerate(self.rows):
-            kinds = [replacement(tokens[0], kind) for kind in self.settings.replacements]
+            kinds = [substitute_of(tokens[0], kind) for kind in self.settings.replacements]
             labels = None if self.labels is None else self.labels[b]
             for g, problem in enumerate(tokens):
                 if bool((problem.ids == IGNORED).all()):
@@ -167,6 +168,9 @@ def record_example(model: PreTrainedModel, example: Example, settings: Settings)
         goal = goal.chosen(recording.logits)
     with torch.inference_mode(False):
         whole = list(problems(prompt.replayer, recording, goal.ordinary()))
+        if DELETION in settings.replacements:  # refused here, before any method runs
+            for problem in whole:
+                check_deletable(problem)
     found = token_labels(recording.positions.input_ids, prompt.processor)
     labels = None if found is None else tuple(map(tuple, found))
     return RecordedExample(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lime_xai.attribution.groups import Groups
 from lime_xai.attribution.problem import Problem
-from lime_xai.attribution.replacement import perturbed
+from lime_xai.attribution.replacement import perturbed_logits
 from lime_xai.attribution.targets import IGNORED
 from lime_xai.model.modalities import union
 
@@ -28,8 +28,8 @@ class TokenTask:
         With a single explained token; the others of an answer are -100.
     groups : Groups
         What is perturbed together.
-    substitute : tuple of Tensor
-        From ``lime_xai.attribution.replacement.replacement``.
+    substitute : tuple of Tensor or None
+        From ``lime_xai.attribution.replacement.substitute_of``; None: positions are deleted.
     truth : Tensor or None
         ``[T]`` bool: the perceptual positions that show, or sound, the object of the question.
     labels : tuple of str or None
@@ -42,7 +42,7 @@ class TokenTask:
 
     problem: Problem
     groups: Groups
-    substitute: tuple[Tensor, ...]
+    substitute: tuple[Tensor, ...] | None
     truth: Tensor | None = None
     labels: tuple[str, ...] | None = None
     rows_per_pass: int = 32
@@ -82,8 +82,8 @@ class TokenTask:
         values, probabilities = [], []
         with torch.no_grad():
             for part in kept.to(self.groups.ids.device).split(self.rows_per_pass):  # type: ignore[no-untyped-call]
-                inputs = perturbed(self.problem, self.groups.positions(part), self.substitute)
-                logits = self.problem.logits(*inputs)[:, index].cpu().double()
+                found = perturbed_logits(self.problem, self.groups.positions(part), self.substitute)
+                logits = found[:, index].cpu().double()
                 against = 0.0 if self.problem.against is None else logits[:, int(self.problem.against)]
                 values.append(logits[:, token] - against)
                 probabilities.append(logits.softmax(-1)[:, token])

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
+
+from lime_xai.attribution.games import Game, exact_shapley_values
 
 EXACT = 8
 """Games of at most this many players are summed over all coalitions."""
 PERMUTATIONS = 16
 """Orders that larger games are averaged over: half of them drawn, the others their reverses."""
-
-Game = Callable[[Tensor], Tensor]
-"""Values ``[R]`` of coalitions ``[R, n]`` bool."""
 
 
 def shapley_values(game: Game, count: int, seed: int) -> Tensor:
@@ -37,20 +32,7 @@ def shapley_values(game: Game, count: int, seed: int) -> Tensor:
     seed : int
         Of the orders.
     """
-    return _exact(game, count) if count <= EXACT else _sampled(game, count, seed)
-
-
-def _exact(game: Game, count: int) -> Tensor:
-    # coalition number c holds player i if bit n - 1 - i of c is set
-    kept = torch.tensor(list(itertools.product([False, True], repeat=count)))
-    values = game(kept).double()
-    shares = torch.tensor([1 / (count * math.comb(count - 1, size)) for size in range(count)], dtype=torch.float64)
-    found = []
-    for player in range(count):
-        without = (~kept[:, player]).nonzero()[:, 0]
-        gain = values[without + 2 ** (count - 1 - player)] - values[without]
-        found.append((shares[kept[without].sum(1)] * gain).sum())
-    return torch.stack(found)
+    return exact_shapley_values(game, count) if count <= EXACT else _sampled(game, count, seed)
 
 
 def _sampled(game: Game, count: int, seed: int) -> Tensor:

@@ -54,12 +54,16 @@ class Clusters:
 
     def mean(self, values: Floats) -> Estimate:
         """Return the mean of ``[N]`` values; NaN ones are left out."""
+        return Estimate(*estimate(self.means(values)), examples=int(np.isfinite(values).sum()))
+
+    def means(self, values: Floats) -> Floats:
+        """Return the mean of ``[N]`` values, then that of every resample, ``[1 + R]``; NaN where there is none."""
         known = np.isfinite(values)
         sums = np.bincount(self.index, np.where(known, values, 0.0), self.count)
         counts = np.bincount(self.index, known.astype(np.float64), self.count)
         total = self.weights @ counts
-        means = np.divide(self.weights @ sums, total, out=np.full(len(total), np.nan), where=total > 0)
-        return Estimate(*estimate(means), examples=int(known.sum()))
+        found: Floats = np.divide(self.weights @ sums, total, out=np.full(len(total), np.nan), where=total > 0)
+        return found
 
     def median(self, values: Floats) -> Estimate:
         """Return the median of ``[N]`` values, for what has rare outliers; NaN ones are left out."""

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from .agreement import ReplacementAgreement, replacement_agreement
 from .registry import metric_of
 from .statistics import Clusters, Estimate
 
@@ -30,12 +31,15 @@ class Summary:
         ``[N]``: the cluster of each example.
     values : mapping
         By method and column, ``[N]`` float64: one value per example, NaN where the metric is undefined.
+    replacements : tuple of str
+        Kinds of replacement; the first one's columns have plain names.
     """
 
     methods: tuple[str, ...]
     metrics: tuple[str, ...]
     clusters: tuple[Hashable, ...]
     values: Mapping[str, Mapping[str, NDArray[np.float64]]]
+    replacements: tuple[str, ...] = ()
 
     @cached_property
     def means(self) -> Estimates:
@@ -63,6 +67,11 @@ class Summary:
             }
             for method in self.methods[1:]
         }
+
+    @cached_property
+    def replacement_agreement(self) -> list[ReplacementAgreement]:
+        """How far kinds of replacement order the methods alike, by metric and pair of kinds; empty for one kind."""
+        return replacement_agreement(self.values, Clusters(self.clusters), self.metrics, self.replacements)
 
     @property
     def measured(self) -> tuple[str, ...]:

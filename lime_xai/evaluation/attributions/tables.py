@@ -20,7 +20,7 @@ _WIDE = 3
 
 
 def comparison_tables(summary: Summary) -> Group:
-    """Return one table per family of metrics, then one of differences against the first method.
+    """Return one table per family of metrics, of differences against the first method, and of kinds of replacement.
 
     Parameters
     ----------
@@ -35,6 +35,8 @@ def comparison_tables(summary: Summary) -> Group:
         ranked = summary.ranked(summary.measured)
         first = summary.methods[0]
         tables += [_differences(summary, f"{title}, change against {first}", part) for title, part in _parts(ranked)]
+        if summary.replacement_agreement:
+            tables.append(_agreement(summary))
     missing = [column for column in summary.metrics if column not in summary.measured]
     note = f"not measured: {', '.join(missing)} (undefined for every example; memory needs a CUDA device)"
     return Group(*tables, *([note] if missing else []))
@@ -79,6 +81,19 @@ def _differences(summary: Summary, title: str, columns: Sequence[str]) -> Table:
     table = _table(title, columns)
     for method, found in summary.differences.items():
         table.add_row(foreign(method), *(foreign(found[column]) for column in columns))
+    return table
+
+
+def _agreement(summary: Summary) -> Table:
+    """Return how far kinds of replacement order the methods alike."""
+    table = Table(title="order of the methods, by kind of replacement", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("metric", "kinds", "rank correlation", "best"):
+        table.add_column(name, justify="right" if name == "rank correlation" else "left")
+    for found in summary.replacement_agreement:
+        best = ", ".join(found.best[0])
+        if found.best[0] != found.best[1]:
+            best += f" / {', '.join(found.best[1])}"
+        table.add_row(found.metric, " / ".join(found.kinds), foreign(str(found.correlation)), foreign(best))
     return table
 
 

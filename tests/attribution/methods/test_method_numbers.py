@@ -19,7 +19,7 @@ from lime_xai.attribution.methods.integrated import GradientShap, IntegratedGrad
 from lime_xai.attribution.methods.registry import METHODS
 from lime_xai.attribution.methods.shapley import KernelShap, ShapleyValueSampling, _WeightedLeastSquares
 from lime_xai.attribution.problem import Problem
-from lime_xai.attribution.replacement import perturbed, replacement
+from lime_xai.attribution.replacement import perturbed, perturbed_values, replacement, substitute_of
 from lime_xai.model.modalities import modality_masks
 
 TOKEN = 47
@@ -147,6 +147,54 @@ def test_integrated_gradients_are_complete(family, case):
     found = attributed(model, inputs, IntegratedGradients(steps=200))
     assert float(found.sum()) == pytest.approx(value(range(len(groups))) - value(()), abs=1e-5)
     assert not found[groups.ids < 0].any()
+
+
+@FAMILIES_HERE
+def test_integrated_gradients_say_how_far_their_sum_is_off_and_take_more_points(family, case):
+    model, inputs, row, image, groups = case(family)
+    value = naive.game(row.logit(TOKEN), row, naive.mean_replaced(row, image, groups.ids), groups.ids)
+    change = value(range(len(groups))) - value(())
+    coarse = lime_xai.attribute(model, inputs, TOKEN, IntegratedGradients(steps=1, tolerance=None))
+    error = float(coarse.relevance.double().sum()) - change
+    assert float(coarse.convergence_delta) == pytest.approx(error, abs=1e-5)
+    assert abs(error) > 1e-3 * abs(change)
+    method = IntegratedGradients(steps=1, tolerance=1e-3)
+    fine = lime_xai.attribute(model, inputs, TOKEN, method)
+    assert abs(float(fine.convergence_delta)) <= 1e-3 * abs(change) + 1e-6
+    with pytest.warns(UserWarning, match=r"relevance sums to .* after 1 steps. Raise most \(now 1\)"):
+        lime_xai.attribute(model, inputs, TOKEN, IntegratedGradients(steps=1, tolerance=1e-3, most=1))
+    shap = lime_xai.attribute(model, inputs, TOKEN, GradientShap(samples=3))
+    assert float(shap.convergence_delta) == pytest.approx(float(shap.relevance.double().sum()) - change, abs=1e-5)
+    assert lime_xai.attribute(model, inputs, TOKEN, "attnlrp").convergence_delta is None
+
+
+def test_points_are_added_up_to_the_limit():
+    attempts = [
+        list(IntegratedGradients(**found)._attempts()) for found in ({}, {"most": 100}, {"limit": 200}, {"limit": 40})
+    ]
+    assert attempts == [[32, 128, 512], [32, 100], [32, 128], [32]]
+
+
+@FAMILIES_HERE
+@pytest.mark.parametrize("replacement", ["mean", "deletion"])
+def test_few_groups_get_their_exact_shapley_values(family, replacement, case):
+    model, inputs, _, _, groups = case(family)
+    (problem,), _ = posed(model, inputs, TOKEN)
+    few = Groups(torch.where(groups.ids < 4, groups.ids, -1), groups.names[:4])
+    substitute = substitute_of(problem, replacement)
+
+    def value(members):
+        kept = torch.tensor([[int(g) < 0 or int(g) in set(members) for g in few.ids]])
+        with torch.no_grad():
+            return float(perturbed_values(problem, kept, substitute)[0, 0])
+
+    exact = torch.tensor(naive.shapley(value, 4)).double()
+    for method in (
+        KernelShap(samples=16, replacement=replacement),
+        ShapleyValueSampling(samples=4, replacement=replacement),
+    ):
+        assert method.passes(problem, few) == 16
+        torch.testing.assert_close(few.sums(attributed(model, inputs, method, few)), exact, rtol=1e-5, atol=1e-5)
 
 
 class Linear(Problem):

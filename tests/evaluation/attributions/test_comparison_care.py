@@ -77,7 +77,7 @@ def test_nan_is_no_score():
         def relevance(self, problem, groups, column):
             return torch.full((len(problem.input_ids),), math.nan)
 
-    with pytest.raises(FloatingPointError, match="broken gave NaN or infinite relevance"):
+    with pytest.raises(FloatingPointError, match="relevance by feature_ablation is NaN or infinite"):
         compared(model, [example(model)], {"broken": Broken()}, ["delta_a"])
 
 

@@ -11,7 +11,7 @@ class Words:
     """A processor that names every token."""
 
     def convert_ids_to_tokens(self, ids):
-        return [f"Ġ{number}" for number in ids]
+        return f"Ġ{ids}" if isinstance(ids, int) else [f"Ġ{number}" for number in ids]
 
 
 def test_prompts_with_other_masks_are_other_examples():
