@@ -11,6 +11,7 @@ from lime_rules import Audit, audit_decoder
 from lime_xai.model.positions import Perceptual
 from lime_xai.model.prompt import PromptLike, read_prompt
 from lime_xai.model.replay import Replayer, frozen_parameters
+from lime_xai.values import check_arguments
 
 from .methods.lookup import MethodLike, as_method
 from .methods.task import AttributionTask, GroupsLike
@@ -107,6 +108,7 @@ def attribute(
         attribution = lime_xai.attribute(model, inputs, target=yes)
         attribution.relevance.shape, attribution.shares["image"]
     """
+    check_arguments(attribute, per_token=per_token, groups=groups, progress=progress)
     chosen = as_method(method)
     prompt = read_prompt(model, inputs, processor=processor, perceptual=perceptual)
     ids = prompt.positions.input_ids

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lime_xai.storage.weights import tensor_identities
+from lime_xai.values import check_arguments
 
+from .arguments import check_processor
 from .cache import detach_inference
 from .checks import check_devices, check_inputs, check_mode, check_placeholders, checked_replayer
 from .decoder_call import DecoderCall, merged
@@ -239,6 +241,8 @@ def read_prompt(
         for method in ("attnlrp", "cplrp"):
             lime_xai.attribute(model, prompt, method=method)  # the vision tower runs once
     """
+    check_processor(processor)
+    check_arguments(read_prompt, perceptual=perceptual)
     if isinstance(inputs, Prompt):
         return _again(model, inputs, processor, perceptual)
     replayer = checked_replayer(model)

@@ -41,6 +41,7 @@ class Constant(Policy):
     scale: float = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.calibration.gains:
             raise ValueError("The calibration has no gains; measure it with calibrate(model, prompts, gains=True).")
 

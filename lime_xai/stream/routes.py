@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 from transformers import Cache, DynamicCache, PreTrainedModel
 
-from lime_xai.errors import unknown_name
+from lime_rules import LRP_METHODS
+from lime_xai.model.arguments import check_continuation
 from lime_xai.model.cache import slots
 from lime_xai.model.decoder_call import DecoderCall, merged
 from lime_xai.model.modalities import modality_masks
 from lime_xai.model.positions import Perceptual
 from lime_xai.model.prompt import Prompt, PromptLike, read_prompt
 from lime_xai.model.replay import frozen_parameters
+from lime_xai.values import Known, check_arguments
 
 from .adjoint_check import verified_engine
-from .contributions import RELEVANCE_FORMS, RelevanceForm
+from .contributions import RelevanceForm
 from .engine import StreamEngine, StreamState
 
 TEXT = "text"
@@ -71,7 +74,7 @@ def routes(
     *,
     groups: Mapping[str, Tensor] | None = None,
     relevance: RelevanceForm = "full",
-    method: str = "attnlrp",
+    method: Annotated[str, Known(LRP_METHODS)] = "attnlrp",
     perceptual: Perceptual = None,
 ) -> Routes:
     r"""Split every logit, and every cached key and value, by the groups of input positions that contribute to it.
@@ -109,6 +112,8 @@ def routes(
     ------
     ValueError
         For bad input, before any compute.
+    TypeError
+        For arguments of another type.
     NotImplementedError
         If the model fails the adjoint check; ``attribute`` uses backward passes and works.
 
@@ -119,9 +124,9 @@ def routes(
         found = lime_xai.routes(model, inputs)
         found.contributions["image"][0, 0].topk(5)
     """
-    if relevance not in RELEVANCE_FORMS:
-        raise unknown_name("relevance", relevance, RELEVANCE_FORMS)
+    check_arguments(routes, continuation=continuation, groups=groups, relevance=relevance, method=method)
     prompt = read_prompt(model, inputs, perceptual=perceptual)
+    check_continuation(continuation, prompt.positions.input_ids.shape[0], prompt.vocabulary)
     masks = _group_masks(prompt, groups)
     engine = verified_engine(prompt.replayer, relevance, method)
     calls = prompt.recording(continuation).calls

@@ -15,9 +15,7 @@ from torch import Tensor
 
 from lime_xai.attribution.groups import Groups, groups_of
 from lime_xai.attribution.problem import Problem, problems
-from lime_xai.attribution.replacement import REPLACEMENTS
 from lime_xai.attribution.targets import IGNORED
-from lime_xai.errors import unknown_name
 
 from .task import AttributionMethod, AttributionTask, Explanation
 
@@ -99,31 +97,6 @@ class RowMethod(AttributionMethod, Protocol):
                 result.append(torch.stack([_relevance(self, watched, found, column) for column in wanted]))
         stacked = torch.stack(result).float()
         return stacked if per_token else stacked[:, 0]
-
-
-def check_counts(**counts: int | None) -> None:
-    """Refuse settings that are less than one; None is allowed.
-
-    Raises
-    ------
-    ValueError
-        Naming the setting.
-    """
-    for name, value in counts.items():
-        if value is not None and value < 1:
-            raise ValueError(f"{name} is {value}; expected at least one.")
-
-
-def check_replacement(kind: str) -> None:
-    """Refuse an unknown replacement.
-
-    Raises
-    ------
-    ValueError
-        With the nearest known one.
-    """
-    if kind not in REPLACEMENTS:
-        raise unknown_name("replacement", kind, REPLACEMENTS)
 
 
 def check_cost(method: RowMethod, problem: Problem, groups: Groups) -> None:

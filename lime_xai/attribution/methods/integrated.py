@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
 from lime_xai.attribution.groups import Groups
 from lime_xai.attribution.problem import Problem
-from lime_xai.attribution.replacement import perturbed, replacement
+from lime_xai.attribution.replacement import REPLACEMENTS, perturbed, replacement
+from lime_xai.values import Count, Known, Seed
 
 from .base import (
     LIMIT,
     RowMethod,
-    check_counts,
-    check_replacement,
     differentiable_inputs,
     explained,
     per_position,
@@ -53,15 +52,11 @@ class IntegratedGradients(RowMethod):
         Most forward rows per explained token.
     """
 
-    steps: int = 32
-    replacement: str = "mean"
-    rows_per_pass: int = 16
-    limit: int | None = LIMIT
+    steps: Count = 32
+    replacement: Annotated[str, Known(REPLACEMENTS)] = "mean"
+    rows_per_pass: Count = 16
+    limit: Count | None = LIMIT
     name: ClassVar[str] = "integrated_gradients"
-
-    def __post_init__(self) -> None:
-        check_counts(steps=self.steps, rows_per_pass=self.rows_per_pass, limit=self.limit)
-        check_replacement(self.replacement)
 
     def passes(self, problem: Problem, groups: Groups) -> int:
         """Return the number of points."""
@@ -106,16 +101,12 @@ class GradientShap(RowMethod):
         Most forward rows per explained token.
     """
 
-    samples: int = 32
-    seed: int = 0
-    replacement: str = "mean"
-    rows_per_pass: int = 16
-    limit: int | None = LIMIT
+    samples: Count = 32
+    seed: Seed = 0
+    replacement: Annotated[str, Known(REPLACEMENTS)] = "mean"
+    rows_per_pass: Count = 16
+    limit: Count | None = LIMIT
     name: ClassVar[str] = "gradient_shap"
-
-    def __post_init__(self) -> None:
-        check_counts(samples=self.samples, rows_per_pass=self.rows_per_pass, limit=self.limit)
-        check_replacement(self.replacement)
 
     def passes(self, problem: Problem, groups: Groups) -> int:
         """Return the number of points."""

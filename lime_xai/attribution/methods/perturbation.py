@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from lime_xai.attribution.groups import Groups
 from lime_xai.attribution.problem import Problem
-from lime_xai.attribution.replacement import perturbed, replacement
+from lime_xai.attribution.replacement import REPLACEMENTS, perturbed, replacement
+from lime_xai.values import Count, Known
 
-from .base import LIMIT, RowMethod, check_counts, check_replacement, explained
+from .base import LIMIT, RowMethod, explained
 
 
 def switched(
@@ -57,13 +59,9 @@ class Perturbation(RowMethod):
         Most forward rows per explained token.
     """
 
-    replacement: str = "mean"
-    rows_per_pass: int = 16
-    limit: int | None = LIMIT
-
-    def __post_init__(self) -> None:
-        check_counts(rows_per_pass=self.rows_per_pass, limit=self.limit)
-        check_replacement(self.replacement)
+    replacement: Annotated[str, Known(REPLACEMENTS)] = "mean"
+    rows_per_pass: Count = 16
+    limit: Count | None = LIMIT
 
     def function(
         self, problem: Problem, groups: Groups, column: int | None

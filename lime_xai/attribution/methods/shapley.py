@@ -13,8 +13,9 @@ from torch import Tensor
 
 from lime_xai.attribution.groups import Groups
 from lime_xai.attribution.problem import Problem
+from lime_xai.values import Count, Seed
 
-from .base import check_counts, seeded
+from .base import seeded
 from .perturbation import Perturbation
 from .registry import register_method
 
@@ -36,13 +37,9 @@ class ShapleyValueSampling(Perturbation):
         Of the orders.
     """
 
-    samples: int = 25
-    seed: int = 0
+    samples: Count = 25
+    seed: Seed = 0
     name: ClassVar[str] = "shapley_value_sampling"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_counts(samples=self.samples)
 
     def passes(self, problem: Problem, groups: Groups) -> int:
         """Return one row per group and order, and one for the replaced prompt."""
@@ -79,13 +76,9 @@ class KernelShap(Perturbation):
         Of the sets.
     """
 
-    samples: int = 1024
-    seed: int = 0
+    samples: Count = 1024
+    seed: Seed = 0
     name: ClassVar[str] = "kernel_shap"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_counts(samples=self.samples)
 
     def passes(self, problem: Problem, groups: Groups) -> int:
         """Return the number of sets."""

@@ -12,6 +12,7 @@ from lime_xai.attribution.groups import Groups
 from lime_xai.attribution.targets import Target
 from lime_xai.model.prompt import Prompt, token_labels
 from lime_xai.model.recording import Recording
+from lime_xai.values import check_fields
 
 GroupsLike = Groups | Sequence[Groups] | None
 """Groups for all rows, one for each row, or None for ``group_tokens``."""
@@ -76,6 +77,8 @@ class Explanation:
 class AttributionMethod(Protocol):
     """An attribution method: a frozen dataclass whose fields are its settings.
 
+    They are checked against their annotations, as those of ``lime_xai.Policy`` are.
+
     Attributes
     ----------
     name : str
@@ -86,6 +89,9 @@ class AttributionMethod(Protocol):
     def name(self) -> str:
         """The name of the method."""
         ...
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def explain(self, task: AttributionTask) -> Explanation:
         """Return relevance and explained values.
