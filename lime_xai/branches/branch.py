@@ -47,7 +47,7 @@ class BranchKind:
         check_fields(self)
 
 
-@dataclass
+@dataclass(eq=False)
 class Branch:
     """The state of the branch during one generation.
 

@@ -9,9 +9,11 @@ from rich.markup import escape
 from rich.table import Table
 from torch import Tensor
 
+from lime_xai.model.records import Content
 
-@dataclass(frozen=True)
-class StepTrace:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class StepTrace(Content):
     """One generated position, all rows; tensors are detached and stay on their device.
 
     Attributes
@@ -47,8 +49,8 @@ class StepTrace:
         return replace(self, **unknown)
 
 
-@dataclass
-class SteeringTrace:
+@dataclass(eq=False, repr=False)
+class SteeringTrace(Content):
     """The trace of everything generated inside one ``steering`` context.
 
     Attributes

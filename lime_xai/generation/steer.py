@@ -18,6 +18,7 @@ from lime_xai.decoding.trace import SteeringTrace
 from lime_xai.model.checks import checked_replayer
 from lime_xai.model.positions import Perceptual, Positions
 from lime_xai.model.prompt import PromptLike, read_prompt
+from lime_xai.model.records import Content
 from lime_xai.model.replay import Replayer, frozen_parameters
 from lime_xai.policies.registry import PolicyLike, as_policies
 from lime_xai.values import check_arguments, shown
@@ -28,8 +29,8 @@ from .session import Session
 _ACTIVE: WeakSet[PreTrainedModel] = WeakSet()
 
 
-@dataclass(frozen=True)
-class SteeringOutput:
+@dataclass(frozen=True, eq=False, repr=False)
+class SteeringOutput(Content):
     """What ``steer`` returns.
 
     Attributes

@@ -22,11 +22,12 @@ from .layout import Grid, image_grid
 from .modalities import modality_masks
 from .positions import Perceptual, Positions, read_positions
 from .recording import Recording, record
+from .records import ShortRepr
 from .replay import Replayer, frozen_parameters
 
 
-@dataclass(frozen=True, eq=False)
-class Prompt:
+@dataclass(frozen=True, eq=False, repr=False)
+class Prompt(ShortRepr):
     """What a model is given, checked and read once; every function of this package takes it in place of inputs.
 
     The decoder's arguments are recorded at the first use, and kept for the prompt and for the last continuation:

@@ -17,6 +17,7 @@ from lime_xai.model.decoder_call import DecoderCall, merged
 from lime_xai.model.modalities import modality_masks
 from lime_xai.model.positions import Perceptual
 from lime_xai.model.prompt import Prompt, PromptLike, read_prompt
+from lime_xai.model.records import Content
 from lime_xai.model.replay import frozen_parameters
 from lime_xai.values import Known, check_arguments
 
@@ -27,8 +28,8 @@ from .engine import StreamEngine, StreamState
 TEXT = "text"
 
 
-@dataclass(frozen=True)
-class Routes:
+@dataclass(frozen=True, eq=False, repr=False)
+class Routes(Content):
     """Logits and cached states by origin.
 
     Attributes

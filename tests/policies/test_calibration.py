@@ -280,7 +280,7 @@ def test_bad_files_and_settings(llava, prompts, measured, tmp_path):
     with pytest.raises(FileNotFoundError, match="no calibration at"):
         Calibration.load(tmp_path / "none")
     save_file({"baseline": torch.zeros(2)}, tmp_path / "other")
-    with pytest.raises(ValueError, match="is no calibration of lime_xai"):
+    with pytest.raises(ValueError, match="is not a calibration of lime_xai"):
         Calibration.load(tmp_path / "other")
     with pytest.raises(ValueError, match="no prompts to calibrate on"):
         calibrate(llava[0], [], **SETTINGS)

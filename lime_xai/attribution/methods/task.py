@@ -12,14 +12,15 @@ from lime_xai.attribution.groups import Groups
 from lime_xai.attribution.targets import Target
 from lime_xai.model.prompt import Prompt, token_labels
 from lime_xai.model.recording import Recording
+from lime_xai.model.records import ShortRepr
 from lime_xai.values import check_fields
 
 GroupsLike = Groups | Sequence[Groups] | None
 """Groups for all rows, one for each row, or None for ``group_tokens``."""
 
 
-@dataclass(frozen=True, eq=False)
-class AttributionTask:
+@dataclass(frozen=True, eq=False, repr=False)
+class AttributionTask(ShortRepr):
     """One call of ``attribute``.
 
     Attributes
@@ -52,8 +53,8 @@ class AttributionTask:
         return token_labels(recording.positions.input_ids, self.prompt.processor)
 
 
-@dataclass(frozen=True, eq=False)
-class Explanation:
+@dataclass(frozen=True, eq=False, repr=False)
+class Explanation(ShortRepr):
     """What a method found.
 
     Attributes
