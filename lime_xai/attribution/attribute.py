@@ -11,7 +11,8 @@ from lime_rules import Audit, audit_decoder
 from lime_xai.model.positions import Perceptual
 from lime_xai.model.prompt import PromptLike, read_prompt
 from lime_xai.model.replay import Replayer, frozen_parameters
-from lime_xai.values import check_arguments
+from lime_xai.storage.weights import check_loaded
+from lime_xai.values.checking import check_arguments
 
 from .methods.lookup import MethodLike, as_method
 from .methods.task import AttributionTask, GroupsLike
@@ -35,6 +36,7 @@ def audit(model: PreTrainedModel) -> Audit:
         on two positions once.
     """
     replayer = Replayer(model)
+    check_loaded(model)
     return audit_decoder(replayer.decoder, embeddings=replayer.neutral_embeddings())
 
 

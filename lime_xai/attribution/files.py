@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lime_xai.model.modalities import Span
 from lime_xai.storage.store import holding, read_tensors
-from lime_xai.values import checked
+from lime_xai.values.checking import checked
 
 KEY = "lime_xai"
 """Of the description in the metadata."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import Cache
 
 from lime_xai.model.decoder_call import DecoderCall
-from lime_xai.values import Range, Seed, check_fields
+from lime_xai.values.checking import Range, Seed, check_fields
 
 BranchName = Literal["blind", "slot", "noise"]
 

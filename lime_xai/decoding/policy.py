@@ -15,7 +15,7 @@ from lime_xai.branches.branch import BranchKind
 from lime_xai.model.positions import Positions
 from lime_xai.stream.contributions import ContributionDirection, RelevanceForm, check_contributions
 from lime_xai.stream.engine import StreamEngine, StreamState
-from lime_xai.values import Known, check_fields
+from lime_xai.values.checking import Known, check_fields
 
 from .step import DecodingStep
 
@@ -142,8 +142,9 @@ class Policy(Protocol):
     defaults below. ``step`` returns new logits ``[B, V]``. It changes no tensor of the step in place: masks and past
     are shared with the generation and with the user's prompt.
 
-    Fields of the dataclass are checked against their annotations (``lime_xai.values.check_fields``): a value of another
-    type, or a number that is not finite, is refused. A ``__post_init__`` of your own first calls that of ``super()``.
+    Fields of the dataclass are checked against their annotations (``lime_xai.values.checking.check_fields``): a value
+    of another type, or a number that is not finite, is refused. A ``__post_init__`` of your own first calls that of
+    ``super()``.
     """
 
     def __post_init__(self) -> None:

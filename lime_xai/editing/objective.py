@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from lime_xai.values import NotNegative, Positive, check_fields
+from lime_xai.values.checking import NotNegative, Positive, check_fields
 
 Form = Literal["contrastive", "difference"]
 ObjectiveTarget = Literal["argmax", "margin", "expected"]

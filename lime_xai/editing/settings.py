@@ -12,7 +12,7 @@ from transformers import Cache
 from lime_rules import LRP_METHODS
 from lime_xai.model.cache import slots
 from lime_xai.model.positions import Positions
-from lime_xai.values import Fraction, Known, Natural, Positive, check_fields
+from lime_xai.values.checking import Fraction, Known, Natural, Positive, check_fields
 
 from .deltas import DELTAS, Deltas, LayerShape
 from .objective import RelevanceObjective

@@ -23,7 +23,7 @@ from lime_xai.policies.edit import Edit
 from lime_xai.storage.store import check_identity, check_writable
 from lime_xai.storage.weights import weights_hash
 from lime_xai.stream.contributions import ContributionDirection, RelevanceForm
-from lime_xai.values import Count, check_arguments, shown
+from lime_xai.values.checking import Count, check_arguments, shown
 
 from .steer import steer
 

@@ -21,7 +21,7 @@ from lime_xai.model.prompt import PromptLike, read_prompt
 from lime_xai.model.records import Content
 from lime_xai.model.replay import Replayer, frozen_parameters
 from lime_xai.policies.registry import PolicyLike, as_policies
-from lime_xai.values import check_arguments, shown
+from lime_xai.values.checking import check_arguments, shown
 
 from .checks import check_generation, check_perceptual, check_policies
 from .session import Session

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lime_xai.values import shown
+from lime_xai.values.checking import shown
 
 
 def unwrapping(model: object) -> str:

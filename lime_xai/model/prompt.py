@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lime_xai.storage.weights import tensor_identities
-from lime_xai.values import check_arguments
+from lime_xai.values.checking import check_arguments
 
 from .arguments import check_processor
 from .cache import detach_inference

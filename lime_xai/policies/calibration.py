@@ -15,7 +15,7 @@ from lime_xai.model.records import ShortRepr
 from lime_xai.storage.store import holding, read_tensors, write_tensors
 from lime_xai.storage.weights import weights_hash
 from lime_xai.stream.contributions import RelevanceForm
-from lime_xai.values import Natural, check_fields, checked
+from lime_xai.values.checking import Natural, check_fields, checked
 
 _FORMAT = "lime_xai.calibration/2"
 _MEAN = "mean_contribution"

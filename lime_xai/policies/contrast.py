@@ -10,7 +10,7 @@ from torch import Tensor
 from lime_xai.branches.branch import BranchKind, BranchName
 from lime_xai.decoding.policy import Needs, Policy
 from lime_xai.decoding.step import DecodingStep
-from lime_xai.values import Fraction, NotNegative, Range, Seed
+from lime_xai.values.checking import Fraction, NotNegative, Range, Seed
 
 from .registry import register_policy
 

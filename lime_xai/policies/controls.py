@@ -10,7 +10,7 @@ from torch import Tensor
 from lime_xai.decoding.policy import Needs, Policy
 from lime_xai.decoding.step import DecodingStep
 from lime_xai.model.cache import slots, with_slots
-from lime_xai.values import Fraction
+from lime_xai.values.checking import Fraction
 
 from .registry import register_policy
 

@@ -15,7 +15,7 @@ from lime_xai.editing.editor import KVEditor
 from lime_xai.editing.fused_first_pass import FusedFirstPass
 from lime_xai.editing.objective import RelevanceObjective
 from lime_xai.editing.settings import EditSettings
-from lime_xai.values import Fraction
+from lime_xai.values.checking import Fraction
 
 from .registry import register_policy, register_preset
 

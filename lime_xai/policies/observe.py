@@ -13,7 +13,7 @@ from lime_xai.decoding.step import DecodingStep
 from lime_xai.decoding.trace import StepTrace
 from lime_xai.editing.editor import KVEditor
 from lime_xai.editing.settings import EditSettings
-from lime_xai.values import Known
+from lime_xai.values.checking import Known
 
 from .registry import register_policy
 

@@ -11,7 +11,7 @@ from cattrs.gen import make_dict_structure_fn
 
 from lime_xai.decoding.policy import Policy
 from lime_xai.errors import check_free, unknown_name
-from lime_xai.values import shown
+from lime_xai.values.checking import shown
 
 from .calibration import Calibration, as_json, from_json
 

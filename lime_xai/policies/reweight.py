@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from lime_xai.decoding.policy import ContributionNeed, Needs, Policy
 from lime_xai.decoding.step import DecodingStep
 from lime_xai.stream.contributions import ContributionDirection, RelevanceForm, check_contributions
-from lime_xai.values import Fraction, NotNegative
+from lime_xai.values.checking import Fraction, NotNegative
 
 from .calibration import Calibration
 from .registry import register_policy

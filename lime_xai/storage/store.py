@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lime_xai.values import checked
+from lime_xai.values.checking import checked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -147,7 +147,7 @@ def read_json(path: str | Path, what: str = "a JSON file", kind: Any = dict[str,
     what : str
         What it should be, with its article; for the error.
     kind : object
-        Of the object, as ``lime_xai.values.checked`` takes it: a ``TypedDict``, say.
+        Of the object, as ``lime_xai.values.checking.checked`` takes it: a ``TypedDict``, say.
 
     Raises
     ------

@@ -13,7 +13,7 @@ from lime_xai.model.cache import check_differentiable, detach_inference, slots, 
 from lime_xai.model.decoder_call import DecoderCall
 from lime_xai.model.gradients import at_least_float32, differentiable
 from lime_xai.model.replay import Replayer
-from lime_xai.values import check_arguments
+from lime_xai.values.checking import check_arguments
 
 RelevanceForm = Literal["direct", "full"]
 """``direct``: what the last position reads directly from cached keys and values. ``full``: propagated through all

@@ -19,7 +19,7 @@ from lime_xai.model.positions import Perceptual
 from lime_xai.model.prompt import Prompt, PromptLike, read_prompt
 from lime_xai.model.records import Content
 from lime_xai.model.replay import frozen_parameters
-from lime_xai.values import Known, check_arguments
+from lime_xai.values.checking import Known, check_arguments
 
 from .adjoint_check import verified_engine
 from .contributions import RelevanceForm

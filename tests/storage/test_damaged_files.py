@@ -371,5 +371,5 @@ def test_optional_keys_are_checked_where_they_are_there(tmp_path):
     write_json(tmp_path / "x", {})
     assert read_json(tmp_path / "x", "a test", Kind) == {}
     write_json(tmp_path / "x", {"a": "1"})
-    with pytest.raises(DamagedFileError, match=r"x is not a test: it\.a is '1', a str; expected a whole number"):
+    with pytest.raises(DamagedFileError, match=r"x is not a test: it\.a is '1' \(str\); expected a whole number"):
         read_json(tmp_path / "x", "a test", Kind)

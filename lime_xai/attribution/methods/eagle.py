@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lime_xai.attribution.groups import Groups
 from lime_xai.attribution.problem import Problem
-from lime_xai.values import Count
+from lime_xai.values.checking import Count
 
 from .base import columns
 from .perturbation import Perturbation, switched

@@ -11,7 +11,7 @@ from torch import Tensor
 from lime_xai.attribution.groups import Groups
 from lime_xai.attribution.problem import Problem
 from lime_xai.attribution.replacement import REPLACEMENTS, perturbed, replacement
-from lime_xai.values import Count, Known, Seed
+from lime_xai.values.checking import Count, Known, Seed
 
 from .base import (
     LIMIT,

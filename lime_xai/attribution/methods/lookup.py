@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lime_rules import TransformerComposite
 from lime_xai.errors import unknown_name
-from lime_xai.values import shown
+from lime_xai.values.checking import shown
 
 from .lrp import LRP
 from .registry import METHODS

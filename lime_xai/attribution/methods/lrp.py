@@ -18,7 +18,7 @@ from lime_xai.attribution.targets import Target
 from lime_xai.model.decoder_call import DecoderCall, merged
 from lime_xai.model.gradients import DifferentiableCall, forward_sequence, relevance_of
 from lime_xai.model.replay import Replayer
-from lime_xai.values import Known
+from lime_xai.values.checking import Known
 
 from .registry import register_factory
 from .task import AttributionMethod, AttributionTask, Explanation

@@ -12,7 +12,7 @@ from torch import Tensor
 from lime_xai.attribution.groups import Groups
 from lime_xai.attribution.problem import Problem
 from lime_xai.attribution.replacement import REPLACEMENTS, perturbed, replacement
-from lime_xai.values import Count, Known
+from lime_xai.values.checking import Count, Known
 
 from .base import LIMIT, RowMethod, explained
 
@@ -42,7 +42,7 @@ def switched(
     def function(switches: Tensor) -> Tensor:
         return value(*perturbed(problem, groups.positions(switches > 0.5), substitute))
 
-    return function, torch.ones(1, len(groups), device=problem.input_ids.device)
+    return function, torch.ones(1, len(groups), dtype=torch.float32, device=problem.input_ids.device)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, TypeVar
 
 from lime_xai.errors import check_free, unknown_name
-from lime_xai.values import shown
+from lime_xai.values.checking import shown
 
 from .task import AttributionMethod
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lime_xai.attribution.groups import Groups
 from lime_xai.attribution.problem import Problem
-from lime_xai.values import Count, Seed
+from lime_xai.values.checking import Count, Seed
 
 from .base import seeded
 from .perturbation import Perturbation

@@ -16,7 +16,7 @@ from lime_xai.model.gradients import at_least_float32
 from lime_xai.stream.adjoint_check import verified_engine
 from lime_xai.stream.contributions import RelevanceForm
 from lime_xai.stream.routes import follow
-from lime_xai.values import Count, Known
+from lime_xai.values.checking import Count, Known
 
 from .base import LIMIT, RowMethod, columns
 from .registry import register_method

@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 from lime_xai.attribution.groups import Groups
 from lime_xai.attribution.problem import Problem
 from lime_xai.model.layout import Grid
-from lime_xai.values import Positive, Range
+from lime_xai.values.checking import Positive, Range
 
 from .base import RowMethod, columns
 from .registry import register_method

@@ -13,7 +13,7 @@ from lime_xai.attribution.targets import Target
 from lime_xai.model.prompt import Prompt, token_labels
 from lime_xai.model.recording import Recording
 from lime_xai.model.records import ShortRepr
-from lime_xai.values import check_fields
+from lime_xai.values.checking import check_fields
 
 GroupsLike = Groups | Sequence[Groups] | None
 """Groups for all rows, one for each row, or None for ``group_tokens``."""

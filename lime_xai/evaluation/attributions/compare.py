@@ -22,7 +22,7 @@ from lime_xai.model.checks import checked_replayer
 from lime_xai.model.prompt import Prompt, PromptLike
 from lime_xai.storage.store import check_identity, check_writable, write_json
 from lime_xai.storage.weights import weights_hash
-from lime_xai.values import Count, Seed, check_arguments, shown
+from lime_xai.values.checking import Count, Seed, check_arguments, shown
 
 from .comparison import FORMAT, Comparison
 from .example import Example
@@ -93,23 +93,9 @@ def compare_attributions(
         found = lime_xai.compare_attributions(model, inputs, ["attnlrp", "gradient_input"], target=(yes, no))
         print(found.summary["attnlrp"]["delta_a"])
     """
-    check_arguments(
-        compare_attributions,
-        methods=methods,
-        metrics=metrics,
-        truth=truth,
-        replacement=replacement,
-        seed=seed,
-        rows_per_pass=rows_per_pass,
-        out=out,
-        progress=progress,
-    )
-    check_processor(processor)
-    checked_replayer(model)
-    if not isinstance(inputs_or_dataset, Iterable) or isinstance(inputs_or_dataset, str):
-        raise TypeError(
-            f"inputs_or_dataset is {shown(inputs_or_dataset)}; expected what a processor returns, or examples."
-        )
+    check_arguments(compare_attributions, methods=methods, metrics=metrics, truth=truth, replacement=replacement)
+    check_arguments(compare_attributions, seed=seed, rows_per_pass=rows_per_pass, out=out, progress=progress)
+    _check_objects(model, inputs_or_dataset, processor)
     listed = [methods] if isinstance(methods, str) else methods
     named = dict(listed) if isinstance(listed, Mapping) else {name: name for name in listed}
     metrics = [metrics] if isinstance(metrics, str) else metrics
@@ -131,9 +117,7 @@ def compare_attributions(
         "settings": {name: described(method) for name, method in named.items()},
         "version": version("lime_xai"),
     }
-    path = None if out is None else Path(out)
-    if path is not None:
-        check_writable(path)
+    path = None if out is None else check_writable(out)
     records = [] if path is None else _resumed(path, header)
     settings = Settings(processor, kinds, rows_per_pass, seed)
     used, warm = 0, False
@@ -171,6 +155,14 @@ def _resumed(path: Path, header: Mapping[str, Any]) -> list[dict[str, Any]]:
     found = Comparison.from_json(path)
     check_identity(path, "a comparison", found.header, header)
     return [dict(example) for example in found.examples]
+
+
+def _check_objects(model: PreTrainedModel, given: object, processor: Any) -> None:
+    """Refuse a model, inputs or a processor of another kind."""
+    checked_replayer(model)
+    check_processor(processor)
+    if not isinstance(given, Iterable | Prompt) or isinstance(given, str):
+        raise TypeError(f"inputs_or_dataset is {shown(given)}; expected what a processor returns, or examples.")
 
 
 def _check(methods: Mapping[str, MethodLike], kinds: Sequence[str]) -> None:

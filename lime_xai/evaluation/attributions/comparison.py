@@ -15,7 +15,7 @@ from rich.console import Group
 
 from lime_xai.model.records import Content
 from lime_xai.storage.store import DamagedFileError, holding, number, read_json, write_json, write_text
-from lime_xai.values import checked
+from lime_xai.values.checking import checked
 
 from .registry import metric_of
 from .summary import Estimates, Summary

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lime_xai.model.prompt import PromptLike
 from lime_xai.model.records import ShortRepr
-from lime_xai.values import check_fields
+from lime_xai.values.checking import check_fields
 
 
 @dataclass(frozen=True, eq=False, repr=False)

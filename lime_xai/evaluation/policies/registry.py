@@ -15,7 +15,7 @@ from lime_xai.policies.controls import LogitShift, Plausible, UniformGain
 from lime_xai.policies.edit import Edit
 from lime_xai.policies.reweight import Reweight
 from lime_xai.storage.store import read_json
-from lime_xai.values import NotNegative, Positive
+from lime_xai.values.checking import NotNegative, Positive
 
 
 class Tuned(TypedDict, total=False):

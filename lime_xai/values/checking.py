@@ -29,7 +29,7 @@ from typing import (
 )
 from weakref import WeakKeyDictionary
 
-from .errors import unknown_name
+from lime_xai.errors import unknown_name
 
 _HINTS: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
 
@@ -177,9 +177,9 @@ def shown(value: Any) -> str:
     """Return a value as an error shows it: short, and with its type where that is not plain."""
     if value is None or isinstance(value, bool):
         return repr(value)
-    kind = f"a {type(value).__name__}"
+    kind = type(value).__name__
     plain = isinstance(value, str | bytes | Real | Sequence | Mapping | AbstractSet)
-    return f"{reprlib.repr(value)}, {kind}" if plain else kind
+    return f"{reprlib.repr(value)} ({kind})" if plain else f"<{kind}>"
 
 
 def _refuse(name: str, value: Any, kind: Any) -> Any:
