@@ -19,7 +19,7 @@ LAYERS = (
     ("decoding", "one step as data; Policy, Needs, trace"),
     ("stream   |   branches", "forward mode   |   contrastive branches"),
     ("model", "prompt, positions, cache, record, replay"),
-    ("storage, errors", "resumable files, hash of weights; messages"),
+    ("storage, values, errors", "resumable files, hash of weights; checks; messages"),
     ("lime_rules", "rules, composites, forward mode of the rules"),
 )
 

@@ -1,4 +1,4 @@
-"""Checks that several packages share: unknown names, names that are taken, and numbers out of range."""
+"""Errors that several packages share: unknown names, and names that are taken."""
 
 from __future__ import annotations
 
@@ -55,27 +55,3 @@ def check_free(what: str, earlier: object, new: type | None = None) -> None:
     again = len(places) == 2 and places[0] == places[1]
     if earlier is not None and not again:
         raise ValueError(f"There is a {what} already; give this one another name.")
-
-
-def check_plausibility(value: float) -> None:
-    """Refuse a fraction of the largest probability outside [0, 1).
-
-    Raises
-    ------
-    ValueError
-        Naming the value.
-    """
-    if not 0 <= value < 1:
-        raise ValueError(f"plausibility is {value}; expected at least 0 and less than 1.")
-
-
-def check_strength(value: float) -> None:
-    """Refuse a negative strength.
-
-    Raises
-    ------
-    ValueError
-        Naming the value.
-    """
-    if not value >= 0:
-        raise ValueError(f"strength is {value}; expected zero or more.")

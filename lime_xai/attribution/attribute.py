@@ -13,6 +13,8 @@ from lime_xai.model.exclusive import exclusive
 from lime_xai.model.positions import Perceptual
 from lime_xai.model.prompt import PromptLike, read_prompt
 from lime_xai.model.replay import Replayer, frozen_parameters, memory_kept
+from lime_xai.storage.weights import check_loaded
+from lime_xai.values.checking import check_arguments
 
 from .audited import audited
 from .methods.lookup import MethodLike, as_method
@@ -37,6 +39,7 @@ def audit(model: PreTrainedModel) -> Audit:
         on two positions once.
     """
     replayer = Replayer(model)
+    check_loaded(model)
     with exclusive(model):
         return audited(replayer)
 
@@ -112,6 +115,7 @@ def attribute(
         attribution = lime_xai.attribute(model, inputs, target=yes)
         attribution.relevance.shape, attribution.shares["image"]
     """
+    check_arguments(attribute, per_token=per_token, groups=groups, progress=progress)
     chosen = as_method(method)
     prompt = read_prompt(model, inputs, processor=processor, perceptual=perceptual)
     ids = prompt.positions.input_ids

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lime_xai.model.layout import Grid
+from lime_xai.model.records import Content
 
 from .problem import Problem
 
@@ -20,8 +21,8 @@ _WORD_STARTS = ("\u2581", "\u0120", "\u010a")
 """Marks of tokenizers for a token that begins a word: sentencepiece's space, byte-level space and newline."""
 
 
-@dataclass(frozen=True, eq=False)
-class Groups:
+@dataclass(frozen=True, eq=False, repr=False)
+class Groups(Content):
     """A partition of some positions of a row.
 
     Attributes

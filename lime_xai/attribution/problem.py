@@ -13,13 +13,14 @@ from lime_xai.model.gradients import DifferentiableCall, at_least_float32, forwa
 from lime_xai.model.layout import Grid, image_grid
 from lime_xai.model.modalities import Span, marker_ids, spans
 from lime_xai.model.recording import Recording
+from lime_xai.model.records import ShortRepr
 from lime_xai.model.replay import Replayer
 
 from .targets import Target, target_values
 
 
-@dataclass(frozen=True, eq=False)
-class Problem:
+@dataclass(frozen=True, eq=False, repr=False)
+class Problem(ShortRepr):
     """The explained logits of one row as a function of the decoder's input embeddings.
 
     Attributes

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from rich.text import Text
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from lime_xai.model.modalities import Span
+from lime_xai.model.records import Content
+from lime_xai.storage.store import write_tensors
 
+from .files import KEY, OPTIONAL, TENSORS, read_parts
 from .row import RowRelevance
 from .terminal import relevance_text
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True)
-class Attribution:
+@dataclass(frozen=True, eq=False, repr=False)
+class Attribution(Content):
     r"""Relevance :math:`\Phi_i = e_i \cdot \nabla_{e_i} z` of every input token for a logit.
 
     Attributes
@@ -131,17 +131,17 @@ class Attribution:
         return RowRelevance(values, self.spans[index], labels)
 
     def save(self, path: str | Path) -> None:
-        """Write everything to one safetensors file."""
-        data = {
-            "method": self.method,
-            "tokens": self.tokens,
-            "spans": [[[s.modality, s.start, s.stop] for s in row] for row in self.spans],
-        }
-        names = ("relevance", "input_ids", "target_ids", "logits", "attended")
-        tensors = {name: getattr(self, name).cpu().contiguous() for name in names}
-        if self.convergence_delta is not None:
-            tensors["convergence_delta"] = self.convergence_delta.cpu().contiguous()
-        save_file(tensors, str(path), metadata={"lime_xai": json.dumps(data)})
+        """Write everything to one safetensors file.
+
+        Raises
+        ------
+        ValueError
+            If there is no such folder.
+        """
+        spans = [[[s.modality, s.start, s.stop] for s in row] for row in self.spans]
+        described = {"method": self.method, "tokens": self.tokens, "spans": spans}
+        found = {name: getattr(self, name) for name in (*TENSORS, *OPTIONAL)}
+        write_tensors(path, {name: tensor for name, tensor in found.items() if tensor is not None}, KEY, described)
 
     @classmethod
     def load(cls, path: str | Path) -> Attribution:
@@ -149,14 +149,9 @@ class Attribution:
 
         Raises
         ------
+        FileNotFoundError
+            If there is no such file.
         ValueError
-            If the file is a safetensors file of something else.
+            If it is a file of something else, or damaged.
         """
-        with safe_open(str(path), framework="pt") as file:
-            meta = (file.metadata() or {}).get("lime_xai")
-            if meta is None:
-                raise ValueError(f"{path} was not written by Attribution.save.")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        data = json.loads(meta)
-        found = [[Span(*span) for span in row] for row in data["spans"]]
-        return cls(spans=found, method=data["method"], tokens=data["tokens"], **tensors)
+        return cls(**read_parts(path))

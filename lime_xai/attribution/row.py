@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lime_xai.model.modalities import Span
+from lime_xai.model.records import ShortRepr
 
 
-@dataclass(frozen=True, eq=False)
-class RowRelevance:
+@dataclass(frozen=True, eq=False, repr=False)
+class RowRelevance(ShortRepr):
     """One row of an attribution.
 
     Attributes

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lime_xai.model.cache import detach_inference
 from lime_xai.model.checks import check_finite
+from lime_xai.model.records import Content
 
 IGNORED = -100
 """Id that pads answers of different length; its relevance is zero."""
@@ -20,8 +21,8 @@ IGNORED = -100
 TargetLike = int | str | tuple[int, int] | Sequence[int] | Tensor | None
 
 
-@dataclass(frozen=True)
-class Target:
+@dataclass(frozen=True, eq=False, repr=False)
+class Target(Content):
     """The tokens whose logits are explained.
 
     Attributes

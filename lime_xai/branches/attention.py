@@ -20,7 +20,7 @@ BRANCH_IMPLEMENTATION = "lime_branch"
 BRANCH_ATTRIBUTE = "_lime_branch"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _BranchKV:
     """Keys and values for the rows of the branch in one layer.
 
@@ -40,7 +40,7 @@ class _BranchKV:
     newest: tuple[Tensor, Tensor] | None
 
 
-@dataclass
+@dataclass(eq=False)
 class BranchSlots:
     """Keys and values for the rows of the branch, for one call.
 

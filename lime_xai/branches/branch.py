@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import torch
 from torch import Tensor
 from transformers import Cache
 
-from lime_xai.errors import unknown_name
 from lime_xai.model.decoder_call import DecoderCall
+from lime_xai.values.checking import Range, Seed, check_fields
 
 BranchName = Literal["blind", "slot", "noise"]
 
@@ -39,18 +39,15 @@ class BranchKind:
     """
 
     name: BranchName
-    noise: float = 0.0
-    seed: int = 0
+    noise: Annotated[float, Range("at least 0 and at most 1", lambda value: 0 <= value <= 1)] = 0.0
+    seed: Seed = 0
     batched: bool = True
 
     def __post_init__(self) -> None:
-        if self.name not in BRANCHES:
-            raise unknown_name("branch", self.name, BRANCHES)
-        if not 0 <= self.noise <= 1:
-            raise ValueError(f"noise is {self.noise}; expected at least 0 and at most 1.")
+        check_fields(self)
 
 
-@dataclass
+@dataclass(eq=False)
 class Branch:
     """The state of the branch during one generation.
 

@@ -217,5 +217,5 @@ def _check_rows(kept: Tensor, what: str) -> None:
 def _mixed(features: Tensor, noise: float, generator: torch.Generator) -> Tensor:
     """Return features ``[N, d]`` with a share of each channel's variance exchanged for Gaussian noise."""
     mean, spread = features.mean(0), features.std(0, correction=0)
-    drawn = torch.randn(features.shape, generator=generator).to(features)
+    drawn = torch.randn(features.shape, generator=generator, dtype=torch.float32).to(features)
     return mean + math.sqrt(1 - noise) * (features - mean) + math.sqrt(noise) * spread * drawn

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from lime_xai.evaluation.attributions.compare import compare_attributions
 from lime_xai.evaluation.attributions.scene import scene_examples
+from lime_xai.storage.store import check_writable
 from lime_xai.worlds.scene.models import load_frozen
 
 from .screen import notices
@@ -44,6 +45,9 @@ def run_compare(
     ValueError
         For unknown names, or a JSON file of another comparison.
     """
+    for path in files.values():
+        if path is not None:
+            check_writable(path)
     model, processor = load_frozen(model_name)
     found = compare_attributions(
         model,

@@ -11,11 +11,12 @@ from rich.progress import Progress
 
 from lime_xai.evaluation.policies.acceptance import acceptance, acceptance_table, as_json
 from lime_xai.evaluation.policies.calibrations import world_calibration
-from lime_xai.evaluation.policies.registry import CALIBRATED
+from lime_xai.evaluation.policies.registry import CALIBRATED, Tuned
+from lime_xai.evaluation.policies.rows import read_rows
 from lime_xai.evaluation.policies.tuning import TUNED, tune_policies
 from lime_xai.evaluation.policies.world import WorldReport, measure_policies
 from lime_xai.printing import foreign
-from lime_xai.storage.store import check_identity, read_json, write_json
+from lime_xai.storage.store import check_identity, check_writable, read_json, write_json
 from lime_xai.storage.weights import weights_hash
 from lime_xai.worlds import load_world
 from lime_xai.worlds.scene.criteria import KIND_NAMES, kind_of
@@ -69,6 +70,7 @@ def run_world(
     ValueError
         For unknown names, or a report of another evaluation set in ``out``.
     """
+    writable(out, tune, calibration)
     world = load_world(name)
     written = read_policies(names or POLICIES)
     tuning, names = names and list(written), list(written)
@@ -82,7 +84,7 @@ def run_world(
     wants = calibration is not None and set(names) & set(CALIBRATED)
     measured = world_calibration(world, model, processor, calibration) if wants and calibration else None
     if tune is not None:
-        held = read_json(tune) if tune.exists() else {}
+        held = read_json(tune, "a file of tuned settings", Tuned) if tune.exists() else {}
         if held:
             check_identity(tune, "settings", held, {"seed": seed, "scenes": scenes})
         found = tune_policies(
@@ -98,13 +100,13 @@ def run_world(
         write_json(tune, held | found)
         console.print(f"settings chosen on seed {seed}: {tune}")
         return
-    settings = read_json(tuned) if tuned else None
+    settings = read_json(tuned, "a file of tuned settings", Tuned) if tuned else None
     policies = world_choice(written, processor, settings, measured)
     noise = world.default_noise if noise is None else noise
     label = Path(model_name).name
     identity: dict[str, Any] = {"world": name, "model": label, "weights": weights_hash(model)}
     identity |= {"seed": seed, "scenes": scenes, "noise": noise}
-    done = _finished(out, identity) if out is not None and out.exists() else {}
+    done = read_rows(out, identity, list(policies)) if out is not None and out.exists() else {}
     with Progress(console=notices) as progress:
         task = progress.add_task("policies", total=len({"vanilla", *policies}))
 
@@ -128,18 +130,11 @@ def run_world(
     console.print(report.tables())
 
 
-def _finished(out: Path, identity: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the rows of an earlier run.
-
-    Raises
-    ------
-    ValueError
-        If it measured something else.
-    """
-    found = read_json(out)
-    check_identity(out, "a report", found, identity)
-    rows: dict[str, dict[str, Any]] = found["policies"]
-    return rows
+def writable(*paths: Path | None) -> None:
+    """Refuse files that could not be written at the end."""
+    for path in paths:
+        if path is not None:
+            check_writable(path)
 
 
 def run_accept(
@@ -163,7 +158,8 @@ def run_accept(
     bool
         Whether every criterion of every model is met.
     """
-    reports = read_json(out) if out is not None and out.exists() else {}
+    writable(out)
+    reports = read_json(out, "a report", dict[str, dict[str, Any]]) if out is not None and out.exists() else {}
     passed = True
     loaded = {name: (*load_frozen(name), recipe(name)) for name in names}
     seed = protocol().seeds["acceptance"][0] if seed is None else seed

@@ -5,17 +5,17 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 
 from torch import Tensor
 from transformers import Cache, PreTrainedModel
 
 from lime_rules import LRP_METHODS
 from lime_xai.branches.branch import BranchKind
-from lime_xai.errors import check_plausibility, unknown_name
 from lime_xai.model.positions import Positions
 from lime_xai.stream.contributions import ContributionDirection, RelevanceForm, check_contributions
 from lime_xai.stream.engine import StreamEngine, StreamState
+from lime_xai.values.checking import Fraction, Known, check_fields
 
 from .step import DecodingStep
 
@@ -65,6 +65,7 @@ class ContributionNeed:
     direction: ContributionDirection = "forward"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_contributions(self.form, self.direction)
 
 
@@ -87,13 +88,12 @@ class StreamNeed:
         For an unknown method.
     """
 
-    method: str
+    method: Annotated[str, Known(LRP_METHODS)]
     required: bool = False
     first_pass: Callable[[StreamEngine], FirstPass] | None = None
 
     def __post_init__(self) -> None:
-        if self.method not in LRP_METHODS:
-            raise unknown_name("method", self.method, LRP_METHODS)
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -136,10 +136,10 @@ class Needs:
     streams: tuple[StreamNeed, ...] = ()
     rewrites_cache: bool = False
     gradients: bool = False
-    plausibility: float = 0.0
+    plausibility: Fraction = 0.0
 
     def __post_init__(self) -> None:
-        check_plausibility(self.plausibility)
+        check_fields(self)
 
     @property
     def derivatives(self) -> bool:
@@ -160,7 +160,14 @@ class Policy(Protocol):
     Policies are frozen dataclasses that inherit from this class and define ``step``; the other members have the
     defaults below. ``step`` returns new logits ``[B, V]``. It changes no tensor of the step in place: masks and past
     are shared with the generation and with the user's prompt.
+
+    Fields of the dataclass are checked against their annotations (``lime_xai.values.checking.check_fields``): a value
+    of another type, or a number that is not finite, is refused. A ``__post_init__`` of your own first calls that of
+    ``super()``.
     """
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @property
     def idle(self) -> bool:

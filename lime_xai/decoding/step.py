@@ -13,12 +13,13 @@ from transformers import Cache
 from lime_xai.model.cache import fork_cache
 from lime_xai.model.decoder_call import DecoderCall
 from lime_xai.model.positions import Positions
+from lime_xai.model.records import ShortRepr
 from lime_xai.model.replay import Replayer
 from lime_xai.stream.engine import StreamEngine
 
 
-@dataclass
-class DecodingStep:
+@dataclass(eq=False, repr=False)
+class DecodingStep(ShortRepr):
     """The choice of one next token, for all rows of a batch.
 
     Tensors are shared with the generation and with the user's prompt; a policy changes none of them in place.

@@ -9,11 +9,12 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
+from lime_xai.model.records import Content
 from lime_xai.printing import foreign
 
 
-@dataclass(frozen=True)
-class StepTrace:
+@dataclass(frozen=True, eq=False, repr=False)
+class StepTrace(Content):
     """One generated position, all rows; tensors are detached and stay on their device.
 
     Attributes
@@ -54,8 +55,8 @@ class StepTrace:
         return replace(self, **unknown)
 
 
-@dataclass
-class SteeringTrace:
+@dataclass(eq=False, repr=False)
+class SteeringTrace(Content):
     """The trace of everything generated inside one ``steering`` context.
 
     Attributes

@@ -11,6 +11,7 @@ from lime_rules import LRP_METHODS
 from lime_xai.decoding.step import DecodingStep
 from lime_xai.model.cache import check_differentiable, with_slots
 from lime_xai.model.gradients import at_least_float32
+from lime_xai.model.records import ShortRepr
 from lime_xai.stream.engine import StreamEngine
 
 from .deltas import Deltas
@@ -26,8 +27,8 @@ from .fused_first_pass import FirstPassResult
 from .settings import EditSettings
 
 
-@dataclass(frozen=True)
-class EditResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class EditResult(ShortRepr):
     """The result of an edit of one step; tensors stay on their device.
 
     Attributes

@@ -25,7 +25,7 @@ from .deltas import Deltas
 from .objective import RelevanceObjective
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ObjectiveValue:
     """One evaluation of the objective.
 

@@ -17,7 +17,7 @@ from .evaluate import difference_state
 from .settings import EditSettings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FirstPassResult:
     """A first forward pass of an edit, at zero deltas.
 

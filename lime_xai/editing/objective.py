@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from lime_xai.errors import unknown_name
+from lime_xai.values.checking import NotNegative, Positive, check_fields
 
-FORMS = ("contrastive", "difference")
-TARGETS = ("argmax", "margin", "expected")
-KL_DIRECTIONS = ("steered_reference", "reference_steered")
+Form = Literal["contrastive", "difference"]
+ObjectiveTarget = Literal["argmax", "margin", "expected"]
+KLDirection = Literal["steered_reference", "reference_steered"]
+FORMS: tuple[Form, ...] = get_args(Form)
+TARGETS: tuple[ObjectiveTarget, ...] = get_args(ObjectiveTarget)
+KL_DIRECTIONS: tuple[KLDirection, ...] = get_args(KLDirection)
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,9 @@ class RelevanceObjective:
     Raises
     ------
     ValueError
-        For unknown names, ``temperature <= 0`` or ``kl_weight < 0``.
+        For unknown names, ``temperature <= 0``, ``kl_weight < 0``, or numbers that are not finite.
+    TypeError
+        For values of another type.
 
     Examples
     --------
@@ -50,24 +55,14 @@ class RelevanceObjective:
         loss = objective(relevance, perceptual, attended, logits, reference_logits)
     """
 
-    form: Literal["contrastive", "difference"] = "contrastive"
-    temperature: float = 0.1
-    kl_weight: float = 0.1
-    kl_direction: Literal["steered_reference", "reference_steered"] = "steered_reference"
-    target: Literal["argmax", "margin", "expected"] = "argmax"
+    form: Form = "contrastive"
+    temperature: Positive = 0.1
+    kl_weight: NotNegative = 0.1
+    kl_direction: KLDirection = "steered_reference"
+    target: ObjectiveTarget = "argmax"
 
     def __post_init__(self) -> None:
-        for what, name, known in (
-            ("form", self.form, FORMS),
-            ("target", self.target, TARGETS),
-            ("kl_direction", self.kl_direction, KL_DIRECTIONS),
-        ):
-            if name not in known:
-                raise unknown_name(what, name, known)
-        if not self.temperature > 0:
-            raise ValueError(f"temperature is {self.temperature}; expected a positive number.")
-        if not self.kl_weight >= 0:
-            raise ValueError(f"kl_weight is {self.kl_weight}; expected zero or more.")
+        check_fields(self)
 
     def target_value(self, logits: Tensor, reference_logits: Tensor) -> Tensor:
         """Return the scalar to explain, per row.

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 from transformers import Cache
 
 from lime_rules import LRP_METHODS
-from lime_xai.errors import unknown_name
 from lime_xai.model.cache import slots
 from lime_xai.model.positions import Positions
+from lime_xai.values.checking import Fraction, Known, Natural, Positive, check_fields
 
 from .deltas import DELTAS, Deltas, LayerShape
 from .objective import RelevanceObjective
@@ -67,40 +67,22 @@ class EditSettings:
     objective: RelevanceObjective = field(
         default_factory=lambda: RelevanceObjective(form="difference", target="expected")
     )
-    method: str = "attnlrp"
+    method: Annotated[str, Known(LRP_METHODS)] = "attnlrp"
     scope: Literal["cache", "sequence"] = "cache"
     deltas: Literal["gain", "free"] = "gain"
     edit: Literal["values", "keys", "both"] = "values"
     positions: Literal["perceptual", "all"] = "perceptual"
     layers: tuple[int, ...] | None = None
-    steps: int = 2
-    learning_rate: float = 0.5
+    steps: Natural = 2
+    learning_rate: Positive = 0.5
     second_order: Literal["exact", "frozen"] = "exact"
     include_bos: bool = False
     direction: Literal["auto", "forward", "backward"] = "auto"
-    plateau: float = 0.0
-    kl_budget: float | None = None
+    plateau: Fraction = 0.0
+    kl_budget: Positive | None = None
 
     def __post_init__(self) -> None:
-        for what, name, known in (
-            ("method", self.method, tuple(LRP_METHODS)),
-            ("scope", self.scope, ("cache", "sequence")),
-            ("deltas", self.deltas, tuple(DELTAS)),
-            ("edit", self.edit, ("values", "keys", "both")),
-            ("positions", self.positions, ("perceptual", "all")),
-            ("second_order", self.second_order, ("exact", "frozen")),
-            ("direction", self.direction, ("auto", "forward", "backward")),
-        ):
-            if name not in known:
-                raise unknown_name(what, name, known)
-        if self.steps < 0:
-            raise ValueError(f"steps is {self.steps}; expected zero or more.")
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate is {self.learning_rate}; expected a positive number.")
-        if not 0 <= self.plateau < 1:
-            raise ValueError(f"plateau is {self.plateau}; expected a fraction of the loss, at least 0 and less than 1.")
-        if self.kl_budget is not None and not self.kl_budget > 0:
-            raise ValueError(f"kl_budget is {self.kl_budget}; expected a positive number of nats, or None.")
+        check_fields(self)
         if self.direction == "forward" and not self._forward:
             raise ValueError(
                 "direction='forward' needs scope='cache', an objective of the form 'difference' and "

@@ -75,7 +75,7 @@ def bounded(value: float | None, low: float | None, high: float | None) -> str:
     """Return a value with its interval as text; a report's None, where there is none, is a dash."""
     if value is None:
         return "-"
-    return f"{value:.3f}" if low is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+    return f"{value:.3f}" if low is None or high is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:

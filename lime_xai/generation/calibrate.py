@@ -20,14 +20,15 @@ from lime_xai.model.checks import check_relevance, checked_replayer
 from lime_xai.model.prompt import Prompt, PromptLike, read_prompt
 from lime_xai.policies.calibration import Calibration
 from lime_xai.policies.edit import Edit
-from lime_xai.storage.store import check_identity
+from lime_xai.storage.store import check_identity, check_writable
 from lime_xai.storage.weights import weights_hash
 from lime_xai.stream.contributions import ContributionDirection, RelevanceForm
+from lime_xai.values.checking import Count, check_arguments, shown
 
 from .steer import steer
 
 
-@dataclass
+@dataclass(eq=False)
 class _Sums:
     """Sums over decoding steps of rows that have not ended."""
 
@@ -80,7 +81,7 @@ def calibrate(
     direction: ContributionDirection = "forward",
     edit: Edit | None = None,
     gains: bool = True,
-    max_new_tokens: int = 16,
+    max_new_tokens: Count = 16,
     path: str | Path | None = None,
     progress: bool = True,
 ) -> Calibration:
@@ -115,9 +116,10 @@ def calibrate(
     Raises
     ------
     ValueError
-        For bad settings, no prompts, or a file of another model or of other settings in ``path``.
+        For bad settings, no prompts, a ``path`` that cannot be written, or a file there that is damaged, of another
+        model, of other settings, or of prompts in other batches.
     TypeError
-        If ``edit`` is no ``Edit``.
+        For arguments of another type; if ``edit`` is no ``Edit``.
     NotImplementedError
         If the model fails the adjoint check of the relevance stream, or has no stream.
 
@@ -128,12 +130,22 @@ def calibrate(
         calibration = lime_xai.calibrate(model, prompts, path="llava.safetensors")
         lime_xai.steer(model, inputs, lime_xai.Reweight(2.0, calibration))
     """
+    check_arguments(
+        calibrate,
+        relevance=relevance,
+        direction=direction,
+        gains=gains,
+        max_new_tokens=max_new_tokens,
+        path=path,
+        progress=progress,
+    )
+    _check_prompts(prompts)
     need = ContributionNeed(relevance, direction)
-    if max_new_tokens < 1:
-        raise ValueError(f"max_new_tokens is {max_new_tokens}; expected at least 1.")
     if edit is not None and not isinstance(edit, Edit):
         raise TypeError(f"edit is {type(edit).__name__}; expected lime_xai.Edit, whose gains are averaged.")
     checked_replayer(model)
+    if path is not None:
+        check_writable(path)
     edit = (edit or Edit()) if gains else None
     wanted = ("gain", "values", "perceptual")
     if edit is not None and ((edit.deltas, edit.edit, edit.positions) != wanted or edit.steps == 0):
@@ -143,15 +155,20 @@ def calibrate(
         )
     described = {"max_new_tokens": max_new_tokens, "edit": None if edit is None else _described(edit)}
     start = Calibration(weights_hash(model), relevance, 0, 0, torch.zeros(0), settings=json.dumps(described))
-    found = _resumed(path, start)
+    found = _resumed(path, start, model)
     done = 0 if found is None else found.prompts
     seen = 0
     with Progress(disable=not progress) as bar:
         task = bar.add_task("calibrating", total=len(prompts) if isinstance(prompts, Sized) else None)
         for inputs in prompts:
             prompt = read_prompt(model, inputs)
-            seen += prompt.positions.input_ids.shape[0]
-            if seen > done:
+            before, seen = seen, seen + prompt.positions.input_ids.shape[0]
+            if before < done < seen:
+                raise ValueError(
+                    f"{path} holds {done} prompts, which end inside a batch of those given ({before} to {seen}); give "
+                    "the batches that it was measured with, or another file name."
+                )
+            if before >= done:
                 one = _measured(prompt, start, need, edit, max_new_tokens)
                 found = one if found is None else found.merged(one)
                 found = found if path is None else found.save(path)
@@ -175,11 +192,19 @@ def _described(edit: Edit) -> dict[str, Any]:
     return {name: value for name, value in found.items() if name not in _LATER or value != _LATER[name]}
 
 
-def _resumed(path: str | Path | None, start: Calibration) -> Calibration | None:
+def _check_prompts(prompts: object) -> None:
+    if isinstance(prompts, Mapping | Prompt | str | Tensor) or not isinstance(prompts, Iterable):
+        raise TypeError(
+            f"prompts is {shown(prompts)}; expected a list of what a processor returns, also for a single prompt."
+        )
+
+
+def _resumed(path: str | Path | None, start: Calibration, model: PreTrainedModel) -> Calibration | None:
     if path is None or not Path(path).exists():
         return None
     found = Calibration.load(path)
     check_identity(path, "a calibration", *({name: getattr(one, name) for name in _IDENTITY} for one in (found, start)))
+    found.check(model)
     return found
 
 

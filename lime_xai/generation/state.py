@@ -15,7 +15,7 @@ from lime_xai.model.positions import Positions
 from lime_xai.stream.engine import StreamState
 
 
-@dataclass
+@dataclass(eq=False)
 class GenerationState:
     """The state of the generation that is running.
 

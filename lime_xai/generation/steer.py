@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import GenerationConfig, PreTrainedModel
 from transformers.generation.configuration_utils import GenerationMode
 
 from lime_xai.decoding.policy import Policy
@@ -19,15 +19,17 @@ from lime_xai.model.checks import checked_replayer
 from lime_xai.model.exclusive import exclusive, wait_for_running
 from lime_xai.model.positions import Perceptual, Positions
 from lime_xai.model.prompt import PromptLike, read_prompt
+from lime_xai.model.records import Content
 from lime_xai.model.replay import Replayer, frozen_parameters
 from lime_xai.policies.registry import PolicyLike, as_policies
+from lime_xai.values.checking import check_arguments, shown
 
 from .checks import check_generation, check_perceptual, check_policies
 from .session import Session
 
 
-@dataclass(frozen=True)
-class SteeringOutput:
+@dataclass(frozen=True, eq=False, repr=False)
+class SteeringOutput(Content):
     """What ``steer`` returns.
 
     Attributes
@@ -85,6 +87,7 @@ def steering(
         with lime_xai.steering(model, "edit") as trace:
             model.generate(**inputs, max_new_tokens=64)
     """
+    check_arguments(steering, perceptual=perceptual)
     policies = as_policies(policy)
     with _steered(checked_replayer(model), policies, perceptual=perceptual) as session:
         yield session.trace
@@ -195,7 +198,14 @@ def steered_generate(
     ------
     ValueError
         For generation modes other than greedy search, sampling and beam search.
+    TypeError
+        If it was not called by ``generate``.
     """
+    if not isinstance(generation_config, GenerationConfig):
+        raise TypeError(
+            f"generation_config is {shown(generation_config)}; steered_generate is called by generate: use "
+            "model.generate(**inputs, custom_generate=lime_xai.steered_generate)."
+        )
     mode = generation_config.get_generation_mode()
     loops = {
         GenerationMode.GREEDY_SEARCH: "_sample",

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from lime_xai.storage.weights import check_loaded
+
 from .differentiable import check_compiled
 from .modalities import has_modality_inputs, placeholder_ids
 from .replay import Replayer
@@ -33,9 +35,11 @@ def checked_replayer(model: PreTrainedModel) -> Replayer:
     Raises
     ------
     ValueError
-        For a model without a decoder whose attention can be switched, in training mode, or compiled.
+        For a model without a decoder whose attention can be switched, with weights that are offloaded or on the meta
+        device, in training mode, or compiled.
     """
     replayer = Replayer(model)
+    check_loaded(model)
     check_mode(model)
     check_compiled(model, replayer.decoder)
     return replayer
@@ -140,6 +144,7 @@ def check_devices(model: PreTrainedModel, inputs: Mapping[str, Any]) -> None:
     ValueError
         Naming both.
     """
+    check_loaded(model)
     devices = {str(value.device) for value in inputs.values() if isinstance(value, Tensor)}
     home = str(model.get_input_embeddings().weight.device)
     if devices != {home}:

@@ -9,12 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .records import ShortRepr
+
 DEEP_FEATURES, VISUAL_MASK = "deepstack_visual_embeds", "visual_pos_masks"
 """transformers' names of the arguments for deep visual features and the positions that they belong to."""
 
 
-@dataclass(frozen=True)
-class DecoderCall:
+@dataclass(frozen=True, eq=False, repr=False)
+class DecoderCall(ShortRepr):
     """One call of the decoder.
 
     Attributes

@@ -25,7 +25,7 @@ def differentiable(pair: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     return keys, values
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DifferentiableCall:
     """A decoder call whose inputs are leaves of a graph.
 

@@ -12,13 +12,14 @@ from torch import Tensor
 from transformers import GenerationConfig, PreTrainedConfig
 
 from .modalities import Span, modality_masks, spans, union
+from .records import ShortRepr
 
 Perceptual = Tensor | Mapping[str, Tensor] | None
 """A user's mask ``[B, T]`` of perceptual positions (counted as ``image``), one mask per modality, or None."""
 
 
-@dataclass(frozen=True, eq=False)
-class Positions:
+@dataclass(frozen=True, eq=False, repr=False)
+class Positions(ShortRepr):
     """The positions of a batch of sequences, read once from ids and attention mask.
 
     Several objects share the tensors; none may be changed in place.

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lime_xai.storage.weights import tensor_identities
+from lime_xai.values.checking import check_arguments
 
+from .arguments import check_processor
 from .cache import detach_inference
 from .checks import (
     check_devices,
@@ -28,11 +30,12 @@ from .layout import Grid, image_grid
 from .modalities import modality_masks
 from .positions import Perceptual, Positions, mask_from_padding, read_positions
 from .recording import Recording, record
+from .records import ShortRepr
 from .replay import Replayer, frozen_parameters, memory_kept
 
 
-@dataclass(frozen=True, eq=False)
-class Prompt:
+@dataclass(frozen=True, eq=False, repr=False)
+class Prompt(ShortRepr):
     """What a model is given, checked and read once; every function of this package takes it in place of inputs.
 
     The decoder's arguments are recorded at the first use, and kept for the prompt and for the last continuation:
@@ -253,6 +256,8 @@ def read_prompt(
         for method in ("attnlrp", "cplrp"):
             lime_xai.attribute(model, prompt, method=method)  # the vision tower runs once
     """
+    check_processor(processor)
+    check_arguments(read_prompt, perceptual=perceptual)
     if isinstance(inputs, Prompt):
         return _again(model, inputs, processor, perceptual)
     replayer = checked_replayer(model)

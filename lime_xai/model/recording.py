@@ -14,11 +14,12 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList,
 from .cache import CACHE_NAMES, cache_length, given_cache
 from .decoder_call import DecoderCall
 from .positions import Positions
+from .records import ShortRepr
 from .replay import Replayer, StopForward
 
 
-@dataclass(frozen=True)
-class Recording:
+@dataclass(frozen=True, eq=False, repr=False)
+class Recording(ShortRepr):
     """The decoder calls of a prompt and of the tokens after it.
 
     Attributes

@@ -19,6 +19,7 @@ from transformers import Cache, DynamicCache, PreTrainedConfig, PreTrainedModel
 
 from lime_rules.structure import is_attention
 
+from .arguments import unwrapping
 from .cache import CACHE_NAME, CACHE_NAMES, detach_inference, without_last
 from .decoder_call import DecoderCall
 from .modalities import marker_ids, placeholder_ids
@@ -55,7 +56,7 @@ def decoder_of(model: PreTrainedModel) -> PreTrainedModel:
         If there is none, or the model is an encoder-decoder.
     """
     if not isinstance(model, PreTrainedModel):
-        raise ValueError(f"Expected a transformers PreTrainedModel, found {type(model).__name__}.")
+        raise ValueError(f"Expected a transformers PreTrainedModel, found {type(model).__name__}.{unwrapping(model)}")
     if getattr(model.config, "is_encoder_decoder", False):
         raise ValueError(f"{type(model).__name__} is an encoder-decoder; only decoder-only models are supported.")
     decoder = model.get_decoder()  # type: ignore[no-untyped-call]

@@ -6,22 +6,32 @@ import hashlib
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
-from torch.nn import Module
+from transformers import PreTrainedModel
 
-from lime_xai.storage.store import replacing
+from lime_xai.model.records import ShortRepr
+from lime_xai.storage.store import holding, read_tensors, write_tensors
 from lime_xai.storage.weights import weights_hash
+from lime_xai.stream.contributions import RelevanceForm
+from lime_xai.values.checking import Natural, check_fields, checked
 
 _FORMAT = "lime_xai.calibration/2"
 _MEAN = "mean_contribution"
+_KEY = "calibration"
 
 
-@dataclass(frozen=True, eq=False)
-class Calibration:
+class _Description(TypedDict):
+    weights: str
+    relevance: RelevanceForm
+    prompts: Natural
+    steps: Natural
+    settings: str
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Calibration(ShortRepr):
     """Averages over the decoding steps of unlabelled prompts.
 
     Attributes
@@ -40,16 +50,29 @@ class Calibration:
         How it was measured, as JSON: most tokens per prompt, and the edit.
     path : Path or None
         File it was read from or written to.
+
+    Raises
+    ------
+    ValueError
+        For tensors of another shape, or with numbers that are not finite.
+    TypeError
+        For values of another type.
     """
 
     weights: str
-    relevance: str
-    prompts: int
-    steps: int
+    relevance: RelevanceForm
+    prompts: Natural
+    steps: Natural
     mean_contribution: Tensor
     gains: dict[str, Tensor] = field(default_factory=dict)
     settings: str = "{}"
     path: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        _check_finite(_MEAN, self.mean_contribution, 1)
+        for name, gain in self.gains.items():
+            _check_finite(f"gains[{name!r}]", gain, 2)
 
     @property
     def digest(self) -> str:
@@ -88,11 +111,14 @@ class Calibration:
         ----------
         path : str or Path
             Replaced whole: an interruption leaves the old file.
+
+        Raises
+        ------
+        ValueError
+            If there is no such folder.
         """
-        path = Path(path)
-        with replacing(path) as draft:
-            save_file(self._tensors(), draft, metadata={"calibration": json.dumps(self._description())})
-        return replace(self, path=path)
+        write_tensors(path, self._tensors(), _KEY, self._description())
+        return replace(self, path=Path(path))
 
     @classmethod
     def load(cls, path: str | Path) -> Calibration:
@@ -103,19 +129,22 @@ class Calibration:
         FileNotFoundError
             If there is no such file.
         ValueError
-            If it is no calibration.
+            If it is no calibration, or damaged.
         """
         path = Path(path)
-        if not path.is_file():
+        if not path.exists():
             raise FileNotFoundError(f"There is no calibration at {path}; write one with calibrate(...).save(path).")
-        with safe_open(path, framework="pt") as file:
-            found = json.loads((file.metadata() or {}).get("calibration", "{}"))
+        what = f"a calibration of lime_xai ({_FORMAT})"
+        found, tensors = read_tensors(path, _KEY, what)
+        with holding(path, what, "calibrate again"):
             if found.pop("format", None) != _FORMAT:
-                raise ValueError(f"{path} is no calibration of lime_xai ({_FORMAT}).")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-        mean = tensors.pop(_MEAN)
-        gains = {name.removeprefix("gains."): tensor for name, tensor in tensors.items()}
-        return cls(**found, mean_contribution=mean, gains=gains, path=path)
+                raise ValueError("it has another format")
+            checked("its description", found, _Description)
+            if _MEAN not in tensors:
+                raise ValueError(f"it lacks {_MEAN}")
+            mean = tensors.pop(_MEAN)
+            gains = {name.removeprefix("gains."): tensor for name, tensor in tensors.items()}
+            return cls(**found, mean_contribution=mean, gains=gains, path=path)
 
     def merged(self, other: Calibration) -> Calibration:
         """Return the calibration over the steps of both.
@@ -147,13 +176,13 @@ class Calibration:
             path=None,
         )
 
-    def check(self, model: Module) -> None:
+    def check(self, model: PreTrainedModel) -> None:
         """Refuse a model that this was not measured on.
 
         Raises
         ------
         ValueError
-            With both hashes.
+            With both hashes, or both sizes.
         """
         found = weights_hash(model)
         if found != self.weights:
@@ -161,6 +190,26 @@ class Calibration:
                 f"The calibration {self.path or ''} was measured on a model whose weights have SHA-256 "
                 f"{self.weights[:12]}, those of this one have {found[:12]}; calibrate this model (in this dtype)."
             )
+        config = model.config.get_text_config()
+        head: Any = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+        entries = int(getattr(head, "out_features", config.vocab_size))
+        layers = {gain.shape[0] for gain in self.gains.values()} - {config.num_hidden_layers}
+        if len(self.mean_contribution) != entries or layers:
+            raise ValueError(
+                f"The calibration {self.path or ''} has {len(self.mean_contribution)} logits"
+                f"{f' and gains of {layers} layers' if layers else ''}, the model {entries} and "
+                f"{config.num_hidden_layers} layers; calibrate this model."
+            )
+
+
+def _check_finite(name: str, tensor: Tensor, dimensions: int) -> None:
+    if tensor.dim() != dimensions or not tensor.is_floating_point():
+        raise ValueError(
+            f"{name} is {tensor.dtype} of shape {tuple(tensor.shape)}; expected floating-point numbers in "
+            f"{dimensions} dimensions."
+        )
+    if not bool(tensor.isfinite().all()):
+        raise ValueError(f"{name} holds NaN or infinity; expected finite numbers.")
 
 
 def as_json(calibration: Calibration | None) -> str | None:

@@ -41,8 +41,12 @@ class Constant(Policy):
     scale: float = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.calibration.gains:
-            raise ValueError("The calibration has no gains; measure it with calibrate(model, prompts, gains=True).")
+            raise ValueError(
+                f"The calibration {self.calibration.path or ''} has no gains; measure it with "
+                "calibrate(model, prompts, gains=True)."
+            )
 
     def check_model(self, model: PreTrainedModel) -> None:
         """Refuse a model that the calibration was not measured on."""

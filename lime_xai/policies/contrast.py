@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated
 
 from torch import Tensor
 
-from lime_xai.branches.branch import BRANCHES, BranchKind
+from lime_xai.branches.branch import BranchKind, BranchName
 from lime_xai.decoding.policy import Needs, Policy
 from lime_xai.decoding.step import DecodingStep
-from lime_xai.errors import check_plausibility, check_strength, unknown_name
+from lime_xai.values.checking import Fraction, NotNegative, Range, Seed
 
 from .registry import register_policy
 
@@ -52,20 +52,12 @@ class Contrast(Policy):
         For an unknown branch, a negative strength, a plausibility outside [0, 1) or a noise outside (0, 1].
     """
 
-    branch: Literal["blind", "slot", "noise"] = "blind"
-    strength: float = 1.0
-    plausibility: float = 0.1
-    noise: float = VCD_NOISE
-    seed: int = 0
+    branch: BranchName = "blind"
+    strength: NotNegative = 1.0
+    plausibility: Fraction = 0.1
+    noise: Annotated[float, Range("more than 0 and at most 1", lambda value: 0 < value <= 1)] = VCD_NOISE
+    seed: Seed = 0
     batched: bool = True
-
-    def __post_init__(self) -> None:
-        if self.branch not in BRANCHES:
-            raise unknown_name("branch", self.branch, BRANCHES)
-        check_strength(self.strength)
-        check_plausibility(self.plausibility)
-        if not 0 < self.noise <= 1:
-            raise ValueError(f"noise is {self.noise}; expected more than 0 and at most 1, a share of the variance.")
 
     @property
     def idle(self) -> bool:

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from lime_xai.decoding.policy import Needs, Policy
 from lime_xai.decoding.step import DecodingStep
-from lime_xai.errors import check_plausibility
 from lime_xai.model.cache import slots, with_slots
+from lime_xai.values.checking import Fraction
 
 from .registry import register_policy
 
@@ -64,10 +64,7 @@ class Plausible(Policy):
         For a plausibility outside [0, 1).
     """
 
-    plausibility: float = 0.1
-
-    def __post_init__(self) -> None:
-        check_plausibility(self.plausibility)
+    plausibility: Fraction = 0.1
 
     @property
     def idle(self) -> bool:

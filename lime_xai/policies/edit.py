@@ -15,7 +15,7 @@ from lime_xai.editing.editor import KVEditor
 from lime_xai.editing.fused_first_pass import FusedFirstPass
 from lime_xai.editing.objective import RelevanceObjective
 from lime_xai.editing.settings import EditSettings
-from lime_xai.errors import check_plausibility
+from lime_xai.values.checking import Fraction
 
 from .registry import register_policy, register_preset
 
@@ -50,11 +50,7 @@ class Edit(EditSettings, Policy):
     'sequence'
     """
 
-    plausibility: float = 0.1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_plausibility(self.plausibility)
+    plausibility: Fraction = 0.1
 
     @classmethod
     def paper(cls, scope: str = "sequence", learning_rate: float = 3e-4) -> Edit:

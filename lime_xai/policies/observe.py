@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from torch import Tensor
 
+from lime_rules import LRP_METHODS
 from lime_xai.decoding.policy import Needs, Policy
 from lime_xai.decoding.step import DecodingStep
 from lime_xai.decoding.trace import StepTrace
 from lime_xai.editing.editor import KVEditor
 from lime_xai.editing.settings import EditSettings
-from lime_xai.errors import unknown_name
+from lime_xai.values.checking import Known
 
 from .registry import register_policy
 
@@ -34,16 +36,11 @@ class Observe(Policy):
         For an unknown method or scope.
     """
 
-    method: str = "attnlrp"
-    scope: str = "cache"
-
-    def __post_init__(self) -> None:
-        if self.scope not in ("cache", "sequence"):
-            raise unknown_name("scope", self.scope, ("cache", "sequence"))
-        self._settings()
+    method: Annotated[str, Known(LRP_METHODS)] = "attnlrp"
+    scope: Literal["cache", "sequence"] = "cache"
 
     def _settings(self) -> EditSettings:
-        return EditSettings(method=self.method, scope=self.scope, steps=0, direction="backward")  # type: ignore[arg-type]
+        return EditSettings(method=self.method, scope=self.scope, steps=0, direction="backward")
 
     @property
     def needs(self) -> Needs:

@@ -11,6 +11,7 @@ from cattrs.gen import make_dict_structure_fn
 
 from lime_xai.decoding.policy import Policy
 from lime_xai.errors import check_free, unknown_name
+from lime_xai.values.checking import shown
 
 from .calibration import Calibration, as_json, from_json
 
@@ -76,8 +77,9 @@ def register_policy(name: str | None = None) -> Callable[[P], P]:
 
 
 def _check_fields(cls: type) -> None:
-    if not is_dataclass(cls):
-        raise TypeError(f"{cls.__name__} is no dataclass; a policy goes to JSON by the fields of its dataclass.")
+    if not isinstance(cls, type) or not is_dataclass(cls):
+        name = getattr(cls, "__name__", shown(cls))
+        raise TypeError(f"{name} is no dataclass; a policy goes to JSON by the fields of its dataclass.")
     if any(item.name == "policy" for item in fields(cls)):
         raise TypeError(f"{cls.__name__} has a field 'policy', which is the class name in JSON; rename the field.")
     try:
@@ -130,14 +132,22 @@ def as_policies(policy: PolicyLike) -> tuple[Policy, ...]:
     if isinstance(policy, type) or missing:
         lacks = f"lacks {', '.join(missing)}" if missing else "is a class"
         raise TypeError(
-            f"{policy!r} is no policy; give a name ({', '.join(POLICIES)}) or an object of a class that inherits from "
-            f"lime_xai.Policy. This {lacks}."
+            f"{shown(policy)} is no policy; give a name ({', '.join(POLICIES)}) or an object of a class that inherits "
+            f"from lime_xai.Policy. This {lacks}."
         )
     return (policy,)
 
 
 def policy_to_dict(policy: Policy) -> dict[str, Any]:
-    """Return a policy as JSON-ready data that ``policy_from_dict`` reads."""
+    """Return a policy as JSON-ready data that ``policy_from_dict`` reads.
+
+    Raises
+    ------
+    TypeError
+        For something that is no dataclass.
+    """
+    if isinstance(policy, type) or not is_dataclass(policy):
+        raise TypeError(f"policy is {shown(policy)}; expected a policy, which is a dataclass.")
     data: dict[str, Any] = _CONVERTER.unstructure(policy)
     return {"policy": type(policy).__name__, **data}
 
@@ -221,7 +231,9 @@ def _with_integer_keys(values: Any, kind: Any) -> dict[int, Any]:
     if not isinstance(values, Mapping):
         raise TypeError(f"found {values!r}, expected a mapping.")
     _, item = get_args(kind)
-    return {int(key): _CONVERTER.structure(value, item) for key, value in values.items()}
+    return {
+        int(key) if isinstance(key, str) else key: _CONVERTER.structure(value, item) for key, value in values.items()
+    }
 
 
 def _calibration(value: Any, _: Any) -> Calibration:

@@ -9,8 +9,8 @@ from transformers import PreTrainedModel
 
 from lime_xai.decoding.policy import ContributionNeed, Needs, Policy
 from lime_xai.decoding.step import DecodingStep
-from lime_xai.errors import check_plausibility, check_strength
 from lime_xai.stream.contributions import ContributionDirection, RelevanceForm, check_contributions
+from lime_xai.values.checking import Fraction, NotNegative
 
 from .calibration import Calibration
 from .registry import register_policy
@@ -48,16 +48,15 @@ class Reweight(Policy):
         form, or the full form in another direction than forward.
     """
 
-    strength: float = 1.0
+    strength: NotNegative = 1.0
     calibration: Calibration | None = None
     relevance: RelevanceForm = "direct"
-    plausibility: float = 0.1
+    plausibility: Fraction = 0.1
     direction: ContributionDirection = "forward"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_contributions(self.relevance, self.direction)
-        check_strength(self.strength)
-        check_plausibility(self.plausibility)
         if self.calibration is not None and self.calibration.relevance != self.relevance:
             raise ValueError(
                 f"The calibration is of relevance {self.calibration.relevance!r}, the policy of {self.relevance!r}; "

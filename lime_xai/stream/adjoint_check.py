@@ -39,7 +39,8 @@ def _random_embeddings(replayer: Replayer) -> Tensor:
     ids = torch.arange(min(table.num_embeddings, SAMPLED_TOKENS), device=table.weight.device)
     with torch.no_grad():
         sample = table(ids).float()
-    noise = torch.randn(1, 2, sample.shape[-1], generator=torch.Generator().manual_seed(0)).to(sample)
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(1, 2, sample.shape[-1], generator=generator, dtype=torch.float32).to(sample)
     found: Tensor = noise * sample.pow(2).mean().sqrt()
     return found.to(replayer.model.dtype)
 

@@ -9,25 +9,21 @@ from torch import Tensor
 from transformers import Cache
 
 from lime_rules import TransformerComposite
-from lime_xai.errors import unknown_name
 from lime_xai.model.cache import check_differentiable, detach_inference, slots, with_slots
 from lime_xai.model.decoder_call import DecoderCall
 from lime_xai.model.gradients import at_least_float32, differentiable
 from lime_xai.model.replay import Replayer
+from lime_xai.values.checking import check_arguments
 
 RelevanceForm = Literal["direct", "full"]
 """``direct``: what the last position reads directly from cached keys and values. ``full``: propagated through all
 layers and positions to the input embeddings."""
 
-RELEVANCE_FORMS = ("direct", "full")
-
 ContributionDirection = Literal["forward", "backward", "auto"]
 """By the relevance stream, by differentiating a backward pass, or by the first of them that the model supports."""
 
-CONTRIBUTION_DIRECTIONS = ("forward", "backward", "auto")
 
-
-def check_contributions(relevance: str, direction: str) -> None:
+def check_contributions(relevance: RelevanceForm, direction: ContributionDirection) -> None:
     """Refuse forms and directions that do not exist, alone or together.
 
     Raises
@@ -35,10 +31,7 @@ def check_contributions(relevance: str, direction: str) -> None:
     ValueError
         With what exists.
     """
-    if relevance not in RELEVANCE_FORMS:
-        raise unknown_name("relevance", relevance, RELEVANCE_FORMS)
-    if direction not in CONTRIBUTION_DIRECTIONS:
-        raise unknown_name("direction", direction, CONTRIBUTION_DIRECTIONS)
+    check_arguments(check_contributions, relevance=relevance, direction=direction)
     if relevance != "direct" and direction != "forward":
         raise ValueError(
             f"direction={direction!r} computes contributions of the direct form; the full form exists in forward "

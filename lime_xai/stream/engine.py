@@ -21,7 +21,7 @@ from lime_xai.model.replay import Replayer
 from .contributions import RelevanceForm
 
 
-@dataclass
+@dataclass(eq=False)
 class StreamState:
     """The state of a stream over one generation.
 

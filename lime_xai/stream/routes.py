@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 from transformers import Cache, DynamicCache, PreTrainedModel
 
-from lime_xai.errors import unknown_name
+from lime_rules import LRP_METHODS
+from lime_xai.model.arguments import check_continuation
 from lime_xai.model.cache import slots
 from lime_xai.model.checks import check_finite, check_relevance
 from lime_xai.model.decoder_call import DecoderCall, merged
@@ -17,17 +19,19 @@ from lime_xai.model.exclusive import exclusive
 from lime_xai.model.modalities import modality_masks
 from lime_xai.model.positions import Perceptual
 from lime_xai.model.prompt import Prompt, PromptLike, read_prompt
+from lime_xai.model.records import Content
 from lime_xai.model.replay import frozen_parameters
+from lime_xai.values.checking import Known, check_arguments
 
 from .adjoint_check import verified_engine
-from .contributions import RELEVANCE_FORMS, RelevanceForm
+from .contributions import RelevanceForm
 from .engine import StreamEngine, StreamState
 
 TEXT = "text"
 
 
-@dataclass(frozen=True)
-class Routes:
+@dataclass(frozen=True, eq=False, repr=False)
+class Routes(Content):
     """Logits and cached states by origin.
 
     Attributes
@@ -73,7 +77,7 @@ def routes(
     *,
     groups: Mapping[str, Tensor] | None = None,
     relevance: RelevanceForm = "full",
-    method: str = "attnlrp",
+    method: Annotated[str, Known(LRP_METHODS)] = "attnlrp",
     perceptual: Perceptual = None,
 ) -> Routes:
     r"""Split every logit, and every cached key and value, by the groups of input positions that contribute to it.
@@ -113,6 +117,8 @@ def routes(
         For bad input, before any compute.
     FloatingPointError
         For NaN or infinite logits or contributions.
+    TypeError
+        For arguments of another type.
     NotImplementedError
         If the model fails the adjoint check; ``attribute`` uses backward passes and works.
 
@@ -123,9 +129,9 @@ def routes(
         found = lime_xai.routes(model, inputs)
         found.contributions["image"][0, 0].topk(5)
     """
-    if relevance not in RELEVANCE_FORMS:
-        raise unknown_name("relevance", relevance, RELEVANCE_FORMS)
+    check_arguments(routes, continuation=continuation, groups=groups, relevance=relevance, method=method)
     prompt = read_prompt(model, inputs, perceptual=perceptual)
+    check_continuation(continuation, prompt.positions.input_ids.shape[0], prompt.vocabulary)
     masks = _group_masks(prompt, groups)
     with exclusive(model), torch.inference_mode(False), torch.no_grad(), frozen_parameters(model):
         calls = prompt.recording(continuation).calls

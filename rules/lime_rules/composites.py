@@ -21,6 +21,9 @@ LayerMap = Sequence[tuple[type[nn.Module] | tuple[type[nn.Module], ...], Hook]]
 class TransformerComposite(Composite):  # type: ignore[misc]
     """Base of the composites for transformer decoders.
 
+    A composite can be copied and pickled, also after use: it keeps nothing of a decoder. Zennit's own rules in a
+    ``layer_map`` can be copied, but not pickled, because they hold functions without a name.
+
     Use it as any Zennit composite: ``with composite.context(decoder): ...``. Modules are matched by structure
     (``lime_rules.structure``); attention is switched by a canonizer and undone with the hooks, also when an
     exception leaves the context or a registration fails half-way.
@@ -59,6 +62,17 @@ class TransformerComposite(Composite):  # type: ignore[misc]
         self._roles: dict[str, Role] = {}
         own = AttentionCanonizer(self.attention_ratios, self.expert_ratios)
         super().__init__(module_map=self._choose, canonizers=[*(canonizers or ()), own])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the settings alone: a copy, or a pickle, belongs to no decoder."""
+        left_out = ("_roles", "handles", "hook_refs", "module_map")
+        return {name: value for name, value in vars(self).items() if name not in left_out}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take settings; nothing is registered."""
+        self.__dict__.update(state)
+        self._roles = {}
+        Composite.__init__(self, module_map=self._choose, canonizers=self.canonizers)
 
     def rule_for(self, role: Role) -> Hook | None:
         """Return the template hook for a module of this role, or None for the plain gradient."""

@@ -211,5 +211,5 @@ def test_a_file_of_something_else_is_refused(tmp_path):
     from safetensors.torch import save_file
 
     save_file({"relevance": VALUES}, str(tmp_path / "other.safetensors"))
-    with pytest.raises(ValueError, match=r"other\.safetensors was not written by Attribution\.save"):
+    with pytest.raises(ValueError, match=r"other\.safetensors is not an attribution, which Attribution\.save writes"):
         Attribution.load(tmp_path / "other.safetensors")

@@ -14,7 +14,7 @@ GAINS = Calibration("0", "direct", 1, 1, torch.zeros(4), {"image": torch.ones(2,
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: BranchKind("blnd"), "Unknown branch 'blnd'. Did you mean 'blind'"),
+        (lambda: BranchKind("blnd"), "Unknown name 'blnd'. Did you mean 'blind'"),
         (lambda: BranchKind("noise", 2.0), "noise is 2.0"),
         (lambda: StreamNeed("atnlrp"), "Unknown method 'atnlrp'. Did you mean 'attnlrp'"),
         (lambda: ContributionNeed("dirct"), "'dirct'"),

@@ -280,7 +280,7 @@ def test_bad_files_and_settings(llava, prompts, measured, tmp_path):
     with pytest.raises(FileNotFoundError, match="no calibration at"):
         Calibration.load(tmp_path / "none")
     save_file({"baseline": torch.zeros(2)}, tmp_path / "other")
-    with pytest.raises(ValueError, match="is no calibration of lime_xai"):
+    with pytest.raises(ValueError, match="is not a calibration of lime_xai"):
         Calibration.load(tmp_path / "other")
     with pytest.raises(ValueError, match="no prompts to calibrate on"):
         calibrate(llava[0], [], **SETTINGS)
@@ -309,3 +309,74 @@ def test_settings_that_came_later_do_not_part_old_files_from_new_ones():
 
     assert not {"plateau", "kl_budget"} & _described(Edit()).keys()
     assert _described(Edit(plateau=0.1))["plateau"] == 0.1
+
+
+# Counting prompts, and files that calibrate reads and writes ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "llava_next", "qwen2_audio"])
+def test_prompts_are_counted_by_rows_and_not_by_patches(family, tmp_path, monkeypatch):
+    model, joined, singles = batch(family, 3)
+    path = tmp_path / "calibration"
+    shown = []
+    monkeypatch.setattr(
+        "lime_xai.generation.calibrate.Progress.add_task", lambda self, text, total: shown.append(total) or 0
+    )
+    monkeypatch.setattr("lime_xai.generation.calibrate.Progress.advance", lambda self, task: shown.append("one"))
+    kwargs = {"gains": False, "max_new_tokens": 2, "path": path}
+    assert calibrate(model, singles[:2], **kwargs).prompts == 2
+    assert shown == [2, "one", "one"]
+    resumed = calibrate(model, singles, **kwargs)
+    assert resumed.prompts == 3
+    together = calibrate(model, [joined], gains=False, max_new_tokens=2)
+    assert together.prompts == 3
+    assert together.steps == resumed.steps
+    torch.testing.assert_close(together.mean_contribution, resumed.mean_contribution, rtol=1e-4, atol=1e-5)
+
+
+def test_a_file_that_ends_inside_a_batch_is_not_counted_twice(tmp_path):
+    model, joined, singles = batch("llava", 3)
+    path = tmp_path / "calibration"
+    calibrate(model, singles[:2], path=path, gains=False, **SETTINGS)
+    content = path.read_bytes()
+    with pytest.raises(ValueError, match=r"holds 2 prompts, which end inside a batch of those given \(0 to 3\)"):
+        calibrate(model, [joined], path=path, gains=False, **SETTINGS)
+    assert path.read_bytes() == content
+
+
+def test_a_damaged_file_is_refused_before_any_compute(llava, prompts, measured, tmp_path):
+    model, path = llava[0], tmp_path / "calibration"
+    ran = []
+    handle = model.get_decoder().register_forward_pre_hook(lambda module, args: ran.append(1))
+    try:
+        for content in (b"", b"hello", measured.save(path).path.read_bytes()[:-8]):
+            path.write_bytes(content)
+            with pytest.raises(ValueError, match="calibration is no safetensors file, or it is damaged"):
+                calibrate(model, prompts, path=path, **SETTINGS)
+            assert path.read_bytes() == content
+        dataclasses.replace(measured, mean_contribution=torch.zeros(5)).save(path)
+        with pytest.raises(ValueError, match=r"has 5 logits, the model 128 and 3 layers"):
+            calibrate(model, prompts, path=path, **SETTINGS)
+    finally:
+        handle.remove()
+    assert ran == []
+
+
+def test_calibrations_of_another_size_are_refused_before_any_compute(llava, prompts, measured):
+    short = dataclasses.replace(measured, mean_contribution=torch.zeros(3))
+    with pytest.raises(ValueError, match=r"has 3 logits, the model 128 and 3 layers; calibrate this model"):
+        lime_xai.steer(llava[0], prompts[0], Reweight(1.0, short), max_new_tokens=1)
+    shallow = dataclasses.replace(measured, gains={"image": torch.zeros(2, 2)})
+    with pytest.raises(ValueError, match=r"gains of \{2\} layers"):
+        lime_xai.steer(llava[0], prompts[0], Constant(shallow), max_new_tokens=1)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_calibrations_that_are_not_finite_are_refused(measured, value):
+    with pytest.raises(ValueError, match="mean_contribution holds NaN or infinity"):
+        dataclasses.replace(measured, mean_contribution=torch.full((128,), value))
+    with pytest.raises(ValueError, match=r"gains\['image'\] holds NaN or infinity"):
+        dataclasses.replace(measured, gains={"image": torch.full((3, 2), value)})
+    for name, wrong in (("weights", 3), ("relevance", "all"), ("prompts", -1), ("steps", 1.5), ("gains", [1])):
+        with pytest.raises((TypeError, ValueError), match=name):
+            dataclasses.replace(measured, **{name: wrong})

@@ -151,7 +151,7 @@ def test_settings_that_do_not_go_together():
     for form, direction, message in (
         ("full", "backward", "the full form exists"),
         ("direct", "bakward", "Unknown direction 'bakward'"),
-        ("slots", "forward", "Unknown relevance 'slots'"),
+        ("slots", "forward", "Unknown form 'slots'"),
     ):
         policy = Contributions(direction, form)
         with pytest.raises(ValueError, match=message):

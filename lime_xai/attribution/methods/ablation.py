@@ -10,8 +10,8 @@ from torch import Tensor
 
 from lime_xai.attribution.groups import Groups
 from lime_xai.attribution.problem import Problem
+from lime_xai.values.checking import Count
 
-from .base import check_counts
 from .perturbation import Perturbation
 from .registry import register_method
 
@@ -59,13 +59,12 @@ class Occlusion(Perturbation):
         Groups from one window to the next.
     """
 
-    window: int = 3
-    stride: int = 1
+    window: Count = 3
+    stride: Count = 1
     name: ClassVar[str] = "occlusion"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_counts(window=self.window, stride=self.stride)
         if self.stride > self.window:
             raise ValueError(
                 f"stride is {self.stride}, window {self.window}: groups between windows would get nothing."

@@ -15,9 +15,7 @@ from torch import Tensor
 
 from lime_xai.attribution.groups import Groups, groups_of
 from lime_xai.attribution.problem import Problem, problems
-from lime_xai.attribution.replacement import DELETION, REPLACEMENTS
 from lime_xai.attribution.targets import IGNORED
-from lime_xai.errors import unknown_name
 from lime_xai.model.decoder_call import DecoderCall
 from lime_xai.model.differentiable import check_gradient
 
@@ -112,35 +110,6 @@ class RowMethod(AttributionMethod, Protocol):
                 deltas.append([delta for _, delta in parts])
         stacked, off = torch.stack(result).float(), _stacked(deltas)
         return (stacked, off) if per_token else (stacked[:, 0], None if off is None else off[:, 0])
-
-
-def check_counts(**counts: int | None) -> None:
-    """Refuse settings that are less than one; None is allowed.
-
-    Raises
-    ------
-    ValueError
-        Naming the setting.
-    """
-    for name, value in counts.items():
-        if value is not None and value < 1:
-            raise ValueError(f"{name} is {value}; expected at least one.")
-
-
-def check_replacement(kind: str) -> None:
-    """Refuse a replacement that has no embeddings: an unknown one, with the nearest known one, and deletion.
-
-    Raises
-    ------
-    ValueError
-        Naming those that have.
-    """
-    if kind == DELETION:
-        raise ValueError(
-            f"A path of embeddings cannot start where positions are deleted; use {', '.join(REPLACEMENTS)}."
-        )
-    if kind not in REPLACEMENTS:
-        raise unknown_name("replacement", kind, REPLACEMENTS)
 
 
 def check_cost(method: RowMethod, problem: Problem, groups: Groups) -> None:

@@ -13,8 +13,9 @@ from torch import Tensor
 from lime_xai.attribution.groups import Groups
 from lime_xai.attribution.problem import Problem
 from lime_xai.attribution.replacement import perturbed_logits, perturbed_values
+from lime_xai.values.checking import Count
 
-from .base import check_counts, columns
+from .base import columns
 from .perturbation import Perturbation, switched
 from .registry import register_method
 
@@ -42,12 +43,8 @@ class Eagle(Perturbation):
         Groups that are chosen; the others get zero. None: all.
     """
 
-    most: int | None = None
+    most: Count | None = None
     name: ClassVar[str] = "eagle"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_counts(most=self.most)
 
     def _steps(self, groups: Groups) -> int:
         return len(groups) if self.most is None else min(self.most, len(groups))

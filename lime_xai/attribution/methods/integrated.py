@@ -6,20 +6,19 @@ import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
 from lime_xai.attribution.groups import Groups
 from lime_xai.attribution.problem import Problem
-from lime_xai.attribution.replacement import perturbed, replacement
+from lime_xai.attribution.replacement import REPLACEMENTS, perturbed, replacement
+from lime_xai.values.checking import Count, Known, Positive, Seed
 
 from .base import (
     LIMIT,
     RowMethod,
-    check_counts,
-    check_replacement,
     differentiable_inputs,
     explained,
     per_position,
@@ -67,19 +66,13 @@ class IntegratedGradients(RowMethod):
         If the error of the last attempt is larger than ``tolerance``.
     """
 
-    steps: int = 32
-    replacement: str = "mean"
-    rows_per_pass: int = 16
-    limit: int | None = LIMIT
-    tolerance: float | None = 0.05
-    most: int = 512
+    steps: Count = 32
+    replacement: Annotated[str, Known(REPLACEMENTS)] = "mean"
+    rows_per_pass: Count = 16
+    limit: Count | None = LIMIT
+    tolerance: Positive | None = 0.05
+    most: Count = 512
     name: ClassVar[str] = "integrated_gradients"
-
-    def __post_init__(self) -> None:
-        check_counts(steps=self.steps, rows_per_pass=self.rows_per_pass, limit=self.limit, most=self.most)
-        check_replacement(self.replacement)
-        if self.tolerance is not None and not 0 < self.tolerance < math.inf:
-            raise ValueError(f"tolerance is {self.tolerance}; expected a positive number, or None for fixed steps.")
 
     def passes(self, problem: Problem, groups: Groups) -> int:
         """Return the points of the first attempt and both ends of the path; more rows run if points are added."""
@@ -163,16 +156,12 @@ class GradientShap(RowMethod):
         Most forward rows per explained token.
     """
 
-    samples: int = 32
-    seed: int = 0
-    replacement: str = "mean"
-    rows_per_pass: int = 16
-    limit: int | None = LIMIT
+    samples: Count = 32
+    seed: Seed = 0
+    replacement: Annotated[str, Known(REPLACEMENTS)] = "mean"
+    rows_per_pass: Count = 16
+    limit: Count | None = LIMIT
     name: ClassVar[str] = "gradient_shap"
-
-    def __post_init__(self) -> None:
-        check_counts(samples=self.samples, rows_per_pass=self.rows_per_pass, limit=self.limit)
-        check_replacement(self.replacement)
 
     def passes(self, problem: Problem, groups: Groups) -> int:
         """Return the number of points, and both ends of the path."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lime_rules import TransformerComposite
 from lime_xai.errors import unknown_name
+from lime_xai.values.checking import shown
 
 from .lrp import LRP
 from .registry import METHODS
@@ -35,7 +36,7 @@ def as_method(method: MethodLike) -> AttributionMethod:
     if isinstance(method, type) or missing:
         lacks = f"lacks {', '.join(missing)}" if missing else "is a class"
         raise TypeError(
-            f"{method!r} is no attribution method; give a name ({', '.join(METHODS)}), an LRP composite, or an object "
-            f"of a class that inherits from lime_xai.AttributionMethod. This {lacks}."
+            f"{shown(method)} is no attribution method; give a name ({', '.join(METHODS)}), an LRP composite, or an "
+            f"object of a class that inherits from lime_xai.AttributionMethod. This {lacks}."
         )
     return method

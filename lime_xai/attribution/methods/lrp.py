@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Annotated
 from weakref import WeakSet
 
 import torch
@@ -15,11 +16,11 @@ from transformers import PreTrainedModel
 from lime_rules import CPLRP, LRP_METHODS, AttnLRP, GradientInput, TransformerComposite
 from lime_xai.attribution.audited import audited
 from lime_xai.attribution.targets import Target
-from lime_xai.errors import unknown_name
 from lime_xai.model.decoder_call import DecoderCall, merged
 from lime_xai.model.differentiable import check_gradient
 from lime_xai.model.gradients import DifferentiableCall, forward_sequence, relevance_of
 from lime_xai.model.replay import Replayer
+from lime_xai.values.checking import Known
 
 from .registry import register_factory
 from .task import AttributionMethod, AttributionTask, Explanation
@@ -47,11 +48,7 @@ class LRP(AttributionMethod):
         For an unknown name.
     """
 
-    composite: str | TransformerComposite = "attnlrp"
-
-    def __post_init__(self) -> None:
-        if isinstance(self.composite, str) and self.composite not in LRP_METHODS:
-            raise unknown_name("composite", self.composite, LRP_METHODS)
+    composite: Annotated[str, Known(LRP_METHODS)] | TransformerComposite = "attnlrp"
 
     @property
     def name(self) -> str:

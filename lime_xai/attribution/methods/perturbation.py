@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from lime_xai.attribution.groups import Groups
 from lime_xai.attribution.problem import Problem
-from lime_xai.attribution.replacement import DELETION, check_perturbation, perturbed_values, substitute_of
+from lime_xai.attribution.replacement import DELETION, PERTURBATIONS, perturbed_values, substitute_of
+from lime_xai.values.checking import Count, Known
 
-from .base import LIMIT, RowMethod, check_counts
+from .base import LIMIT, RowMethod
 
 
 def switched(
@@ -51,7 +53,7 @@ def switched(
     def function(switches: Tensor) -> Tensor:
         return value(groups.positions(switches > 0.5), substitute)
 
-    return function, torch.ones(1, len(groups), device=problem.input_ids.device)
+    return function, torch.ones(1, len(groups), dtype=torch.float32, device=problem.input_ids.device)
 
 
 @dataclass(frozen=True)
@@ -68,13 +70,9 @@ class Perturbation(RowMethod):
         Most forward rows per explained token.
     """
 
-    replacement: str = "mean"
-    rows_per_pass: int = 16
-    limit: int | None = LIMIT
-
-    def __post_init__(self) -> None:
-        check_counts(rows_per_pass=self.rows_per_pass, limit=self.limit)
-        check_perturbation(self.replacement)
+    replacement: Annotated[str, Known(PERTURBATIONS)] = "mean"
+    rows_per_pass: Count = 16
+    limit: Count | None = LIMIT
 
     def function(
         self, problem: Problem, groups: Groups, column: int | None

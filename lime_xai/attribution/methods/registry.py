@@ -8,6 +8,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, TypeVar
 
 from lime_xai.errors import check_free, unknown_name
+from lime_xai.values.checking import shown
 
 from .task import AttributionMethod
 
@@ -32,8 +33,8 @@ def register_method(cls: M) -> M:
         takes the place of the earlier one.
     """
     name = getattr(cls, "name", None)
-    if not is_dataclass(cls) or not isinstance(name, str):
-        raise TypeError(f"{cls.__name__} must be a dataclass with name: ClassVar[str].")
+    if not isinstance(cls, type) or not is_dataclass(cls) or not isinstance(name, str):
+        raise TypeError(f"{getattr(cls, '__name__', shown(cls))} must be a dataclass with name: ClassVar[str].")
     bare = [i.name for i in fields(cls) if i.init and i.default is MISSING and i.default_factory is MISSING]
     if bare:
         raise TypeError(
@@ -60,7 +61,14 @@ def method_to_dict(method: AttributionMethod) -> dict[str, Any]:
     """Return a method as JSON-ready data; ``method_from_dict`` reads that of a registered one.
 
     Of values that JSON does not have (composites, tensors, paths) only the class is written.
+
+    Raises
+    ------
+    TypeError
+        For something that is no method.
     """
+    if isinstance(method, type) or not isinstance(getattr(method, "name", None), str):
+        raise TypeError(f"method is {shown(method)}; expected an attribution method.")
     names: list[str] = [item.name for item in fields(method)] if is_dataclass(method) else []
     return {"method": method.name, **{name: _json_or_class(getattr(method, name)) for name in names}}
 
@@ -79,11 +87,15 @@ def method_from_dict(data: Mapping[str, Any]) -> AttributionMethod:
     Raises
     ------
     ValueError
-        For an unknown method or setting.
+        For data that is no mapping, an unknown method or setting, or a value out of range.
+    TypeError
+        For a value of another type than the setting's.
     """
+    if not isinstance(data, Mapping):
+        raise ValueError(f"A method is read from a mapping of its settings, found {type(data).__name__}.")
     values = dict(data)
     name = values.pop("method", None)
-    if name not in METHODS:
+    if not isinstance(name, str) or name not in METHODS:
         raise unknown_name("method", name, METHODS)
     known = settings_of(name)
     for key in values:

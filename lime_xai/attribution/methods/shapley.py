@@ -14,8 +14,9 @@ from torch import Tensor
 from lime_xai.attribution.games import exact_shapley_values
 from lime_xai.attribution.groups import Groups
 from lime_xai.attribution.problem import Problem
+from lime_xai.values.checking import Count, Seed
 
-from .base import check_counts, seeded
+from .base import seeded
 from .perturbation import Perturbation
 from .registry import register_method
 
@@ -48,13 +49,9 @@ class ShapleyValueSampling(_Exact):
         Of the orders.
     """
 
-    samples: int = 25
-    seed: int = 0
+    samples: Count = 25
+    seed: Seed = 0
     name: ClassVar[str] = "shapley_value_sampling"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_counts(samples=self.samples)
 
     def passes(self, problem: Problem, groups: Groups) -> int:
         """Return one row per group and order, and one for the replaced prompt; or one per set of groups if fewer."""
@@ -95,13 +92,9 @@ class KernelShap(_Exact):
         Of the sets.
     """
 
-    samples: int = 1024
-    seed: int = 0
+    samples: Count = 1024
+    seed: Seed = 0
     name: ClassVar[str] = "kernel_shap"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_counts(samples=self.samples)
 
     def passes(self, problem: Problem, groups: Groups) -> int:
         """Return the number of sets: those that are drawn, or all if there are no more."""

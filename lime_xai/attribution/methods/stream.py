@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -11,14 +11,14 @@ from torch import Tensor
 from lime_rules import LRP_METHODS
 from lime_xai.attribution.groups import Groups
 from lime_xai.attribution.problem import Problem
-from lime_xai.errors import unknown_name
 from lime_xai.model.decoder_call import DecoderCall
 from lime_xai.model.gradients import at_least_float32
 from lime_xai.stream.adjoint_check import verified_engine
-from lime_xai.stream.contributions import RELEVANCE_FORMS, RelevanceForm
+from lime_xai.stream.contributions import RelevanceForm
 from lime_xai.stream.routes import follow
+from lime_xai.values.checking import Count, Known
 
-from .base import LIMIT, RowMethod, check_counts, columns
+from .base import LIMIT, RowMethod, columns
 from .registry import register_method
 
 
@@ -45,17 +45,10 @@ class StreamRelevance(RowMethod):
     """
 
     form: RelevanceForm = "full"
-    composite: str = "attnlrp"
-    rows_per_pass: int = 32
-    limit: int | None = LIMIT
+    composite: Annotated[str, Known(LRP_METHODS)] = "attnlrp"
+    rows_per_pass: Count = 32
+    limit: Count | None = LIMIT
     name: ClassVar[str] = "stream"
-
-    def __post_init__(self) -> None:
-        check_counts(rows_per_pass=self.rows_per_pass, limit=self.limit)
-        if self.form not in RELEVANCE_FORMS:
-            raise unknown_name("form", self.form, RELEVANCE_FORMS)
-        if self.composite not in LRP_METHODS:
-            raise unknown_name("composite", self.composite, LRP_METHODS)
 
     def passes(self, problem: Problem, groups: Groups) -> int:
         """Return one row per group, one more per chunk of groups, and in the direct form a plain pass per chunk.

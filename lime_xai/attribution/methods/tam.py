@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch.nn.functional import pad
 from lime_xai.attribution.groups import Groups
 from lime_xai.attribution.problem import Problem
 from lime_xai.model.layout import Grid
+from lime_xai.values.checking import Positive, Range
 
 from .base import RowMethod, columns
 from .registry import register_method
@@ -46,16 +47,10 @@ class TokenActivationMap(RowMethod):
         Of the filter, in ranks.
     """
 
-    window: int = 3
-    sigma: float = 1.0
+    window: Annotated[int, Range("an odd number of tokens", lambda value: value > 0 and value % 2 == 1)] = 3
+    sigma: Positive = 1.0
     limit: ClassVar[int | None] = None
     name: ClassVar[str] = "tam"
-
-    def __post_init__(self) -> None:
-        if self.window < 1 or self.window % 2 == 0:
-            raise ValueError(f"window is {self.window}; expected an odd number of tokens.")
-        if not self.sigma > 0:
-            raise ValueError(f"sigma is {self.sigma}; expected more than zero.")
 
     def passes(self, problem: Problem, groups: Groups) -> int:
         """Return 1."""

@@ -12,13 +12,15 @@ from lime_xai.attribution.groups import Groups
 from lime_xai.attribution.targets import Target
 from lime_xai.model.prompt import Prompt, token_labels
 from lime_xai.model.recording import Recording
+from lime_xai.model.records import ShortRepr
+from lime_xai.values.checking import check_fields
 
 GroupsLike = Groups | Sequence[Groups] | None
 """Groups for all rows, one for each row, or None for ``group_tokens``."""
 
 
-@dataclass(frozen=True, eq=False)
-class AttributionTask:
+@dataclass(frozen=True, eq=False, repr=False)
+class AttributionTask(ShortRepr):
     """One call of ``attribute``.
 
     Attributes
@@ -51,8 +53,8 @@ class AttributionTask:
         return token_labels(recording.positions.input_ids, self.prompt.processor)
 
 
-@dataclass(frozen=True, eq=False)
-class Explanation:
+@dataclass(frozen=True, eq=False, repr=False)
+class Explanation(ShortRepr):
     """What a method found.
 
     Attributes
@@ -79,6 +81,8 @@ class Explanation:
 class AttributionMethod(Protocol):
     """An attribution method: a frozen dataclass whose fields are its settings.
 
+    They are checked against their annotations, as those of ``lime_xai.Policy`` are.
+
     Attributes
     ----------
     name : str
@@ -89,6 +93,9 @@ class AttributionMethod(Protocol):
     def name(self) -> str:
         """The name of the method."""
         ...
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def explain(self, task: AttributionTask) -> Explanation:
         """Return relevance and explained values.

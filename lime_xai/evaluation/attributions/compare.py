@@ -13,14 +13,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from lime_xai.attribution.methods.lookup import MethodLike
-from lime_xai.attribution.methods.registry import METHODS
+from lime_xai.attribution.methods.lookup import MethodLike, as_method
 from lime_xai.attribution.replacement import DELETION, PERTURBATIONS, check_perturbation
 from lime_xai.attribution.targets import TargetLike
 from lime_xai.errors import unknown_name
+from lime_xai.model.arguments import check_processor
+from lime_xai.model.checks import checked_replayer
 from lime_xai.model.prompt import Prompt, PromptLike
-from lime_xai.storage.store import check_identity, write_json
+from lime_xai.storage.store import check_identity, check_writable, write_json
 from lime_xai.storage.weights import weights_hash
+from lime_xai.values.checking import Count, Seed, check_arguments, shown
 
 from .comparison import FORMAT, Comparison
 from .example import Example
@@ -40,8 +42,8 @@ def compare_attributions(
     truth: Tensor | None = None,
     processor: Any = None,
     replacement: str | Sequence[str] = (DELETION, "mean"),
-    seed: int = 0,
-    rows_per_pass: int = 32,
+    seed: Seed = 0,
+    rows_per_pass: Count = 32,
     out: str | Path | None = None,
     progress: bool | Console = True,
 ) -> Comparison:
@@ -92,11 +94,14 @@ def compare_attributions(
         found = lime_xai.compare_attributions(model, inputs, ["attnlrp", "gradient_input"], target=(yes, no))
         print(found.summary["attnlrp"]["delta_a"])
     """
+    check_arguments(compare_attributions, methods=methods, metrics=metrics, truth=truth, replacement=replacement)
+    check_arguments(compare_attributions, seed=seed, rows_per_pass=rows_per_pass, out=out, progress=progress)
+    _check_objects(model, inputs_or_dataset, processor)
     listed = [methods] if isinstance(methods, str) else methods
     named = dict(listed) if isinstance(listed, Mapping) else {name: name for name in listed}
     metrics = [metrics] if isinstance(metrics, str) else metrics
     kinds = (replacement,) if isinstance(replacement, str) else tuple(replacement)
-    _check(named, kinds, rows_per_pass)
+    _check(named, kinds)
     single = isinstance(inputs_or_dataset, Mapping | Prompt)
     if processor is None and isinstance(inputs_or_dataset, Prompt):
         processor = inputs_or_dataset.processor
@@ -113,9 +118,7 @@ def compare_attributions(
         "settings": {name: described(method) for name, method in named.items()},
         "version": version("lime_xai"),
     }
-    path = None if out is None else Path(out)
-    if path is not None and not path.parent.is_dir():
-        raise ValueError(f"{path.parent} is no folder; make it before the comparison, which writes {path.name} there.")
+    path = None if out is None else check_writable(out)
     records = [] if path is None else _resumed(path, header)
     settings = Settings(processor, kinds, rows_per_pass, seed)
     used, warm = 0, False
@@ -155,7 +158,15 @@ def _resumed(path: Path, header: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [dict(example) for example in found.examples]
 
 
-def _check(methods: Mapping[str, MethodLike], kinds: Sequence[str], rows_per_pass: int) -> None:
+def _check_objects(model: PreTrainedModel, given: object, processor: Any) -> None:
+    """Refuse a model, inputs or a processor of another kind."""
+    checked_replayer(model)
+    check_processor(processor)
+    if not isinstance(given, Iterable | Prompt) or isinstance(given, str):
+        raise TypeError(f"inputs_or_dataset is {shown(given)}; expected what a processor returns, or examples.")
+
+
+def _check(methods: Mapping[str, MethodLike], kinds: Sequence[str]) -> None:
     if not methods:
         raise ValueError("methods is empty; name at least one.")
     if not kinds:
@@ -163,10 +174,7 @@ def _check(methods: Mapping[str, MethodLike], kinds: Sequence[str], rows_per_pas
     for kind in kinds:
         check_perturbation(kind)
     for method in methods.values():
-        if isinstance(method, str) and method not in METHODS:
-            raise unknown_name("method", method, METHODS)
-    if rows_per_pass < 1:
-        raise ValueError(f"rows_per_pass is {rows_per_pass}; a pass needs at least one row.")
+        as_method(method)
 
 
 def _metrics(metrics: Sequence[str] | None, regions: bool) -> list[str]:

@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from rich.console import Group
 
-from lime_xai.storage.store import number, read_json, write_json
+from lime_xai.model.records import Content
+from lime_xai.storage.store import DamagedFileError, holding, number, read_json, write_json, write_text
+from lime_xai.values.checking import checked
 
 from .agreement import ReplacementAgreement
 from .registry import metric_of
@@ -27,8 +29,46 @@ FORMAT = 1
 """Of the JSON file; another number is another layout."""
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
+class _Header(TypedDict):
+    methods: list[str]
+    metrics: list[str]
+
+
+class _Row(TypedDict):
+    cluster: str | int
+    values: dict[str, dict[str, float | None]]
+
+
+class _Example(TypedDict):
+    digest: str
+    rows: list[_Row]
+
+
+class _Data(TypedDict):
+    header: _Header
+    examples: list[_Example]
+
+
+def _check_columns(data: Mapping[str, Any]) -> None:
+    """Refuse unknown metrics, and rows that lack a method or a column of the header."""
+    header = data["header"]
+    for what, found in (("methods", header["methods"]), ("metrics", header["metrics"]), ("examples", data["examples"])):
+        if not found:
+            raise ValueError(f"it has no {what}")
+    for name in header["metrics"]:
+        metric_of(name)
+    for index, example in enumerate(data["examples"]):
+        if not example["rows"]:
+            raise ValueError(f"example {index} has no rows")
+        for row in example["rows"]:
+            for method in header["methods"]:
+                lacking = [column for column in header["metrics"] if column not in row["values"].get(method, {})]
+                if lacking:
+                    raise ValueError(f"example {index} lacks {', '.join(lacking)} of {method}")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison(Content):
     """Attribution methods beside each other.
 
     Attributes
@@ -54,7 +94,12 @@ class Comparison:
         """
         found = data.get("format") if "examples" in data else None
         if found != FORMAT:
-            raise ValueError(f"{path} is no comparison of format {FORMAT} (found {found}); give another file name.")
+            raise DamagedFileError(
+                f"{path} is no comparison of format {FORMAT} (found {found}); give another file name."
+            )
+        with holding(path, "a comparison"):
+            checked("it", data, _Data)
+            _check_columns(data)
         return cls(data["header"], data["examples"])
 
     @classmethod
@@ -66,7 +111,7 @@ class Comparison:
         ValueError
             If it is something else.
         """
-        return cls.of(read_json(Path(path)), path)
+        return cls.of(read_json(path, "a comparison"), path)
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -159,7 +204,7 @@ class Comparison:
 
     def to_csv(self, path: str | Path) -> None:
         """Write ``frame`` as CSV."""
-        self.frame().to_csv(path, index=False)
+        write_text(path, self.frame().to_csv(index=False))
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON-ready data, summary included."""
@@ -186,7 +231,7 @@ class Comparison:
 
     def to_json(self, path: str | Path) -> None:
         """Write everything; ``compare_attributions(out=path)`` resumes from such a file."""
-        write_json(Path(path), self.to_dict())
+        write_json(path, self.to_dict())
 
     def to_latex(self, path: str | Path | None = None, metrics: Sequence[str] | None = None) -> str:
         """Return a table for LaTeX's booktabs package, the best of each column bold; write it if there is a path.
@@ -200,7 +245,7 @@ class Comparison:
         """
         text = latex_table(self.statistics, self.measured if metrics is None else metrics)
         if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
+            write_text(path, text)
         return text
 
     def plot(self) -> Figure:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
-from lime_xai.attribution.targets import TargetLike
 from lime_xai.model.prompt import PromptLike
+from lime_xai.model.records import ShortRepr
+from lime_xai.values.checking import check_fields
 
 
-@dataclass(frozen=True, eq=False)
-class Example:
+@dataclass(frozen=True, eq=False, repr=False)
+class Example(ShortRepr):
     """One prompt, or a batch of prompts, to explain.
 
     Attributes
@@ -28,6 +30,9 @@ class Example:
     """
 
     inputs: PromptLike
-    target: TargetLike = None
+    target: Any = None  # a TargetLike, which resolve_target checks
     truth: Tensor | None = None
     cluster: str | int | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)

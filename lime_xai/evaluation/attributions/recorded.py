@@ -21,6 +21,7 @@ from lime_xai.attribution.replacement import DELETION, substitute_of
 from lime_xai.attribution.targets import IGNORED, resolve_target
 from lime_xai.model.positions import Positions
 from lime_xai.model.prompt import Prompt, read_prompt, token_labels
+from lime_xai.model.records import ShortRepr
 
 from .example import Example
 from .robustness import DRAWS, cascade, cascade_depths, decoder_layers, draw_noise, with_noise
@@ -37,8 +38,8 @@ class Settings:
     seed: int
 
 
-@dataclass(frozen=True, eq=False)
-class RecordedExample:
+@dataclass(frozen=True, eq=False, repr=False)
+class RecordedExample(ShortRepr):
     """An example whose prompt was read and recorded; its images and sounds are not encoded again.
 
     Attributes

@@ -71,7 +71,7 @@ def draw_noise(inputs: Sequence[Tensor], attended: Tensor, seed: int) -> list[Te
     for index, tensor in enumerate(inputs):
         exact = tensor.float().cpu()
         deviation = NOISE * exact.square().mean(-1, keepdim=True).sqrt()
-        noise = deviation * torch.randn(exact.shape, generator=generator)
+        noise = deviation * torch.randn(exact.shape, generator=generator, dtype=torch.float32)
         found.append((noise * attended.cpu()[..., None] if index == 0 else noise).to(tensor))
     return found
 
@@ -149,5 +149,8 @@ def _redraw(pairs: Sequence[tuple[nn.Parameter, Tensor]], generator: torch.Gener
     with torch.no_grad():
         for parameter, original in pairs:
             exact = original.float()
-            drawn = torch.randn(exact.shape, generator=generator) * exact.std(correction=0) + exact.mean()
+            drawn = (
+                torch.randn(exact.shape, generator=generator, dtype=torch.float32) * exact.std(correction=0)
+                + exact.mean()
+            )
             parameter.copy_(drawn)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
-from typing import Any
+from pathlib import Path
+from typing import Any, TypedDict
 
 from lime_xai.decoding.policy import Policy
 from lime_xai.errors import unknown_name
@@ -16,6 +15,22 @@ from lime_xai.policies.controls import LogitShift, Plausible, UniformGain
 from lime_xai.policies.edit import Edit
 from lime_xai.policies.registry import POLICIES
 from lime_xai.policies.reweight import Reweight
+from lime_xai.storage.store import read_json
+from lime_xai.values.checking import NotNegative, Positive
+
+
+class Tuned(TypedDict, total=False):
+    """What a file of tuned settings may hold."""
+
+    seed: int
+    scenes: int
+    paper: Positive
+    paper_cache: Positive
+    uniform_gain: float
+    yes_shift: float
+    reweight: NotNegative
+    constant: float
+
 
 CALIBRATED = ("reweight", "constant")
 """Policies that need a calibration of the model."""
@@ -92,9 +107,7 @@ def world_policies(
 
 def shipped_tuning() -> dict[str, Any]:
     """Return the settings chosen on the tuning seed named in the file."""
-    text = (files(__package__) / "tuned_scene.json").read_text(encoding="utf-8")
-    result: dict[str, Any] = json.loads(text)
-    return result
+    return read_json(Path(__file__).with_name("tuned_scene.json"), "a file of tuned settings", Tuned)
 
 
 def select_policies(names: Sequence[str], known: Mapping[str, Policy | None]) -> dict[str, Policy | None]:

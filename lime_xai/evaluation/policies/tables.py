@@ -13,6 +13,8 @@ from lime_xai.evaluation.bootstrap import bounded
 from lime_xai.printing import foreign
 from lime_xai.worlds import scene
 
+from .rows import SHOWN_DIFFERENCES
+
 Row = Mapping[str, Any]
 
 _PAIRED = "paired over scenes, 95 % bootstrap intervals; *: naming an object twice is forbidden"
@@ -53,10 +55,9 @@ def _change(row: Row, name: str) -> str:
 
 def _differences(rows: Mapping[str, Row]) -> Table:
     table = _table("change against the plain model", ("CHAIR_i*", "F1*", "dialogue AUC"), _PAIRED)
-    names = ("no_repeat.chair_i", "no_repeat.f1", "splits.dialogue.auc")
     for name, row in rows.items():
         if row["differences"]:
-            table.add_row(foreign(name), *(_change(row, key) for key in names))
+            table.add_row(foreign(name), *(_change(row, key) for key in SHOWN_DIFFERENCES))
     return table
 
 

@@ -20,6 +20,7 @@ from lime_xai.generation.steer import steering
 from lime_xai.policies.edit import Edit
 from lime_xai.policies.observe import Observe
 from lime_xai.policies.registry import policy_from_dict, policy_to_dict
+from lime_xai.storage.store import number
 from lime_xai.storage.weights import weights_hash
 from lime_xai.worlds import World, scene
 
@@ -69,7 +70,7 @@ class WorldReport:
         return world_tables(heading, self.policies)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PlainResult:
     """The plain model's result: seconds per caption token, and every metric over all resamples, [1 + R]."""
 
@@ -169,7 +170,7 @@ def _numbers(values: Iterable[float]) -> list[float | None]:
 
 def _share(trace: Any) -> float | None:
     shares = [float(step.share_after.mean()) for step in trace.steps if step.share_after is not None]
-    return float(np.mean(shares)) if shares else None
+    return number(float(np.mean(shares))) if shares else None
 
 
 def _observer(policy: Policy | None) -> Policy | None:

@@ -7,6 +7,8 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
+from lime_xai.values.checking import Count, Natural, check_arguments
+
 from .images import render
 from .objects import POPULARITY, partner
 from .probes import OpenQuestion, Probe, open_questions, probes
@@ -164,7 +166,7 @@ def _scene_questions(rng: np.random.Generator, scene: Scene, index: int) -> Iter
             yield Question(index, split, obj, obj in scene.present, context)
 
 
-def evaluation_set(seed: int, scenes: int = 300, noise: float = DEFAULT_NOISE) -> EvaluationSet:
+def evaluation_set(seed: Natural, scenes: Count = 300, noise: float = DEFAULT_NOISE) -> EvaluationSet:
     """Draw independent scenes of two to four objects with their pictures and questions.
 
     Up to two absent objects are asked about per scene and split, with as many present ones:
@@ -192,10 +194,11 @@ def evaluation_set(seed: int, scenes: int = 300, noise: float = DEFAULT_NOISE) -
     Raises
     ------
     ValueError
-        If ``scenes`` is not positive or ``noise`` is negative or above 4.
+        If ``scenes`` is not positive, ``seed`` is negative, or ``noise`` is not from 0 to 4.
+    TypeError
+        For arguments of another type.
     """
-    if scenes < 1:
-        raise ValueError(f"scenes is {scenes}; expected at least 1")
+    check_arguments(evaluation_set, seed=seed, scenes=scenes, noise=noise)
     rng = np.random.default_rng(seed)
     drawn = tuple(independent_scene(rng, smallest=2) for _ in range(scenes))
     questions = tuple(q for i, scene in enumerate(drawn) for q in _scene_questions(rng, scene, i))

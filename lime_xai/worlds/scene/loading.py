@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from transformers import AutoProcessor, LlavaForConditionalGeneration
 
+from lime_xai.storage.store import weights_read
+
 from .objects import CLASSES
 
 MODEL_FOLDER = Path(__file__).with_name("model")
@@ -30,7 +32,7 @@ def load_model(folder: Path = MODEL_FOLDER) -> tuple[LlavaForConditionalGenerati
     FileNotFoundError
         If the folder holds no finished model.
     ValueError
-        If its tokenizer does not know the scene world's objects.
+        If its tokenizer does not know the scene world's objects, or its weights are damaged.
     """
     if not (folder / "model.safetensors").exists():
         raise FileNotFoundError(
@@ -38,7 +40,8 @@ def load_model(folder: Path = MODEL_FOLDER) -> tuple[LlavaForConditionalGenerati
             f"make one with: python -m benchmarks.scene_world.training --out {folder}"
         )
     loader: Any = AutoProcessor
-    model: Any = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    with weights_read(folder / "model.safetensors"):
+        model: Any = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     processor = loader.from_pretrained(folder, local_files_only=True)
     unknown = [c for c in CLASSES if c not in processor.tokenizer.get_vocab()]
     if unknown:

@@ -1,14 +1,13 @@
 """The accepted models by name, frozen by hash, and the seeds and models kept apart for confirming."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from lime_xai.errors import unknown_name
+from lime_xai.storage.store import read_json
 from lime_xai.storage.weights import weights_hash
 
 from .loading import MODEL_FOLDER, load_model
@@ -60,10 +59,27 @@ class Protocol:
     models: Mapping[str, FrozenModel]
 
 
+class _FrozenModel(TypedDict):
+    seed: int
+    image_cooccurrence: float
+    size: str
+    role: str
+    sha256: str
+
+
+class _Protocol(TypedDict):
+    seeds: dict[str, list[int]]
+    models: dict[str, _FrozenModel]
+
+
+class _Recipe(TypedDict):
+    image_cooccurrence: float
+
+
 @cache
 def protocol() -> Protocol:
     """Return what ``protocol.json`` says."""
-    data = json.loads((files(__package__) / "protocol.json").read_text(encoding="utf-8"))
+    data = read_json(Path(__file__).with_name("protocol.json"), "the protocol of the world", _Protocol)
     return Protocol(
         seeds={use: tuple(seeds) for use, seeds in data["seeds"].items()},
         models={name: FrozenModel(**entry) for name, entry in data["models"].items()},
@@ -140,5 +156,4 @@ def recipe(name: str) -> dict[str, Any]:
     path = model_folder(name) / "recipe.json"
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; training writes it beside the weights")
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    return read_json(path, "the recipe of a model, which training writes", _Recipe)

@@ -19,7 +19,7 @@ Under = Callable[[], AbstractContextManager[Any]]
 """Makes the context in which the model generates, such as ``lambda: lime_xai.steering(model, policy)``."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rows:
     """Values with the scene that each belongs to, both of shape [N, ...]."""
 
@@ -27,7 +27,7 @@ class Rows:
     values: Floats
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Records:
     """What was done on one evaluation set of S scenes.
 

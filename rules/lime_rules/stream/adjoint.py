@@ -32,7 +32,7 @@ def adjoint_gap(stream: Stream, embeddings: Tensor, seed: int = 0) -> float:
     generator = torch.Generator().manual_seed(seed)
 
     def random() -> Tensor:
-        return torch.randn(embeddings.shape, generator=generator).to(embeddings)
+        return torch.randn(embeddings.shape, generator=generator, dtype=torch.float32).to(embeddings)
 
     with torch.inference_mode(False):
         tangent = random() * embeddings.abs().mean()

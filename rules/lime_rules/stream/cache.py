@@ -62,7 +62,7 @@ class ByLayer(Generic[T]):
         self._noted.clear()
 
 
-@dataclass
+@dataclass(eq=False)
 class TangentCache:
     """The contribution of each group to each cached key and value, while a stream runs over a cache.
 

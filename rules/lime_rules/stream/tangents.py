@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class KVScaling:
     """How attention uses the keys and values ``[B, Hkv, T, D]`` of a cache layer.
 
@@ -85,7 +85,7 @@ def _by_group(rows: Tensor, states: Tensor) -> Tensor:
     return torch.unflatten(product, 3, rows.shape[2:4]).transpose(2, 3)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DirectTangents:
     """Tangents of the direct form: ``k' = m k``, ``v' = m v`` for a mask ``m`` per group.
 
@@ -119,7 +119,7 @@ class DirectTangents:
         return masked, _by_group(newest, self.values)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FullTangents:
     """Tangents of the full form: every slot has the tangent that was propagated to it when it was computed.
 

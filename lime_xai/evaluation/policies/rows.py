@@ -1,0 +1,123 @@
+"""What a report of policies holds of each, for files from which a measurement resumes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+from lime_xai.policies.registry import policy_from_dict
+from lime_xai.storage.store import check_identity, holding, read_json
+
+Value = float | None
+
+
+class CaptionRow(TypedDict):
+    """Metrics of captions."""
+
+    chair_i: Value
+    recall: Value
+    f1: Value
+    finished: Value
+    empty: Value
+
+
+class ClosedRow(TypedDict):
+    """Metrics of closed questions."""
+
+    accuracy: Value
+    auc: Value
+
+
+class SplitRows(TypedDict):
+    """Closed questions by split."""
+
+    random: ClosedRow
+    popular: ClosedRow
+    adversarial: ClosedRow
+    dialogue: ClosedRow
+
+
+class DetailRow(TypedDict):
+    """Metrics of second sentences."""
+
+    true: Value
+
+
+class WordRow(TypedDict):
+    """Metrics of open questions."""
+
+    accuracy: Value
+
+
+class OpenRows(TypedDict):
+    """Open questions by kind."""
+
+    colour: WordRow
+    side: WordRow
+    count: WordRow
+
+
+class GroundingRow(TypedDict):
+    """Nats by kind of word."""
+
+    name: Value
+    yes: Value
+    colour: Value
+    side: Value
+
+
+class PolicyRow(CaptionRow):
+    """The row of one policy: what tables show, and its settings."""
+
+    settings: dict[str, Any] | None
+    repeated: Value
+    no_repeat: CaptionRow
+    detailed: DetailRow
+    splits: SplitRows
+    open: OpenRows
+    grounding: GroundingRow
+    image_share: Value
+    cost: float
+    intervals: dict[str, tuple[Value, Value]]
+    differences: dict[str, tuple[Value, Value, Value]]
+
+
+class Report(TypedDict):
+    """A report, beside its identity."""
+
+    policies: dict[str, PolicyRow]
+
+
+SHOWN_DIFFERENCES = ("no_repeat.chair_i", "no_repeat.f1", "splits.dialogue.auc")
+"""Differences that the table of differences shows."""
+
+
+def read_rows(path: Path, identity: Mapping[str, Any], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the rows of a report, by policy.
+
+    Parameters
+    ----------
+    path : Path
+        The report.
+    identity : mapping
+        What it must have measured.
+    names : sequence of str
+        Policies that are asked for; their settings must be those of a policy.
+
+    Raises
+    ------
+    ValueError
+        If it is no report, is damaged, or measured something else.
+    """
+    found = read_json(path, "a report of policies")
+    check_identity(path, "a report", found, identity)
+    rows: dict[str, dict[str, Any]] = read_json(path, "a report of policies", Report)["policies"]
+    with holding(path, "a report of policies"):
+        for name, row in rows.items():
+            lacking = [key for key in SHOWN_DIFFERENCES if row["differences"] and key not in row["differences"]]
+            if lacking:
+                raise ValueError(f"policies[{name!r}] lacks the differences {', '.join(lacking)}")
+            if name in names and row["settings"] is not None:
+                policy_from_dict(row["settings"])
+    return rows

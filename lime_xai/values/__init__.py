@@ -1,0 +1,1 @@
+"""Checks of values against the annotations of fields, arguments and files."""
