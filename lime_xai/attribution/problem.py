@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lime_xai.model.decoder_call import DecoderCall, merged
 from lime_xai.model.gradients import DifferentiableCall, at_least_float32, forward_sequence
-from lime_xai.model.layout import Grid, image_grid
+from lime_xai.model.layouts.layout import Layout
 from lime_xai.model.modalities import Span, marker_ids, spans
 from lime_xai.model.positions import bos_token
 from lime_xai.model.recording import Recording
@@ -39,6 +39,8 @@ class Problem:
         ``[T]``, False on padding.
     modalities : mapping of str to Tensor
         ``[T]`` per perceptual modality.
+    layouts : sequence of Layout
+        Of every image, video and sound, in order.
     """
 
     replayer: Replayer
@@ -48,6 +50,7 @@ class Problem:
     input_ids: Tensor
     attended: Tensor
     modalities: Mapping[str, Tensor]
+    layouts: Sequence[Layout]
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
@@ -86,13 +89,6 @@ class Problem:
         masks = {name: mask[None] for name, mask in self.modalities.items()}
         return spans(masks, self.attended[None])[0]
 
-    def grid(self, modality: str, tokens: int) -> Grid | None:
-        """Return rows and columns of a run of ``tokens`` positions; None for all but images whose grid is known.
-
-        Several images in one run cannot be told apart: give groups of your own there.
-        """
-        return image_grid(self.replayer.model.config, tokens) if modality == "image" else None
-
     def logits(self, *inputs: Tensor) -> Tensor:
         """Return the logits ``[R, G, V]``, in at least float32, of ``R`` rows of inputs like ``inputs``."""
         embeddings, *deep = inputs
@@ -114,7 +110,9 @@ class Problem:
         return self.of_targets(self.logits(*inputs))
 
 
-def problems(replayer: Replayer, recording: Recording, goal: Target) -> Iterator[Problem]:
+def problems(
+    replayer: Replayer, recording: Recording, goal: Target, layouts: Sequence[Sequence[Layout]]
+) -> Iterator[Problem]:
     """Return the problem of every row of a recorded batch.
 
     Parameters
@@ -125,6 +123,8 @@ def problems(replayer: Replayer, recording: Recording, goal: Target) -> Iterator
         The prompt and the answer, ``B`` rows.
     goal : Target
         With its ids.
+    layouts : sequence of sequence of Layout
+        Of the prompt, per row.
 
     Raises
     ------
@@ -143,4 +143,5 @@ def problems(replayer: Replayer, recording: Recording, goal: Target) -> Iterator
             input_ids=positions.input_ids[row],
             attended=positions.attended[row],
             modalities={name: mask[row] for name, mask in positions.modalities.items()},
+            layouts=layouts[row],
         )

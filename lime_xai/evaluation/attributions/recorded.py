@@ -166,7 +166,7 @@ def record_example(model: PreTrainedModel, example: Example, settings: Settings)
     else:
         goal = goal.chosen(recording.logits)
     with torch.inference_mode(False):
-        whole = list(problems(prompt.replayer, recording, goal.ordinary()))
+        whole = list(problems(prompt.replayer, recording, goal.ordinary(), prompt.layouts))
     found = token_labels(recording.positions.input_ids, prompt.processor)
     labels = None if found is None else tuple(map(tuple, found))
     return RecordedExample(
