@@ -126,4 +126,5 @@ def attribute(
         spans=positions.spans,
         method=method if isinstance(method, str) else chosen.name,
         tokens=task.labels(found.recording),
+        layouts=prompt.layouts,
     )

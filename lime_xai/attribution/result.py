@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +13,17 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from lime_xai.model.layouts.layout import Layout, layout_from_dict, layout_to_dict, unknown_layouts
 from lime_xai.model.modalities import Span
 
-from .row import RowRelevance
+from .row import GridLike, RowRelevance
 from .terminal import relevance_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Attribution:
     r"""Relevance :math:`\Phi_i = e_i \cdot \nabla_{e_i} z` of every input token for a logit.
 
@@ -50,6 +51,8 @@ class Attribution:
         Name of the attribution method.
     tokens : list of list of str, or None
         Labels, if a processor was given.
+    layouts : list of list of Layout
+        Per row, in order: how the tokens of every image, video and sound lie in it. By default unknown.
     """
 
     relevance: Tensor
@@ -60,6 +63,12 @@ class Attribution:
     spans: list[list[Span]]
     method: str
     tokens: list[list[str]] | None = None
+    layouts: list[list[Layout]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not self.layouts:
+            found = [unknown_layouts(row, "the attribution was made without layouts") for row in self.spans]
+            object.__setattr__(self, "layouts", found)
 
     @property
     def residual(self) -> Tensor:
@@ -86,44 +95,67 @@ class Attribution:
     def _expanded(self, mask: Tensor) -> Tensor:
         return mask[:, None] if self.relevance.dim() == 3 else mask
 
-    def plot(
-        self, row: int = 0, image: Any = None, grid: tuple[int, int] | None = None, title: str | None = None
-    ) -> Figure:
-        """Return a figure of one row: the image if it is given, relevance of what is perceived and of the text.
+    def plot(self, row: int = 0, image: Any = None, grid: GridLike = None, title: str | None = None) -> Figure:
+        """Return a figure of one row: maps of images and videos, sounds over time, text as bars.
+
+        Tiles are drawn at their places in the picture. Where a layout is unknown, the tokens are a strip in their
+        order, and the figure says why.
 
         Parameters
         ----------
         row : int
             Of the batch.
-        image : PIL.Image or array, optional
-            The picture.
-        grid : tuple of int, optional
-            Rows and columns of perceptual tokens; by default as square as possible.
+        image : PIL.Image or array ``[H, W, 3]``, or a list of them, optional
+            The picture, or one per image of the row.
+        grid : (int, int) or sequence of (int, int) or None, optional
+            Rows and columns of the tokens of the only image, or of each, instead of its layout.
         title : str, optional
             Over the figure.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For arguments that do not fit the row.
         """
         from .figure import attribution_figure  # matplotlib is slow to import
 
         return attribution_figure(self.row(row), image, grid, title)
 
-    def text(self, row: int = 0, columns: int | None = None) -> Text:
-        """Return one row for a terminal: perceptual tokens as a shaded grid, text tokens with their values.
+    def text(self, row: int = 0, width: int | None = None, grid: GridLike = None) -> Text:
+        """Return one row for a terminal: maps as shaded cells, text tokens with their values.
 
         Parameters
         ----------
         row : int
             Of the batch.
-        columns : int, optional
-            Perceptual tokens per line; by default as square as possible.
+        width : int, optional
+            Columns that maps may take; by default those of the terminal.
+        grid : (int, int) or sequence of (int, int) or None, optional
+            As in ``plot``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For arguments that do not fit the row.
         """
-        return relevance_text(self.row(row), columns)
+        return relevance_text(self.row(row), width, grid)
 
     def row(self, index: int) -> RowRelevance:
-        """Return one row of the batch, summed over the tokens of an answer."""
+        """Return one row of the batch, summed over the tokens of an answer.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the batch has no such row.
+        """
+        if not isinstance(index, int) or isinstance(index, bool):
+            raise TypeError(f"row is {type(index).__name__}; expected int.")
+        if not 0 <= index < len(self.relevance):
+            raise ValueError(f"row is {index}; the batch has rows 0 to {len(self.relevance) - 1}.")
         relevance = self.relevance[index]
-        values = (relevance if relevance.dim() == 1 else relevance.sum(0)).cpu().numpy()
+        values = (relevance if relevance.dim() == 1 else relevance.sum(0)).float().cpu().numpy()
         labels = [str(token) for token in self.input_ids[index].tolist()] if self.tokens is None else self.tokens[index]
-        return RowRelevance(values, self.spans[index], labels)
+        return RowRelevance(values, self.spans[index], labels, self.layouts[index])
 
     def save(self, path: str | Path) -> None:
         """Write everything to one safetensors file."""
@@ -131,6 +163,7 @@ class Attribution:
             "method": self.method,
             "tokens": self.tokens,
             "spans": [[[s.modality, s.start, s.stop] for s in row] for row in self.spans],
+            "layouts": [[layout_to_dict(layout) for layout in row] for row in self.layouts],
         }
         names = ("relevance", "input_ids", "target_ids", "logits", "attended")
         tensors = {name: getattr(self, name).cpu().contiguous() for name in names}
@@ -138,7 +171,7 @@ class Attribution:
 
     @classmethod
     def load(cls, path: str | Path) -> Attribution:
-        """Read what ``save`` wrote.
+        """Read what ``save`` wrote; layouts are unknown in files that were written without them.
 
         Raises
         ------
@@ -152,4 +185,5 @@ class Attribution:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         data = json.loads(meta)
         found = [[Span(*span) for span in row] for row in data["spans"]]
-        return cls(spans=found, method=data["method"], tokens=data["tokens"], **tensors)
+        layouts = [[layout_from_dict(layout) for layout in row] for row in data.get("layouts", [])]
+        return cls(spans=found, method=data["method"], tokens=data["tokens"], layouts=layouts, **tensors)
