@@ -31,6 +31,9 @@ _SIDE = 2.4
 _SCALE = 1.1
 """Inches of the colour bar with its labels."""
 
+_LETTERS = 13
+"""Per inch of a title."""
+
 
 def attribution_figure(row: RowRelevance, image: Any = None, grid: GridLike = None, title: str | None = None) -> Figure:
     """Return a figure of one row of an attribution.
@@ -44,7 +47,8 @@ def attribution_figure(row: RowRelevance, image: Any = None, grid: GridLike = No
     row : RowRelevance
         The row.
     image : PIL.Image or array ``[H, W]`` or ``[H, W, 3]``, or a list of them, optional
-        The picture, or one per image of the row. It is drawn beside its maps and gives them its shape.
+        The picture, or one per image of the row. It is drawn beside its maps and gives them its shape. A single picture
+        for several images (of which it is not known which are parts of it) is drawn above them.
     grid : (int, int) or sequence of (int, int) or None, optional
         Rows and columns of the only image, or of each, instead of its layout.
     title : str, optional
@@ -62,12 +66,13 @@ def attribution_figure(row: RowRelevance, image: Any = None, grid: GridLike = No
     if title is not None and not isinstance(title, str):
         raise TypeError(f"title is {type(title).__name__}; expected str.")
     row = row.with_grids(grid)
-    pictures = _pictures(row, image)
+    pictures, lone = _pictures(row, image)
     shapes = [_shape(layout, picture) for layout, picture in zip(row.layouts, pictures, strict=True)]
     left = _SIDE * max((across for _, across in shapes), default=0)
     heights = [
         0.5 + down * (_SIDE if layout.tiles else 1.2) for (down, _), layout in zip(shapes, row.layouts, strict=True)
     ]
+    heights = heights if lone is None else [_SIDE, *heights]
     text = 4.0
     height = min(max(3.8, sum(heights), 0.14 * len(row.text_positions) + 0.8), 24)
     figure = Figure(figsize=(left + (_SCALE if left else 0) + text, height), layout="constrained")
@@ -78,7 +83,9 @@ def attribution_figure(row: RowRelevance, image: Any = None, grid: GridLike = No
         return figure
     maps, scale, words = figure.subfigures(1, 3, squeeze=False, width_ratios=(left, _SCALE, text))[0]
     limit = max([1e-12, *(float(np.abs(row.of(layout.positions)).max()) for layout in row.layouts)])
-    panels = maps.subfigures(len(row.layouts), 1, squeeze=False, height_ratios=heights)[:, 0]
+    panels = list(maps.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0])
+    if lone is not None:
+        _draw_picture(panels.pop(0).subplots(), lone)
     for panel, layout, name, picture, shape in zip(panels, row.layouts, row.names, pictures, shapes, strict=True):
         _draw_layout(panel, row, layout, name, picture, shape, limit)
     if not all(isinstance(layout, SoundLayout) for layout in row.layouts):  # bars of sounds have an axis of their own
@@ -91,8 +98,8 @@ def attribution_figure(row: RowRelevance, image: Any = None, grid: GridLike = No
     return figure
 
 
-def _pictures(row: RowRelevance, image: Any) -> list[Any]:
-    """Return the picture of every layout, as arrays; None where there is none.
+def _pictures(row: RowRelevance, image: Any) -> tuple[list[Any], Any]:
+    """Return the picture of every layout, as arrays, None where there is none; and one that is of no single layout.
 
     Raises
     ------
@@ -101,22 +108,40 @@ def _pictures(row: RowRelevance, image: Any) -> list[Any]:
     """
     images = [index for index, layout in enumerate(row.layouts) if layout.modality in ("image", "video")]
     if image is None:
-        return [None] * len(row.layouts)
+        return [None] * len(row.layouts), None
     given = list(image) if isinstance(image, (list, tuple)) else [image]
+    if len(given) == 1 and len(images) > 1 and not isinstance(image, (list, tuple)):
+        return [None] * len(row.layouts), _array(image)
     if len(given) != len(images):
         raise ValueError(f"image holds {len(given)} pictures, the row {len(images)} images; give a list of one each.")
     found: list[Any] = [None] * len(row.layouts)
     for index, picture in zip(images, given, strict=True):
-        try:
-            array = np.asarray(picture)
-        except ValueError:
-            array = np.asarray(None)
-        if array.dtype.kind not in "uifb":
-            raise TypeError(f"image is {type(picture).__name__}; expected a PIL image or an array [H, W, 3].")
-        if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] not in (1, 3, 4)) or not array.size:
-            raise ValueError(f"image has shape {array.shape}; expected [H, W] or [H, W, 3].")
-        found[index] = array
-    return found
+        found[index] = _array(picture)
+    return found, None
+
+
+def _array(picture: Any) -> Any:
+    """Return a picture as an array.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no picture.
+    """
+    try:
+        array = np.asarray(picture)
+    except ValueError:
+        array = np.asarray(None)
+    if array.dtype.kind not in "uifb":
+        raise TypeError(f"image is {type(picture).__name__}; expected a PIL image or an array [H, W, 3].")
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] not in (1, 3, 4)) or not array.size:
+        raise ValueError(f"image has shape {array.shape}; expected [H, W] or [H, W, 3].")
+    return array
+
+
+def _draw_picture(axes: Axes, picture: Any) -> None:
+    axes.imshow(picture, cmap="gray" if picture.ndim == 2 else None)
+    axes.set_axis_off()
 
 
 def _shape(layout: Layout, picture: Any) -> tuple[int, int]:
@@ -129,16 +154,15 @@ def _draw_layout(
     panel: SubFigure, row: RowRelevance, layout: Layout, name: str, picture: Any, shape: tuple[int, int], limit: float
 ) -> None:
     """Draw the panel of one image, video or sound."""
-    panel.suptitle(_headline(row, layout, name), fontsize=9)
+    letters = int(_LETTERS * _SIDE * shape[1])
+    panel.suptitle(_headline(row, layout, name, letters), fontsize=9)
     if not layout.tiles:
         ratios = (1, 2) if picture is not None else (1,)
         axes = list(np.atleast_1d(panel.subplots(1, len(ratios), width_ratios=ratios)))
     else:
         axes = list(np.atleast_1d(panel.subplots(*shape)).flat)
     if picture is not None:
-        first = axes.pop(0)
-        first.imshow(picture, cmap="gray" if picture.ndim == 2 else None)
-        first.set_axis_off()
+        _draw_picture(axes.pop(0), picture)
     if isinstance(layout, SoundLayout):
         draw_sound(axes[0], row, layout, limit)
     elif not layout.tiles:
@@ -149,16 +173,16 @@ def _draw_layout(
         unused.set_axis_off()
 
 
-def _headline(row: RowRelevance, layout: Layout, name: str) -> str:
-    """Return the title of a panel: the sum of relevance, and what is not drawn or not known."""
+def _headline(row: RowRelevance, layout: Layout, name: str, letters: int) -> str:
+    """Return the title of a panel, lines of ``letters``: the sum of relevance, and what is not drawn or not known."""
     lines = [f"relevance of {'the ' if name.isalpha() else ''}{name}: {row.of(layout.positions).sum():+.2f}"]
     if layout.tiles and layout.unplaced:
         rest = row.of(layout.unplaced)
-        lines.append(f"not drawn: {len(rest)} tokens of no place, {rest.sum():+.2f}")
+        lines += textwrap.wrap(f"not drawn: {len(rest)} tokens of no place, {rest.sum():+.2f}", letters)
     if isinstance(layout, UnknownLayout):
-        lines += textwrap.wrap(f"layout unknown: {layout.reason}", 60)
+        lines += textwrap.wrap(f"layout unknown: {layout.reason}", letters)
     if isinstance(layout, ImageLayout) and layout.reason is not None:
-        lines += textwrap.wrap(layout.reason, 60)
+        lines += textwrap.wrap(layout.reason, letters)
     return "\n".join(lines)
 
 

@@ -175,7 +175,10 @@ def test_tiles_are_drawn_at_their_places_and_tokens_of_no_place_are_counted():
     assert [image.get_extent() for image in tiles.images] == [[0.0, 0.5, 1.0, 0.0], [0.5, 1.0, 1.0, 0.0]]
     assert [np.asarray(image.get_array()).tolist() for image in tiles.images] == [[[2.0, 3.0]], [[4.0, 6.0]]]
     assert np.asarray(overview.images[0].get_array()).tolist() == [[1.0]]
-    assert headlines(found.plot()) == ["relevance of the image: +36.00\nnot drawn: 3 tokens of no place, +20.00"]
+    assert headlines(found.plot())[0].split("\n") == [
+        "relevance of the image: +36.00",
+        "not drawn: 3 tokens of no place, +20.00",
+    ]
     text = found.text(0, 80).plain
     assert "not drawn: 3 tokens of no place, +20.00" in text
     assert "2 tiles:\n░░░░▒▒▓▓\n" in text
@@ -232,6 +235,10 @@ def test_several_images_have_a_panel_each_and_one_scale():
     shown = [np.asarray(image.get_array()) for axes in found.plot(image=pictures).axes for image in axes.images]
     assert sum(any(np.array_equal(array, picture) for array in shown) for picture in pictures) == 2
     assert maps(found.plot(image=pictures))[0].get_aspect() == 4 / 6
+    alone = found.plot(image=pictures[0])
+    shown = [np.asarray(image.get_array()) for axes in alone.axes for image in axes.images]
+    assert sum(np.array_equal(array, pictures[0]) for array in shown) == 1
+    assert [axes.get_aspect() for axes in maps(alone)] == [2.0, 0.5]
 
 
 PICTURE = np.zeros((4, 4, 3), np.uint8)
