@@ -16,6 +16,7 @@ from .evaluation.attributions.comparison import Comparison
 from .evaluation.attributions.example import Example
 from .generation.calibrate import calibrate
 from .generation.steer import SteeringOutput, steer, steered_generate, steering
+from .model.layouts.reading import register_layout
 from .model.modalities import Span
 from .model.prompt import Prompt, read_prompt
 from .policies.calibration import Calibration
@@ -72,6 +73,7 @@ __all__ = [
     "policy_from_dict",
     "policy_to_dict",
     "read_prompt",
+    "register_layout",
     "register_method",
     "register_policy",
     "routes",

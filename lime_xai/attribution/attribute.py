@@ -139,4 +139,5 @@ def attribute(
         method=name,
         tokens=task.labels(found.recording),
         convergence_delta=found.convergence_delta,
+        layouts=prompt.layouts,
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from torch import Tensor
 
+from lime_xai.model.layouts.layout import layout_from_dict
 from lime_xai.model.modalities import Span
 from lime_xai.storage.store import holding, read_tensors
 from lime_xai.values.checking import checked
@@ -29,6 +30,7 @@ class Description(TypedDict):
     method: str
     tokens: list[list[str]] | None
     spans: list[list[tuple[str, int, int]]]
+    layouts: NotRequired[list[list[dict[str, Any]]]]
 
 
 def read_parts(path: str | Path) -> dict[str, Any]:
@@ -49,9 +51,12 @@ def read_parts(path: str | Path) -> dict[str, Any]:
         if missing:
             raise ValueError(f"it lacks {', '.join(missing)}")
         check_parts(found, tensors)
+        layouts = [[layout_from_dict(layout) for layout in row] for row in found.get("layouts", [])]
+        if layouts and len(layouts) != len(found["spans"]):
+            raise ValueError(f"layouts has {len(layouts)} rows, spans {len(found['spans'])}")
     spans = [[Span(*span) for span in row] for row in found["spans"]]
     named = {name: tensors.get(name) for name in (*TENSORS, *OPTIONAL)}
-    return {"method": found["method"], "tokens": found["tokens"], "spans": spans, **named}
+    return {"method": found["method"], "tokens": found["tokens"], "spans": spans, "layouts": layouts, **named}
 
 
 def check_parts(found: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:

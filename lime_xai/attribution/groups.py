@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lime_xai.model.layout import Grid
+from lime_xai.model.layouts.layout import Layout, Tile
 from lime_xai.model.records import Content
 
 from .problem import Problem
 
 MOST = 36
-"""Largest number of groups of one image or sound: a grid of 6 x 6."""
+"""Largest number of groups of one image, video or sound: a grid of 6 x 6."""
 
 _WORD_STARTS = ("\u2581", "\u0120", "\u010a")
 """Marks of tokenizers for a token that begins a word: sentencepiece's space, byte-level space and newline."""
@@ -61,7 +61,10 @@ class Groups(Content):
 
 
 def group_tokens(problem: Problem, labels: Sequence[str] | None = None, most: int = MOST) -> Groups:
-    """Group the perturbable positions of a row: image cells, stretches of sound or of an image without grid, words.
+    """Group the perturbable positions of a row: words, cells of images, and stretches where only the order is known.
+
+    Cells are square blocks of tokens of one tile or video frame; a sound, and whatever has no known layout, is cut into
+    stretches. Tokens of an image in no tile (newline tokens, class tokens) are one group.
 
     Parameters
     ----------
@@ -71,12 +74,12 @@ def group_tokens(problem: Problem, labels: Sequence[str] | None = None, most: in
         ``[T]`` tokens as the tokenizer writes them; tokens of one word join. Without them, and with tokenizers that do
         not mark words, every text token is a group.
     most : int
-        Groups per image or sound.
+        Groups per image, video or sound, not counting that of tokens in no tile; one per tile or frame at least.
 
     Returns
     -------
     Groups
-        In the order of their first position.
+        In the order of the first position of each word, image, video or sound.
 
     Raises
     ------
@@ -91,24 +94,23 @@ def group_tokens(problem: Problem, labels: Sequence[str] | None = None, most: in
     marked = labels is not None and any(label.startswith(_WORD_STARTS) for label in labels)
     ids = torch.full_like(problem.input_ids, -1, dtype=torch.long)
     names: list[str] = []
-    position = 0
+    layouts = {layout.positions[0]: layout for layout in problem.layouts}
+    numbers = _numbers(problem.layouts)
     kinds = _kinds(problem)
+    position = 0
     while position < len(kinds):
         stop = position + 1
-        if not bool(perturbable[position]):
-            position = stop
-            continue
-        if kinds[position] == "text":
+        if position in layouts:
+            for name, members in _cells(layouts[position], most):
+                part = torch.tensor(members, device=ids.device)
+                part = part[perturbable[part]]
+                ids[part] = len(names)
+                names += [f"{numbers[position]} {name}"] * min(1, len(part))
+        elif kinds[position] == "text" and bool(perturbable[position]):
             while marked and labels is not None and _continues(kinds, perturbable, labels, stop):
                 stop += 1
             ids[position:stop] = len(names)
             names.append("".join(labels[position:stop]) if labels is not None else f"text {position}")
-        else:
-            while stop < len(kinds) and kinds[stop] == kinds[position] and bool(perturbable[stop]):
-                stop += 1
-            cells = _cells(stop - position, problem.grid(kinds[position], stop - position), most).to(ids.device)
-            ids[position:stop] = len(names) + cells
-            names += [f"{kinds[position]} {cell}" for cell in range(int(cells.max()) + 1)]
         position = stop
     return Groups(ids, tuple(names))
 
@@ -183,11 +185,43 @@ def _continues(kinds: list[str], perturbable: Tensor, labels: Sequence[str], pos
     return not label.startswith(_WORD_STARTS) and label[:1].isalnum() and labels[position - 1][-1:].isalnum()
 
 
-def _cells(count: int, grid: Grid | None, most: int) -> Tensor:
-    """Return the number of each token's cell, ``[count]``: square cells of a grid, stretches where there is none."""
-    if grid is None:
-        return torch.arange(count) // -(-count // most)
-    rows, columns = grid
-    edge = -(-max(grid) // max(1, math.isqrt(most)))
-    across = -(-columns // edge)
-    return ((torch.arange(rows) // edge)[:, None] * across + torch.arange(columns) // edge).flatten()
+def _numbers(layouts: Sequence[Layout]) -> dict[int, str]:
+    """Return the name of each layout by its first position: its modality, numbered where there are several."""
+    found = {}
+    for modality in {layout.modality for layout in layouts}:
+        same = [layout for layout in layouts if layout.modality == modality]
+        for number, layout in enumerate(same):
+            found[layout.positions[0]] = modality if len(same) == 1 else f"{modality} {number}"
+    return found
+
+
+def _cells(layout: Layout, most: int) -> list[tuple[str, tuple[int, ...]]]:
+    """Return names and positions of the cells of an image, video or sound."""
+    tiles = layout.tiles
+    if not tiles:
+        return _named_cells("", layout.positions, _stretches(len(layout.positions), most))
+    found = []
+    for number, tile in enumerate(tiles):
+        prefix = "" if len(tiles) == 1 else f"{number}."
+        found += _named_cells(prefix, tile.positions, _blocks(tile, max(1, most // len(tiles))))
+    if layout.unplaced:
+        found.append(("rest", layout.unplaced))
+    return found
+
+
+def _named_cells(prefix: str, positions: Sequence[int], cells: Tensor) -> list[tuple[str, tuple[int, ...]]]:
+    places = torch.tensor(positions)
+    return [(f"{prefix}{cell}", tuple(places[cells == cell].tolist())) for cell in range(int(cells.max()) + 1)]
+
+
+def _stretches(count: int, most: int) -> Tensor:
+    """Return the number of each token's stretch, ``[count]``."""
+    return torch.arange(count) // -(-count // most)
+
+
+def _blocks(tile: Tile, most: int) -> Tensor:
+    """Return the number of each token's square block, ``[rows * columns]``."""
+    edge = -(-max(tile.grid) // max(1, math.isqrt(most)))
+    across = -(-tile.columns // edge)
+    rows, columns = torch.arange(tile.rows) // edge, torch.arange(tile.columns) // edge
+    return (rows[:, None] * across + columns).flatten()

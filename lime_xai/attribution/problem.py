@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lime_xai.model.decoder_call import DecoderCall, merged
 from lime_xai.model.gradients import DifferentiableCall, at_least_float32, forward_sequence
-from lime_xai.model.layout import Grid, image_grid
+from lime_xai.model.layouts.layout import Layout
 from lime_xai.model.modalities import Span, marker_ids, spans
 from lime_xai.model.recording import Recording
 from lime_xai.model.records import ShortRepr
@@ -41,6 +41,8 @@ class Problem(ShortRepr):
         ``[T]``, True on the beginning of the sequence.
     modalities : mapping of str to Tensor
         ``[T]`` per perceptual modality.
+    layouts : sequence of Layout
+        Of every image, video and sound, in order.
     """
 
     replayer: Replayer
@@ -51,6 +53,7 @@ class Problem(ShortRepr):
     attended: Tensor
     bos: Tensor
     modalities: Mapping[str, Tensor]
+    layouts: Sequence[Layout]
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
@@ -86,13 +89,6 @@ class Problem(ShortRepr):
         masks = {name: mask[None] for name, mask in self.modalities.items()}
         return spans(masks, self.attended[None])[0]
 
-    def grid(self, modality: str, tokens: int) -> Grid | None:
-        """Return rows and columns of a run of ``tokens`` positions; None for all but images whose grid is known.
-
-        Several images in one run cannot be told apart: give groups of your own there.
-        """
-        return image_grid(self.replayer.model.config, tokens) if modality == "image" else None
-
     def logits(self, *inputs: Tensor) -> Tensor:
         """Return the logits ``[R, G, V]``, in at least float32, of ``R`` rows of inputs like ``inputs``."""
         embeddings, *deep = inputs
@@ -120,7 +116,9 @@ class Problem(ShortRepr):
         return self.of_targets(self.logits(*inputs))
 
 
-def problems(replayer: Replayer, recording: Recording, goal: Target) -> Iterator[Problem]:
+def problems(
+    replayer: Replayer, recording: Recording, goal: Target, layouts: Sequence[Sequence[Layout]]
+) -> Iterator[Problem]:
     """Return the problem of every row of a recorded batch.
 
     Parameters
@@ -131,6 +129,8 @@ def problems(replayer: Replayer, recording: Recording, goal: Target) -> Iterator
         The prompt and the answer, ``B`` rows.
     goal : Target
         With its ids.
+    layouts : sequence of sequence of Layout
+        Of the prompt, per row.
 
     Raises
     ------
@@ -150,4 +150,5 @@ def problems(replayer: Replayer, recording: Recording, goal: Target) -> Iterator
             attended=positions.attended[row],
             bos=positions.bos[row],
             modalities={name: mask[row] for name, mask in positions.modalities.items()},
+            layouts=layouts[row],
         )

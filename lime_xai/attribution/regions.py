@@ -1,44 +1,73 @@
-"""Regions that a user drew, as groups of tokens: boxes, segmentation masks, stretches of time."""
+"""Regions that a user drew, as groups of tokens: boxes, segmentation masks, stretches of time.
+
+Where the tokens lie is read from the layouts of a prompt, an attribution or a problem. A mask of positions has no
+layout: it needs ``grid=`` or ``duration=``.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from lime_xai.model.layouts.layout import (
+    Grid,
+    ImageLayout,
+    Layout,
+    SoundLayout,
+    Tile,
+    UnknownLayout,
+    unknown_layouts,
+    with_grid,
+)
+from lime_xai.model.modalities import spans
+from lime_xai.model.prompt import Prompt
+
 from .groups import Groups
+from .problem import Problem
+from .result import Attribution
 
 Box = tuple[float, float, float, float]
 """``(x0, y0, x1, y1)``, x to the right and y downwards."""
 
+Located = Attribution | Prompt | Problem | Tensor
+"""What says where tokens lie; or a mask ``[T]`` bool, which only says which tokens they are."""
+
 
 def box_groups(
-    mask: Tensor,
+    where: Located,
     boxes: Sequence[Box],
     size: tuple[float, float] | None = None,
     names: Sequence[str] | None = None,
     *,
+    row: int = 0,
     image: int = 0,
-    grid: tuple[int, int] | None = None,
+    grid: Grid | None = None,
 ) -> Groups:
     """Return one group per box, of the tokens whose centres lie in it.
 
+    Of a picture with several tiles these are tokens of all tiles, the overview among them. Tokens that stand for no
+    part of the picture (newline tokens) are in no group.
+
     Parameters
     ----------
-    mask : Tensor
-        ``[T]`` bool: image positions of the row (``problem.modalities["image"]``, ``attribution.mask("image")[row]``).
+    where : Attribution, Prompt, Problem or Tensor
+        Has the layouts; or a mask ``[T]`` bool of one row's image positions, for which ``grid`` is needed.
     boxes : sequence of (float, float, float, float)
-        ``(x0, y0, x1, y1)``. A token in several boxes belongs to the first.
+        ``(x0, y0, x1, y1)`` in the picture as the model received it, after the processor's resizing and cropping. A
+        token in several boxes belongs to the first.
     size : (float, float), optional
         Width and height of the image, if boxes are in pixels; without it they are fractions of width and height.
     names : sequence of str, optional
         Of the boxes.
+    row : int
+        Of the batch.
     image : int
-        Which image of the row, in order.
+        Which image of the row, in order; of a mask, which run of positions.
     grid : (int, int), optional
-        Rows and columns of the image's tokens; by default they must form a square.
+        Rows and columns of the image's tokens, if the layout is not known: one grid over the whole picture.
 
     Returns
     -------
@@ -48,14 +77,15 @@ def box_groups(
     Raises
     ------
     ValueError
-        For a box that has no area, leaves the image or covers no token, and for an image without a grid.
+        For a box that has no area, leaves the image or covers no token, and for an image whose layout is not known.
     """
     if not boxes:
         raise ValueError("boxes is empty; give at least one (x0, y0, x1, y1).")
-    positions, (rows, across) = _grid(mask, image, grid)
+    seen = _seen(where, row)
+    tiles = _tiles(seen, image, grid)
     width, height = size or (1.0, 1.0)
-    x = ((torch.arange(across) + 0.5) / across * width).repeat(rows)
-    y = ((torch.arange(rows) + 0.5) / rows * height).repeat_interleave(across)
+    positions = torch.tensor([position for tile in tiles for position in tile.positions])
+    x, y = torch.cat([tile.centres() for tile in tiles]).T * torch.tensor([[width], [height]], dtype=torch.float64)
     inside = []
     for index, (x0, y0, x1, y1) in enumerate(boxes):
         if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
@@ -64,87 +94,104 @@ def box_groups(
                 f"{height:g}. Boxes in pixels need size=."
             )
         inside.append((x >= x0) & (x < x1) & (y >= y0) & (y < y1))
-    return _partition(mask, positions, inside, _named(names, len(boxes), "box"))
+    return _partition(seen, positions, inside, _named(names, len(boxes), "box"))
 
 
 def segment_groups(
-    mask: Tensor,
+    where: Located,
     labels: Tensor,
     names: Sequence[str] | None = None,
     *,
     ignore: int | None = None,
+    row: int = 0,
     image: int = 0,
-    grid: tuple[int, int] | None = None,
+    grid: Grid | None = None,
 ) -> Groups:
     """Return one group per label of a segmentation, of the tokens most of whose pixels have it.
 
     Parameters
     ----------
-    mask : Tensor
-        ``[T]`` bool, as in ``box_groups``.
+    where : Attribution, Prompt, Problem or Tensor
+        As in ``box_groups``.
     labels : Tensor
-        ``[H, W]`` integers, at least one pixel per token.
+        ``[H, W]`` integers of the whole picture, at least one pixel per token.
     names : sequence of str, optional
         Of the labels in ascending order, without ``ignore``.
     ignore : int, optional
         Label that is no region (background).
-    image, grid
+    row, image, grid
         As in ``box_groups``.
 
     Returns
     -------
     Groups
-        In ascending order of labels. The lowest label wins a tie.
+        In ascending order of labels. The lowest label wins a tie. Tokens outside the picture are in no group.
 
     Raises
     ------
     ValueError
         For labels that are no integers ``[H, W]``, too small an image, no region at all, and a label that no token has.
     """
-    positions, (rows, across) = _grid(mask, image, grid)
+    seen = _seen(where, row)
+    tiles = _tiles(seen, image, grid)
     if labels.dim() != 2 or labels.is_floating_point() or labels.is_complex():
         raise ValueError(f"labels is {labels.dtype} of shape {tuple(labels.shape)}; expected integers [height, width].")
-    if labels.shape[0] < rows or labels.shape[1] < across:
-        raise ValueError(
-            f"labels has {tuple(labels.shape)} pixels, the image {rows} x {across} tokens; give more pixels."
-        )
     known, numbers = torch.unique(labels.cpu().long(), return_inverse=True)
-    y = torch.arange(labels.shape[0]) * rows // labels.shape[0]
-    x = torch.arange(labels.shape[1]) * across // labels.shape[1]
-    cells = (y[:, None] * across + x).flatten()
-    counts = torch.zeros(rows * across, len(known)).index_put_(
-        (cells, numbers.flatten()), torch.ones(cells.numel()), accumulate=True
-    )
-    winner = known[counts.argmax(-1)]
     wanted = [label for label in known.tolist() if label != ignore]
     if not wanted:
         raise ValueError(f"labels holds nothing but {ignore}, which is ignored; there is no region.")
+    positions = torch.tensor([position for tile in tiles for position in tile.positions])
+    winner = torch.cat([_winners(tile, numbers, len(known)) for tile in tiles])
     found = _named(names, len(wanted), "segment", wanted)
-    return _partition(mask, positions, [winner == label for label in wanted], found)
+    return _partition(seen, positions, [winner == known.tolist().index(label) for label in wanted], found)
+
+
+def _winners(tile: Tile, numbers: Tensor, count: int) -> Tensor:
+    """Return the most frequent label number among the pixels of each token, ``[N]``; -1 for tokens without pixels."""
+    height, width = numbers.shape
+    x0, y0, x1, y1 = tile.box or (0.0, 0.0, 1.0, 1.0)
+    if height * (y1 - y0) < tile.rows or width * (x1 - x0) < tile.columns:
+        raise ValueError(
+            f"labels has {(height, width)} pixels, the image {tile.rows} x {tile.columns} tokens in "
+            f"{y1 - y0:.2f} x {x1 - x0:.2f} of it; give more pixels."
+        )
+    y = ((torch.arange(height, dtype=torch.float64) + 0.5) / height - y0) / (y1 - y0) * tile.rows
+    x = ((torch.arange(width, dtype=torch.float64) + 0.5) / width - x0) / (x1 - x0) * tile.columns
+    rows, columns = y.floor().long()[:, None], x.floor().long()[None]
+    inside = (rows >= 0) & (rows < tile.rows) & (columns >= 0) & (columns < tile.columns)
+    cells = (rows * tile.columns + columns)[inside]
+    counts = torch.zeros(len(tile.positions), count).index_put_(
+        (cells, numbers[inside]), torch.ones(cells.numel()), accumulate=True
+    )
+    return counts.argmax(-1).masked_fill(counts.sum(-1) == 0, -1)
 
 
 def interval_groups(
-    mask: Tensor,
+    where: Located,
     intervals: Sequence[tuple[float, float]],
-    duration: float,
+    duration: float | None = None,
     names: Sequence[str] | None = None,
     *,
+    row: int = 0,
     sound: int = 0,
 ) -> Groups:
     """Return one group per stretch of time, of the tokens whose middle lies in it.
 
     Parameters
     ----------
-    mask : Tensor
-        ``[T]`` bool: audio positions of the row, which divide the duration evenly.
+    where : Attribution, Prompt, Problem or Tensor
+        Has the layouts; or a mask ``[T]`` bool of one row's audio positions, for which ``duration`` is needed.
     intervals : sequence of (float, float)
         Start and stop in seconds. A token in several intervals belongs to the first.
-    duration : float
-        Of the sound in seconds.
+    duration : float, optional
+        Of the sound in seconds, if the layout does not say how long a token is: the tokens then divide it evenly. It is
+        not needed where the processor was given (``attribute(..., processor=processor)``).
     names : sequence of str, optional
         Of the intervals.
+    row : int
+        Of the batch.
     sound : int
-        Which sound of the row, in order.
+        Which sound of the row, in order; of a mask, which run of positions.
 
     Returns
     -------
@@ -154,21 +201,33 @@ def interval_groups(
     Raises
     ------
     ValueError
-        For an interval that is empty, leaves the sound or covers no token.
+        For an interval that is empty, leaves the sound or covers no token; for a sound of unknown length.
     """
     if not intervals:
         raise ValueError("intervals is empty; give at least one (start, stop).")
-    positions = _run(mask, sound)
-    middle = (torch.arange(len(positions)) + 0.5) / len(positions) * duration
+    seen = _seen(where, row)
+    layout = _chosen(seen, sound, "sound", (SoundLayout, UnknownLayout))
+    middle, end = _middles(layout, sound, duration)
     inside = []
     for index, (start, stop) in enumerate(intervals):
-        if not 0 <= start < stop <= duration:
+        if not 0 <= start < stop <= end:
             raise ValueError(
-                f"Interval {index} is {(start, stop)}; expected start < stop, in seconds, inside a sound of "
-                f"{duration:g} s."
+                f"Interval {index} is {(start, stop)}; expected start < stop, in seconds, inside a sound of {end:g} s."
             )
         inside.append((middle >= start) & (middle < stop))
-    return _partition(mask, positions, inside, _named(names, len(intervals), "interval"))
+    return _partition(seen, torch.tensor(layout.positions), inside, _named(names, len(intervals), "interval"))
+
+
+def _middles(layout: Layout, sound: int, duration: float | None) -> tuple[Tensor, float]:
+    """Return the middle of each token and the end of the sound in seconds."""
+    known = layout.intervals if isinstance(layout, SoundLayout) else None
+    if duration is not None:
+        count = len(layout.positions)
+        return (torch.arange(count, dtype=torch.float64) + 0.5) / count * duration, duration
+    if known is None:
+        reason = layout.reason if isinstance(layout, UnknownLayout) else "no processor was given"
+        raise ValueError(f"The seconds per token of sound {sound} are not known: {reason}. Give duration=.")
+    return torch.tensor(known, dtype=torch.float64).mean(-1), max(stop for _, stop in known)
 
 
 def joined(*parts: Groups) -> Groups:
@@ -196,25 +255,53 @@ def joined(*parts: Groups) -> Groups:
     return Groups(ids, tuple(names))
 
 
-def _run(mask: Tensor, number: int) -> Tensor:
-    """Return the positions of the ``number``-th run of consecutive positions."""
-    positions = mask.nonzero()[:, 0]
-    breaks = ((positions[1:] - positions[:-1]) > 1).nonzero()[:, 0] + 1
-    runs = torch.tensor_split(positions, breaks.tolist()) if len(positions) else ()
-    if not 0 <= number < len(runs):
-        raise ValueError(f"The mask has {len(runs)} stretches of positions; number {number} is not among them.")
-    return runs[number]
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """One row: its length, the device of its masks, and its layouts."""
+
+    length: int
+    device: torch.device
+    layouts: Sequence[Layout]
 
 
-def _grid(mask: Tensor, image: int, grid: tuple[int, int] | None) -> tuple[Tensor, tuple[int, int]]:
-    """Return an image's positions and its rows and columns of tokens."""
-    positions = _run(mask, image)
-    side = math.isqrt(len(positions))
-    rows, across = grid or (side, side)
-    if rows * across != len(positions):
-        asked = "form no square" if grid is None else f"are not {rows} x {across}"
-        raise ValueError(f"The {len(positions)} tokens of image {image} {asked}; say grid=(rows, columns).")
-    return positions, (rows, across)
+def _seen(where: Located, row: int) -> _Seen:
+    """Return the row of whatever says where tokens lie."""
+    if isinstance(where, Problem):
+        return _Seen(len(where.input_ids), where.input_ids.device, where.layouts)
+    if isinstance(where, Tensor):
+        if where.dim() != 1 or where.dtype != torch.bool:
+            raise ValueError(f"The mask is {where.dtype} of shape {tuple(where.shape)}; expected bool [T].")
+        runs = spans({"": where[None]}, torch.ones_like(where)[None])[0]
+        return _Seen(len(where), where.device, unknown_layouts(runs, "a mask says nothing of it"))
+    if not isinstance(where, (Attribution, Prompt)):
+        raise TypeError(f"Expected an attribution, a prompt, a problem or a mask, found {type(where).__name__}.")
+    ids = where.input_ids if isinstance(where, Attribution) else where.positions.input_ids
+    if not 0 <= row < len(where.layouts):
+        raise ValueError(f"row is {row}; the batch has rows 0 to {len(where.layouts) - 1}.")
+    return _Seen(ids.shape[1], ids.device, where.layouts[row])
+
+
+def _chosen(seen: _Seen, number: int, what: str, kinds: tuple[type[Layout], ...]) -> Layout:
+    """Return the ``number``-th image or sound of a row."""
+    modality = {"image": "image", "sound": "audio"}[what]
+    found = [layout for layout in seen.layouts if isinstance(layout, kinds) and layout.modality in ("", modality)]
+    if not 0 <= number < len(found):
+        raise ValueError(f"The row has {len(found)} {what}s; number {number} is not among them.")
+    return found[number]
+
+
+def _tiles(seen: _Seen, image: int, grid: Grid | None) -> tuple[Tile, ...]:
+    """Return the tiles of an image."""
+    layout = _chosen(seen, image, "image", (ImageLayout, UnknownLayout))
+    if grid is not None:
+        return with_grid(layout, grid).tiles
+    reason = layout.reason if isinstance(layout, (ImageLayout, UnknownLayout)) else None
+    if reason is not None:
+        raise ValueError(
+            f"The layout of image {image} is not known: {reason}. Give grid=(rows, columns) if its "
+            f"{len(layout.positions)} tokens form one grid over the picture."
+        )
+    return layout.tiles
 
 
 def _named(names: Sequence[str] | None, count: int, what: str, labels: Sequence[int] | None = None) -> tuple[str, ...]:
@@ -225,15 +312,15 @@ def _named(names: Sequence[str] | None, count: int, what: str, labels: Sequence[
     return tuple(names)
 
 
-def _partition(mask: Tensor, positions: Tensor, inside: Sequence[Tensor], names: tuple[str, ...]) -> Groups:
+def _partition(seen: _Seen, positions: Tensor, inside: Sequence[Tensor], names: tuple[str, ...]) -> Groups:
     """Return the groups of regions ``[N]`` bool over the positions ``[N]`` of a row; earlier ones come first."""
-    ids = torch.full(mask.shape, -1, dtype=torch.long, device=mask.device)
+    ids = torch.full((seen.length,), -1, dtype=torch.long)
     for number, region in enumerate(inside):
-        free = region.to(mask.device) & (ids[positions] < 0)
+        free = region & (ids[positions] < 0)
         if not bool(free.any()):
             raise ValueError(
                 f"Region {names[number]!r} covers no token of its own; make it larger, or put it before "
                 "those that hide it."
             )
         ids[positions[free]] = number
-    return Groups(ids, names)
+    return Groups(ids.to(seen.device), names)

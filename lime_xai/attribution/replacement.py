@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import torch
 from torch import Tensor
 
 from lime_xai.errors import unknown_name
-from lime_xai.model.layout import Grid
+from lime_xai.model.layouts.layout import Grid, Layout
 
 from .deletion import check_deletable, logits_without
 from .problem import Problem
@@ -33,7 +35,8 @@ def replacement(problem: Problem, kind: str = "mean") -> tuple[Tensor, ...]:
         The row.
     kind : {"mean", "blur", "zero"}
         ``mean``: the mean embedding of the position's modality in this prompt. ``blur``: perceptual embeddings blurred
-        over their grid where it is known, otherwise along their order; text as for ``mean``. ``zero``: zeros.
+        over each tile or video frame, along their order where they have none (sounds, unknown layouts); tokens of an
+        image in no tile, and text, as for ``mean``. ``zero``: zeros.
 
     Raises
     ------
@@ -54,15 +57,14 @@ def replacement(problem: Problem, kind: str = "mean") -> tuple[Tensor, ...]:
         found[0, mask] = embeddings[0, mask].mean(0)
     others = [features.mean(1, keepdim=True).expand_as(features).clone() for features in deep]
     if kind == "blur":
-        for span in problem.spans:
-            if span.modality == "text":
-                continue
-            part = slice(span.start, span.stop)
-            grid = problem.grid(span.modality, len(span))
+        for positions, grid in smooth_parts(problem.layouts):
+            part = torch.tensor(positions, device=embeddings.device)
             found[0, part] = _blurred(embeddings[0, part], grid)
-            inside = (problem.visual >= span.start) & (problem.visual < span.stop)
-            for blurred, features in zip(others, deep, strict=True):
-                blurred[0, inside] = _blurred(features[0, inside], grid)
+            inside = torch.isin(part, problem.visual)
+            if bool(inside.all()):
+                place = torch.searchsorted(problem.visual, part)
+                for blurred, features in zip(others, deep, strict=True):
+                    blurred[0, place] = _blurred(features[0, place], grid)
     return found, *others
 
 
@@ -134,6 +136,16 @@ def perturbed(problem: Problem, kept: Tensor, substitute: tuple[Tensor, ...]) ->
     seen = kept[:, problem.visual, None]
     result += [torch.where(seen, old, new) for old, new in zip(deep, substitute[1:], strict=True)]
     return tuple(result)
+
+
+def smooth_parts(layouts: Sequence[Layout]) -> Iterator[tuple[tuple[int, ...], Grid | None]]:
+    """Yield the positions within which neighbours are known, and their grid: tiles and frames; None: an order only."""
+    for layout in layouts:
+        if layout.tiles:
+            for tile in layout.tiles:
+                yield tile.positions, tile.grid
+        else:
+            yield layout.positions, None
 
 
 def _blurred(features: Tensor, grid: Grid | None) -> Tensor:

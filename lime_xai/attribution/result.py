@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +10,13 @@ import torch
 from rich.text import Text
 from torch import Tensor
 
+from lime_xai.model.layouts.layout import Layout, layout_to_dict, unknown_layouts
 from lime_xai.model.modalities import Span
 from lime_xai.model.records import Content
 from lime_xai.storage.store import write_tensors
 
 from .files import KEY, OPTIONAL, TENSORS, read_parts
-from .row import RowRelevance
+from .row import GridLike, RowRelevance
 from .terminal import relevance_text
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class Attribution(Content):
         ``[B]`` or ``[B, G]`` float32: by how much the sum of relevance misses the one that the method has by
         definition, the change of the logit from the replaced prompt to the real one; Captum's name. Of integrated
         gradients and gradient SHAP; None for all others.
+    layouts : list of list of Layout
+        Per row, in order: how the tokens of every image, video and sound lie in it. By default unknown.
     """
 
     relevance: Tensor
@@ -65,6 +68,12 @@ class Attribution(Content):
     method: str
     tokens: list[list[str]] | None = None
     convergence_delta: Tensor | None = None
+    layouts: list[list[Layout]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not self.layouts:
+            found = [unknown_layouts(row, "the attribution was made without layouts") for row in self.spans]
+            object.__setattr__(self, "layouts", found)
 
     @property
     def residual(self) -> Tensor:
@@ -91,44 +100,67 @@ class Attribution(Content):
     def _expanded(self, mask: Tensor) -> Tensor:
         return mask[:, None] if self.relevance.dim() == 3 else mask
 
-    def plot(
-        self, row: int = 0, image: Any = None, grid: tuple[int, int] | None = None, title: str | None = None
-    ) -> Figure:
-        """Return a figure of one row: the image if it is given, relevance of what is perceived and of the text.
+    def plot(self, row: int = 0, image: Any = None, grid: GridLike = None, title: str | None = None) -> Figure:
+        """Return a figure of one row: maps of images and videos, sounds over time, text as bars.
+
+        Tiles are drawn at their places in the picture. Where a layout is unknown, the tokens are a strip in their
+        order, and the figure says why.
 
         Parameters
         ----------
         row : int
             Of the batch.
-        image : PIL.Image or array, optional
-            The picture.
-        grid : tuple of int, optional
-            Rows and columns of perceptual tokens; by default as square as possible.
+        image : PIL.Image or array ``[H, W, 3]``, or a list of them, optional
+            The picture, or one per image of the row.
+        grid : (int, int) or sequence of (int, int) or None, optional
+            Rows and columns of the tokens of the only image, or of each, instead of its layout.
         title : str, optional
             Over the figure.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For arguments that do not fit the row.
         """
         from .figure import attribution_figure  # matplotlib is slow to import
 
         return attribution_figure(self.row(row), image, grid, title)
 
-    def text(self, row: int = 0, columns: int | None = None) -> Text:
-        """Return one row for a terminal: perceptual tokens as a shaded grid, text tokens with their values.
+    def text(self, row: int = 0, width: int | None = None, grid: GridLike = None) -> Text:
+        """Return one row for a terminal: maps as shaded cells, text tokens with their values.
 
         Parameters
         ----------
         row : int
             Of the batch.
-        columns : int, optional
-            Perceptual tokens per line; by default as square as possible.
+        width : int, optional
+            Columns that maps may take; by default those of the terminal.
+        grid : (int, int) or sequence of (int, int) or None, optional
+            As in ``plot``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For arguments that do not fit the row.
         """
-        return relevance_text(self.row(row), columns)
+        return relevance_text(self.row(row), width, grid)
 
     def row(self, index: int) -> RowRelevance:
-        """Return one row of the batch, summed over the tokens of an answer."""
+        """Return one row of the batch, summed over the tokens of an answer.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the batch has no such row.
+        """
+        if not isinstance(index, int) or isinstance(index, bool):
+            raise TypeError(f"row is {type(index).__name__}; expected int.")
+        if not 0 <= index < len(self.relevance):
+            raise ValueError(f"row is {index}; the batch has rows 0 to {len(self.relevance) - 1}.")
         relevance = self.relevance[index]
-        values = (relevance if relevance.dim() == 1 else relevance.sum(0)).cpu().numpy()
+        values = (relevance if relevance.dim() == 1 else relevance.sum(0)).float().cpu().numpy()
         labels = [str(token) for token in self.input_ids[index].tolist()] if self.tokens is None else self.tokens[index]
-        return RowRelevance(values, self.spans[index], labels)
+        return RowRelevance(values, self.spans[index], labels, self.layouts[index])
 
     def save(self, path: str | Path) -> None:
         """Write everything to one safetensors file.
@@ -139,13 +171,14 @@ class Attribution(Content):
             If there is no such folder.
         """
         spans = [[[s.modality, s.start, s.stop] for s in row] for row in self.spans]
-        described = {"method": self.method, "tokens": self.tokens, "spans": spans}
+        layouts = [[layout_to_dict(layout) for layout in row] for row in self.layouts]
+        described = {"method": self.method, "tokens": self.tokens, "spans": spans, "layouts": layouts}
         found = {name: getattr(self, name) for name in (*TENSORS, *OPTIONAL)}
         write_tensors(path, {name: tensor for name, tensor in found.items() if tensor is not None}, KEY, described)
 
     @classmethod
     def load(cls, path: str | Path) -> Attribution:
-        """Read what ``save`` wrote.
+        """Read what ``save`` wrote; layouts are unknown in files that were written without them.
 
         Raises
         ------

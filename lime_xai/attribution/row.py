@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lime_xai.model.layouts.layout import Grid, ImageLayout, Layout, SoundLayout, Tile, VideoLayout, with_grid
 from lime_xai.model.modalities import Span
 from lime_xai.model.records import ShortRepr
+
+Values = NDArray[np.float32]
+GridLike = Grid | Sequence[Grid | None] | None
+"""Rows and columns of the tokens of the only image of a row, or one pair per image, video and sound."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -24,18 +30,126 @@ class RowRelevance(ShortRepr):
         Where image, video, audio and text tokens lie, in order.
     labels : sequence of str
         ``[T]``: tokens as the tokenizer writes them, or their ids.
+    layouts : sequence of Layout
+        Of every image, video and sound, in order.
     """
 
-    values: NDArray[np.float32]
+    values: Values
     spans: Sequence[Span]
     labels: Sequence[str]
-
-    @property
-    def perceptual(self) -> list[Span]:
-        """The spans that are not text."""
-        return [span for span in self.spans if span.modality != "text"]
+    layouts: Sequence[Layout] = ()
 
     @property
     def text_positions(self) -> list[int]:
         """Positions of text tokens, in order."""
         return [p for span in self.spans if span.modality == "text" for p in range(span.start, span.stop)]
+
+    @property
+    def names(self) -> list[str]:
+        """Of every layout: its modality, numbered from 1 where there are several."""
+        found = []
+        for index, layout in enumerate(self.layouts):
+            same = [other.modality == layout.modality for other in self.layouts]
+            found.append(layout.modality if sum(same) == 1 else f"{layout.modality} {sum(same[: index + 1])}")
+        return found
+
+    def of(self, positions: Sequence[int]) -> Values:
+        """Return the relevance of some positions."""
+        return self.values[list(positions)]
+
+    def tile(self, tile: Tile) -> Values:
+        """Return the relevance of a tile, ``[rows, columns]``."""
+        return self.of(tile.positions).reshape(tile.grid)
+
+    def with_grids(self, grid: GridLike) -> RowRelevance:
+        """Return the row with layouts as a user says.
+
+        Parameters
+        ----------
+        grid : (int, int) or sequence of (int, int) or None, optional
+            Rows and columns of the only image, video or sound; or one entry for each, None where the layout stays.
+
+        Raises
+        ------
+        TypeError
+            If it is neither.
+        ValueError
+            For another number of entries or of tokens.
+        """
+        if grid is None:
+            return self
+        if isinstance(grid, str) or not isinstance(grid, Sequence):
+            raise TypeError(f"grid is {grid!r}; expected (rows, columns), or one pair per image.")
+        pairs: list[Any] = list(grid)
+        if len(pairs) == 2 and not any(isinstance(side, (Sequence, type(None))) for side in pairs):
+            pairs = [(pairs[0], pairs[1])]
+        if len(pairs) != len(self.layouts):
+            raise ValueError(
+                f"grid has {len(pairs)} pairs, the row {len(self.layouts)} images, videos and sounds; give (rows, "
+                "columns) for each, or None where the layout stays."
+            )
+        layouts = [old if new is None else with_grid(old, new) for old, new in zip(self.layouts, pairs, strict=True)]
+        return replace(self, layouts=layouts)
+
+
+@dataclass(frozen=True)
+class View:
+    """Tiles that are drawn as one map, because they do not overlap; without a place in the picture, a single tile.
+
+    Attributes
+    ----------
+    title : str
+        What it shows.
+    tiles : tuple of Tile
+        In the order of the layout.
+    """
+
+    title: str
+    tiles: tuple[Tile, ...]
+
+
+def views(layout: Layout) -> list[View]:
+    """Return the maps of a layout: overviews, tiles at their places, tiles of unknown place, or frames."""
+    if isinstance(layout, VideoLayout):
+        return [View(_frame_title(layout, number), (tile,)) for number, tile in enumerate(layout.frames)]
+    if not isinstance(layout, ImageLayout):
+        return []
+    found = [View(f"{tile.rows} x {tile.columns} tokens", (tile,)) for tile in layout.tiles if tile.whole]
+    parts = tuple(tile for tile in layout.tiles if tile.box is not None and not tile.whole)
+    alone = _overlap(parts)
+    if parts and not alone:
+        title = f"{len(parts)} tiles" if len(parts) > 1 else f"{parts[0].rows} x {parts[0].columns} tokens"
+        found.append(View(title, parts))
+    for number, tile in enumerate(layout.tiles):
+        if tile.box is None or (alone and tile in parts):
+            found.append(
+                View(f"tile {number + 1}, place unknown" if tile.box is None else f"tile {number + 1}", (tile,))
+            )
+    return found
+
+
+def _overlap(tiles: Sequence[Tile]) -> bool:
+    """Whether two tiles show the same part of a picture; edges may touch."""
+    boxes = [tile.box for tile in tiles if tile.box is not None]
+    small = 1e-6
+    return any(
+        a[0] < b[2] - small and b[0] < a[2] - small and a[1] < b[3] - small and b[1] < a[3] - small
+        for index, a in enumerate(boxes)
+        for b in boxes[:index]
+    )
+
+
+def _frame_title(layout: VideoLayout, number: int) -> str:
+    return f"frame {number + 1}" if layout.seconds is None else f"{number * layout.seconds:g} s"
+
+
+def stretches(row: RowRelevance, layout: SoundLayout) -> list[tuple[float, float, float]]:
+    """Return start, stop and relevance of every stretch of a sound, in seconds, or in feature frames.
+
+    Tokens that stand for the same stretch are summed.
+    """
+    times = layout.frames if layout.intervals is None else layout.intervals
+    found: dict[tuple[float, float], float] = {}
+    for stretch, value in zip(times, row.of(layout.positions), strict=True):
+        found[stretch] = found.get(stretch, 0.0) + float(value)
+    return [(start, stop, value) for (start, stop), value in found.items()]

@@ -69,12 +69,12 @@ def estimated(prompt: Prompt, method: AttributionMethod, target: TargetLike) -> 
     if not hasattr(method, "passes"):
         return None
     ids = prompt.positions.input_ids
-    goal = resolve_target(target, 1, prompt.vocabulary, ids.device, prompt.processor)
+    goal = resolve_target(target, 1, prompt.vocabulary, ids.device, prompt.processor, ids)
     with torch.no_grad():
         recording = prompt.recording(goal.continuation, logits=True)
         if recording.logits is None:
             raise RuntimeError("The prompt was recorded without logits.")
-        rows = list(problems(prompt.replayer, recording, goal.chosen(recording.logits)))
+        rows = list(problems(prompt.replayer, recording, goal.chosen(recording.logits), prompt.layouts))
         labels = token_labels(recording.positions.input_ids, prompt.processor)
         groups = groups_of(rows, None, labels)
         check_cost(counted, rows[0], groups[0])

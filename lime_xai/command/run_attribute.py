@@ -96,7 +96,7 @@ def _targets(opened: Opened, wanted: Wanted) -> list[tuple[str | None, TargetLik
 
 def _token_ids(opened: Opened, word: str) -> list[int]:
     ids = opened.prompt.positions.input_ids
-    found = resolve_target(word, 1, opened.prompt.vocabulary, ids.device, opened.processor).ids
+    found = resolve_target(word, 1, opened.prompt.vocabulary, ids.device, opened.processor, ids).ids
     return [] if found is None else [int(token) for token in found[0]]
 
 
@@ -128,7 +128,7 @@ def show(found: Attribution, said: str, against: str | None) -> None:
     numbers = f"{value} {float(found.logits[0]):.3f}, residual {float(found.residual[0]):+.3f}"
     console.print(f"target {subject}, {numbers}", soft_wrap=True)
     console.print("shares: " + ", ".join(f"{name} {float(part[0]):.3f}" for name, part in found.shares.items()))
-    console.print(found.text())
+    console.print(found.text(width=console.width))
 
 
 def _row(found: Attribution) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def _row(found: Attribution) -> dict[str, Any]:
 
 def _write(found: Attribution, opened: Opened, out: Path | None, save: Path | None) -> None:
     if out is not None:
-        found.plot(image=opened.pictures[0] if len(opened.pictures) == 1 else None).savefig(out, dpi=150)
+        found.plot(image=opened.pictures or None).savefig(out, dpi=150)
         console.print(f"picture: {out}", soft_wrap=True)
     if save is not None:
         found.save(save)

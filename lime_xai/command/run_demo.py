@@ -53,7 +53,7 @@ def run_demo(console: Console, out: Path, scenes: int, seed: int) -> None:
         title = f'Why the model says "{word}", which is not in the picture'
         found.plot(image=picture, title=title).savefig(out, dpi=150)
         console.print(title)
-        console.print(found.text())
+        console.print(found.text(width=console.width))
         console.print("shares: " + ", ".join(f"{k} {float(v[0]):.2f}" for k, v in found.shares.items()))
         console.print(f"picture: {out}", soft_wrap=True)
     console.rule(f"how often: {scenes} fresh scenes")

@@ -1,9 +1,10 @@
-"""A prompt, read once: its positions, its grids, and the decoder calls that the model makes of it."""
+"""A prompt, read once: its positions, its layouts, and the decoder calls that the model makes of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -26,7 +27,8 @@ from .checks import (
 from .decoder_call import DecoderCall, merged
 from .exclusive import exclusive
 from .gradients import DifferentiableCall, forward_sequence
-from .layout import Grid, image_grid
+from .layouts import read_layouts
+from .layouts.layout import Layout
 from .modalities import modality_masks
 from .positions import Perceptual, Positions, mask_from_padding, read_positions
 from .recording import Recording, record
@@ -80,17 +82,13 @@ class Prompt(ShortRepr):
         """Tokens ``[B][T]`` as the processor's tokenizer writes them; None without a processor."""
         return token_labels(self.positions.input_ids, self.processor)
 
-    @property
-    def grids(self) -> list[list[Grid | None]]:
-        """Rows and columns of tokens of every perceptual span, per row; None where they are not known."""
-        return [
-            [
-                image_grid(self.model.config, len(span)) if span.modality == "image" else None
-                for span in row
-                if span.modality != "text"
-            ]
-            for row in self.positions.spans
-        ]
+    @cached_property
+    def layouts(self) -> list[list[Layout]]:
+        """Per row: the layout of every image, video and sound, in order; unknown ones say why.
+
+        Some are known only with a processor (``read_layouts``).
+        """
+        return read_layouts(self.model.config, self.inputs, self.positions, self.processor)
 
     def recording(self, continuation: Tensor | None = None, *, logits: bool = False) -> Recording:
         """Return the decoder calls of the prompt and of a continuation.

@@ -13,6 +13,7 @@ from support.families import FAMILIES
 import lime_xai
 from lime_xai import Attribution, Span
 from lime_xai.attribution.figure import attribution_figure
+from lime_xai.model.layouts.layout import ImageLayout, SoundLayout, Tile, UnknownLayout, VideoLayout
 
 TOKENS = [["<s>", "im", "im", "im", "im", "a", "b"], ["<pad>", "<s>", "im", "im", "c", "d", "e"]]
 VALUES = torch.tensor([[0.5, 1.0, -2.0, 0.25, 4.0, -1.0, 0.0], [9.0, 0.1, 3.0, -1.0, 0.2, -0.3, 0.4]])
@@ -21,8 +22,13 @@ SPANS = [
     [Span("text", 1, 2), Span("image", 2, 4), Span("text", 4, 7)],
 ]
 
+LAYOUTS = [
+    [ImageLayout("image", (1, 2, 3, 4), (Tile(2, 2, (1, 2, 3, 4)),))],
+    [ImageLayout("image", (2, 3), (Tile(1, 2, (2, 3)),))],
+]
 
-def made(relevance=VALUES, tokens=TOKENS, spans=SPANS):
+
+def made(relevance=VALUES, tokens=TOKENS, spans=SPANS, layouts=LAYOUTS):
     attended = torch.ones(2, 7, dtype=torch.bool)
     attended[1, 0] = False
     relevance = relevance * (attended if relevance.dim() == 2 else attended[:, None])
@@ -35,18 +41,50 @@ def made(relevance=VALUES, tokens=TOKENS, spans=SPANS):
         spans=spans,
         method="attnlrp",
         tokens=tokens,
+        layouts=layouts,
+    )
+
+
+def one(layout, spans=None, tokens=10):
+    """A row of increasing relevance whose tokens but the first and last belong to one layout."""
+    values = torch.arange(tokens, dtype=torch.float32)[None]
+    whole = [[Span("text", 0, 1), Span(layout.modality, 1, tokens - 1), Span("text", tokens - 1, tokens)]]
+    return Attribution(
+        relevance=values,
+        input_ids=torch.arange(tokens)[None],
+        target_ids=torch.tensor([[3]]),
+        logits=values.sum(-1),
+        attended=torch.ones(1, tokens, dtype=torch.bool),
+        spans=spans or whole,
+        method="attnlrp",
+        layouts=[[layout]],
     )
 
 
 def parts(figure):
     """The axes with the tiles of what is perceived, and the axes with the bars of the text."""
-    (perceived,) = [axes for axes in figure.axes if tiles_of(axes)]
-    (text,) = [axes for axes in figure.axes if axes.patches]
+    (perceived,) = maps(figure)
+    (text,) = [axes for axes in figure.axes if "text" in axes.get_title()]
     return perceived, text
+
+
+def maps(figure):
+    return [axes for axes in figure.axes if tiles_of(axes)]
 
 
 def tiles_of(axes):
     return [image for image in axes.images if np.asarray(image.get_array()).ndim == 2]
+
+
+def headlines(figure):
+    """The titles of the panels."""
+    found, pending = [], list(figure.subfigs)
+    while pending:
+        part = pending.pop(0)
+        pending += part.subfigs
+        if part.get_suptitle():
+            found.append(part.get_suptitle())
+    return found
 
 
 def grid_of(figure):
@@ -62,9 +100,9 @@ def labels(figure):
     return [label.get_text() for label in parts(figure)[1].get_yticklabels()]
 
 
-def cells(attribution, row=0, columns=None):
+def cells(attribution, row=0, width=80):
     """Lines of the shaded grid: those between the headline of the image and the next text token."""
-    lines = attribution.text(row, columns).plain.splitlines()
+    lines = attribution.text(row, width).plain.splitlines()
     (start,) = [index for index, line in enumerate(lines) if "image: " in line]
     return [line for line in lines[start + 1 :] if not any(letter.isalnum() for letter in line)]
 
@@ -80,8 +118,8 @@ def test_the_figure_shows_the_relevance_of_its_row(row):
     assert bars(figure) == pytest.approx(VALUES[row, read].tolist())
     assert labels(figure) == [TOKENS[row][p] for p in read]
     assert text.yaxis_inverted()
-    assert "image" in perceived.get_title()
-    assert f"{float(wanted.sum()):+.2f}" in perceived.get_title()
+    assert perceived.get_aspect() == len(grid_of(figure)) / len(grid_of(figure)[0])
+    assert headlines(figure) == [f"relevance of the image: {float(wanted.sum()):+.2f}"]
     assert "text" in text.get_title()
     assert f"{float(VALUES[row, read].sum()):+.2f}" in text.get_title()
 
@@ -108,22 +146,165 @@ def test_the_picture_is_shown_if_it_is_given():
 
 def test_a_grid_may_be_given_and_must_fit():
     assert grid_of(made().plot(grid=(1, 4))) == [VALUES[0, 1:5].tolist()]
-    with pytest.raises(ValueError, match=r"grid \(2, 3\) has 6 cells, the row 4 perceptual tokens"):
-        made().plot(grid=(2, 3))
+    assert [len(line) for line in cells(made(), 0)] == [4, 4]
+    assert grid_of(made().plot(grid=[(1, 4)])) == [VALUES[0, 1:5].tolist()]
+    assert grid_of(made().plot(grid=[None])) == grid_of(made().plot())
 
 
-def test_three_tokens_leave_one_cell_of_a_square_empty():
-    spans = [[Span("text", 0, 1), Span("audio", 1, 4), Span("text", 4, 7)], SPANS[1]]
-    figure = made(spans=spans).plot()
-    assert grid_of(figure) == [[1.0, -2.0], [0.25, 0.0]]
-    assert "audio" in parts(figure)[0].get_title()
+def test_tokens_of_unknown_layout_are_a_strip_that_says_so():
+    unknown = [[UnknownLayout("image", (1, 2, 3, 4), "its $a$ reason")], LAYOUTS[1]]
+    figure = made(layouts=unknown).plot()
+    assert grid_of(figure) == [VALUES[0, 1:5].tolist()]
+    assert headlines(figure) == ["relevance of the image: +3.25\nlayout unknown: its $a$ reason"]
+    assert parts(figure)[0].get_xlabel() == "tokens, in order"
+    assert (
+        "layout unknown: its $a$ reason; tokens in their order\n░░▒▒  ██\n" in made(layouts=unknown).text(0, 80).plain
+    )
+    assert grid_of(made(layouts=unknown).plot(grid=(2, 2))) == VALUES[0, 1:5].reshape(2, 2).tolist()
+    assert [type(one) for row in made(layouts=[]).layouts for one in row] == [UnknownLayout, UnknownLayout]
 
 
-def test_a_text_only_row_is_drawn():
-    figure = made(spans=[[Span("text", 0, 7)], SPANS[1]]).plot()
-    assert bars(figure) == pytest.approx(VALUES[0].tolist())
-    assert "nothing perceived" in parts(figure)[0].get_title()
-    assert "the nothing" not in parts(figure)[0].get_title()
+def test_tiles_are_drawn_at_their_places_and_tokens_of_no_place_are_counted():
+    parts_ = (
+        Tile(1, 1, (1,)),
+        Tile(1, 2, (2, 3), (0.0, 0.0, 0.5, 1.0)),
+        Tile(1, 2, (4, 6), (0.5, 0.0, 1.0, 1.0)),
+    )
+    found = one(ImageLayout("image", tuple(range(1, 9)), parts_))
+    overview, tiles = maps(found.plot())
+    assert [image.get_extent() for image in tiles.images] == [[0.0, 0.5, 1.0, 0.0], [0.5, 1.0, 1.0, 0.0]]
+    assert [np.asarray(image.get_array()).tolist() for image in tiles.images] == [[[2.0, 3.0]], [[4.0, 6.0]]]
+    assert np.asarray(overview.images[0].get_array()).tolist() == [[1.0]]
+    assert headlines(found.plot())[0].split("\n") == [
+        "relevance of the image: +36.00",
+        "not drawn: 3 tokens of no place, +20.00",
+    ]
+    text = found.text(0, 80).plain
+    assert "not drawn: 3 tokens of no place, +20.00" in text
+    assert "2 tiles:\n░░░░▒▒▓▓\n" in text
+
+
+def test_tiles_of_unknown_place_are_drawn_apart_with_the_reason():
+    parts_ = tuple(Tile(2, 2, tuple(range(start, start + 4)), None) for start in (1, 5))
+    found = one(ImageLayout("image", tuple(range(1, 9)), parts_, "the inputs do not say"))
+    shown = maps(found.plot())
+    assert [axes.get_title() for axes in shown] == ["tile 1, place unknown", "tile 2, place unknown"]
+    assert [np.asarray(axes.images[0].get_array()).tolist() for axes in shown] == [[[1, 2], [3, 4]], [[5, 6], [7, 8]]]
+    assert headlines(found.plot())[0].endswith("\nthe inputs do not say")
+    assert "the inputs do not say\ntile 1, place unknown:\n" in found.text(0, 80).plain
+
+
+def test_frames_of_a_video_are_small_multiples():
+    frames = tuple(Tile(2, 2, tuple(range(start, start + 4))) for start in (1, 5))
+    found = one(VideoLayout("video", tuple(range(1, 9)), frames, 0.5))
+    assert [axes.get_title() for axes in maps(found.plot())] == ["0 s", "0.5 s"]
+    assert "0 s   0.5 s\n  ░░  ▓▓▓▓  \n░░▒▒  ████  \n" in found.text(0, 80).plain
+    narrow = found.text(0, 8).plain
+    assert "0 s:\n  ░░\n░░▒▒\n0.5 s:\n▓▓▓▓\n████\n" in narrow
+
+
+@pytest.mark.parametrize(("step", "unit"), [(0.25, "seconds"), (None, "feature frames (seconds need the processor)")])
+def test_a_sound_is_drawn_over_time(step, unit):
+    frames = ((0, 2), (2, 4), (4, 6), (6, 8), (8, 10), (8, 10), (10, 12), (12, 13))
+    found = one(SoundLayout("audio", tuple(range(1, 9)), frames, step))
+    (axes,) = [axes for axes in found.plot().axes if axes.get_xlabel() == unit]
+    scale = step or 1
+    assert [bar.get_x() for bar in axes.patches] == [scale * start for start in (0, 2, 4, 6, 8, 10, 12)]
+    assert [bar.get_width() for bar in axes.patches] == [scale * width for width in (2, 2, 2, 2, 2, 2, 1)]
+    assert [bar.get_height() for bar in axes.patches] == [1, 2, 3, 4, 11, 7, 8]
+    assert axes.get_xlim() == (0, 13 * scale)
+    lines = found.text(0, 20).plain.splitlines()[3:-1]
+    assert lines == (
+        ["0.00 s     ░░░░██▓▓", "3.00 s ▓▓"]
+        if step
+        else [" 0.00 frames     ░░", " 6.00 frames ░░██▓▓", "12.00 frames ▓▓"]
+    )
+
+
+def test_several_images_have_a_panel_each_and_one_scale():
+    layouts = [
+        [ImageLayout("image", (1, 2), (Tile(2, 1, (1, 2)),)), ImageLayout("image", (3, 4), (Tile(1, 2, (3, 4)),))],
+        LAYOUTS[1],
+    ]
+    found = made(layouts=layouts)
+    first, second = maps(found.plot())
+    assert [np.asarray(axes.images[0].get_array()).tolist() for axes in (first, second)] == [[[1], [-2]], [[0.25, 4]]]
+    assert {axes.images[0].get_clim() for axes in (first, second)} == {(-4.0, 4.0)}
+    assert headlines(found.plot()) == ["relevance of image 1: -1.00", "relevance of image 2: +4.25"]
+    pictures = [np.zeros((4, 6, 3), np.uint8), np.ones((8, 2), np.uint8)]
+    shown = [np.asarray(image.get_array()) for axes in found.plot(image=pictures).axes for image in axes.images]
+    assert sum(any(np.array_equal(array, picture) for array in shown) for picture in pictures) == 2
+    assert maps(found.plot(image=pictures))[0].get_aspect() == 4 / 6
+    alone = found.plot(image=pictures[0])
+    shown = [np.asarray(image.get_array()) for axes in alone.axes for image in axes.images]
+    assert sum(np.array_equal(array, pictures[0]) for array in shown) == 1
+    assert [axes.get_aspect() for axes in maps(alone)] == [2.0, 0.5]
+
+
+PICTURE = np.zeros((4, 4, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"row": 2}, ValueError, "row is 2; the batch has rows 0 to 1"),
+        ({"row": -1}, ValueError, "row is -1"),
+        ({"row": True}, TypeError, "row is bool; expected int"),
+        ({"row": "0"}, TypeError, "row is str; expected int"),
+        ({"grid": (2, 3)}, ValueError, r"grid \(2, 3\) has 6 cells, the image 4 tokens"),
+        ({"grid": (-2, -2)}, ValueError, r"grid \(-2, -2\) has 4 cells"),
+        ({"grid": (2.0, 2.0)}, TypeError, r"expected \(rows, columns\)"),
+        ({"grid": 4}, TypeError, "grid is 4; expected"),
+        ({"grid": "22"}, TypeError, "grid is '22'; expected"),
+        ({"grid": [(2, 2), (2, 2)]}, ValueError, "grid has 2 pairs, the row 1 images, videos and sounds"),
+        ({"image": [PICTURE, PICTURE]}, ValueError, "image holds 2 pictures, the row 1 images"),
+        ({"image": "cat.png"}, TypeError, "image is str; expected a PIL image"),
+        ({"image": np.zeros((4, 4, 7))}, ValueError, r"image has shape \(4, 4, 7\)"),
+        ({"image": np.zeros((0, 4))}, ValueError, r"image has shape \(0, 4\)"),
+        ({"title": 3}, TypeError, "title is int; expected str"),
+    ],
+)
+def test_arguments_of_plot_are_checked(arguments, error, message):
+    with pytest.raises(error, match=message):
+        made().plot(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"row": 5}, ValueError, "row is 5"),
+        ({"width": 0}, ValueError, "width is 0; a map needs at least 8"),
+        ({"width": "wide"}, TypeError, "width is str"),
+        ({"grid": (3, 3)}, ValueError, "has 9 cells"),
+    ],
+)
+def test_arguments_of_text_are_checked(arguments, error, message):
+    with pytest.raises(error, match=message):
+        made().text(**arguments)
+
+
+@pytest.mark.parametrize("width", [8, 20, 39, 40, 41, 80])
+def test_maps_fit_the_width_and_lose_no_relevance(width):
+    layout = ImageLayout("image", tuple(range(1, 401)), (Tile(10, 40, tuple(range(1, 401))),))
+    found = one(layout, tokens=402)
+    lines = [line for line in found.text(0, width).plain.splitlines() if line and set(line) <= set(" ░▒▓█")]
+    assert max(map(len, lines)) <= width
+    edge = -(-40 // width)
+    assert len(lines) == -(-10 // edge)
+    assert (f"a cell is the sum of {edge} x {edge} tokens" in found.text(0, width).plain) == (edge > 1)
+
+
+def test_a_text_only_row_is_drawn_without_an_empty_panel():
+    figure = made(spans=[[Span("text", 0, 7)], SPANS[1]], layouts=[[], LAYOUTS[1]]).plot()
+    (axes,) = figure.axes
+    assert [patch.get_width() for patch in axes.patches] == pytest.approx(VALUES[0].tolist())
+
+
+def test_labels_are_not_read_as_formulas(tmp_path):
+    tokens = [["$", "$x", "im", "im", "im", "a$_", "$$b"], TOKENS[1]]
+    figure = made(tokens=tokens).plot(title="$5 and $7")
+    figure.savefig(tmp_path / "a.png")
+    assert not any(text.get_parse_math() for text in parts(figure)[1].get_yticklabels())
 
 
 def test_an_answer_is_summed_over_its_tokens():
@@ -131,12 +312,12 @@ def test_an_answer_is_summed_over_its_tokens():
     figure, single = made(answer).plot(), made(2.5 * VALUES).plot()
     assert bars(figure) == pytest.approx(bars(single))
     assert grid_of(figure) == grid_of(single)
-    assert made(answer).text().plain == made(2.5 * VALUES).text().plain
+    assert made(answer).text(0, 80).plain == made(2.5 * VALUES).text(0, 80).plain
 
 
 def test_ids_stand_in_for_missing_labels():
     assert labels(made(tokens=None).plot(1)) == ["8", "11", "12", "13"]
-    assert made(tokens=None).text(1).plain.startswith("8 +0.10")
+    assert made(tokens=None).text(1, 80).plain.startswith("8 +0.10")
 
 
 def test_figures_are_written_as_png(tmp_path):
@@ -148,7 +329,7 @@ def test_figures_are_written_as_png(tmp_path):
 
 
 def test_text_shows_every_number_and_a_grid_of_shades():
-    found = made().text()
+    found = made().text(0, 80)
     words = " ".join(found.plain.split())
     for part in ("<s> +0.50", "image: 4 tokens", "+3.25", "a -1.00 b +0.00"):
         assert part in words
@@ -156,10 +337,6 @@ def test_text_shows_every_number_and_a_grid_of_shades():
     styles = [(found.plain[span.start : span.end], span.style) for span in found.spans]
     for part, style in (("+0.50 ", "green"), ("-1.00 ", "red"), ("▒▒", "red"), ("██", "green"), ("░░", "green")):
         assert (part, style) in styles
-
-
-def test_text_wraps_at_the_columns_asked_for():
-    assert [len(line) for line in cells(made(), columns=3)] == [6, 2]
 
 
 def test_text_of_relevance_of_nothing_is_empty_shades():
@@ -200,7 +377,8 @@ def test_shares_masks_and_residuals_by_hand():
 def test_a_saved_attribution_draws_the_same_figure(tokens, tmp_path):
     made(tokens=tokens).save(tmp_path / "a.safetensors")
     back = Attribution.load(tmp_path / "a.safetensors")
-    assert back.text().plain == made(tokens=tokens).text().plain
+    assert back.text(0, 80).plain == made(tokens=tokens).text(0, 80).plain
+    assert back.layouts == LAYOUTS
     assert bars(back.plot()) == bars(made(tokens=tokens).plot())
     assert (back.spans, back.tokens, back.method) == (SPANS, tokens, "attnlrp")
     for name in ("relevance", "input_ids", "target_ids", "logits", "attended"):
@@ -213,3 +391,46 @@ def test_a_file_of_something_else_is_refused(tmp_path):
     save_file({"relevance": VALUES}, str(tmp_path / "other.safetensors"))
     with pytest.raises(ValueError, match=r"other\.safetensors is not an attribution, which Attribution\.save writes"):
         Attribution.load(tmp_path / "other.safetensors")
+
+
+LAYOUT_KINDS = [
+    ImageLayout("image", (1, 2, 5), (Tile(1, 2, (1, 2), None),), "why"),
+    ImageLayout("image", (1, 2), (Tile(2, 1, (1, 2), (0.1, 0.25, 1.01, 1.0)),)),
+    VideoLayout("video", (1, 2, 3), (Tile(1, 1, (1,)), Tile(1, 1, (2,))), 0.5),
+    VideoLayout("image", (1,), (Tile(1, 1, (1,)),)),
+    SoundLayout("audio", (1, 2), ((0, 4), (4, 7)), 0.01),
+    SoundLayout("audio", (1, 2), ((0, 4), (4, 7))),
+    UnknownLayout("audio", (1, 2), "why"),
+]
+
+
+@pytest.mark.parametrize("layout", LAYOUT_KINDS)
+def test_layouts_are_saved(layout, tmp_path):
+    found = one(layout)
+    found.save(tmp_path / "a.safetensors")
+    assert Attribution.load(tmp_path / "a.safetensors").layouts == [[layout]]
+
+
+def test_files_without_layouts_are_read(tmp_path):
+    import json
+
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+
+    made().save(tmp_path / "a.safetensors")
+    with safe_open(tmp_path / "a.safetensors", framework="pt") as file:
+        data = json.loads(file.metadata()["lime_xai"])
+    del data["layouts"]
+    tensors = load_file(tmp_path / "a.safetensors")
+    save_file(tensors, tmp_path / "old.safetensors", metadata={"lime_xai": json.dumps(data)})
+    assert [type(one) for row in Attribution.load(tmp_path / "old.safetensors").layouts for one in row] == [
+        UnknownLayout,
+        UnknownLayout,
+    ]
+
+
+def test_attributions_compare_by_identity():
+    found = made()
+    assert found == found
+    assert found != made()
+    assert len({found, made()}) == 2

@@ -70,13 +70,48 @@ def test_groups_are_cells_and_words_and_leave_out_what_must_stay():
     assert len(group_tokens(problem, labels)) == len(fine) - 1
 
 
-def test_a_square_image_becomes_square_cells():
+def cells(layout, most, size):
+    """The number of each token's cell, by the functions that ``group_tokens`` uses."""
     from lime_xai.attribution.groups import _cells
 
-    assert _cells(16, (4, 4), 4).reshape(4, 4).tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]]
-    assert int(_cells(576, (24, 24), 36).max()) + 1 == 36
-    assert _cells(7, None, 3).tolist() == [0, 0, 0, 1, 1, 1, 2]
-    assert _cells(4, None, 2).tolist() == [0, 0, 1, 1]
+    found = [-1] * size
+    for number, (_, members) in enumerate(_cells(layout, most)):
+        for position in members:
+            assert found[position] == -1
+            found[position] = number
+    return found
+
+
+def test_a_square_image_becomes_square_cells():
+    from lime_xai.model.layouts.grids import single_grid
+    from lime_xai.model.layouts.layout import UnknownLayout
+
+    square = cells(single_grid("image", 4, 4), 4, 16)
+    assert torch.tensor(square).reshape(4, 4).tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]]
+    wide = cells(single_grid("image", 2, 4), 4, 8)
+    assert torch.tensor(wide).reshape(2, 4).tolist() == [[0, 0, 1, 1], [0, 0, 1, 1]]
+    assert max(cells(single_grid("image", 24, 24), 36, 576)) + 1 == 36
+    assert cells(UnknownLayout("image", tuple(range(7)), "why"), 3, 7) == [0, 0, 0, 1, 1, 1, 2]
+    assert cells(UnknownLayout("image", tuple(range(4)), "why"), 2, 4) == [0, 0, 1, 1]
+
+
+def test_cells_do_not_cross_tiles_and_tokens_of_no_place_are_together():
+    from lime_xai.model.layouts.layout import ImageLayout, Tile
+
+    layout = ImageLayout("image", tuple(range(7)), (Tile(1, 2, (0, 1)), Tile(1, 3, (2, 3, 5))))
+    assert cells(layout, 36, 7) == [0, 1, 2, 3, 5, 4, 5]
+    assert cells(layout, 2, 7) == [0, 0, 1, 1, 2, 1, 2]
+
+
+@pytest.mark.parametrize("name", ["llava_next", "qwen2_vl", "qwen2_audio", "mistral3"])
+def test_groups_cover_every_perturbable_position_once(name):
+    model, inputs, _ = FAMILIES[name].build()
+    (problem,), _ = posed(model, inputs, 5)
+    for most in (1, 2, 36):
+        groups = group_tokens(problem, most=most)
+        assert torch.equal(groups.ids >= 0, problem.perturbable)
+        assert (groups.sizes > 0).all()
+        assert len(set(groups.names)) == len(groups.names)
 
 
 def test_sums_and_spread_are_inverse():

@@ -118,7 +118,10 @@ def test_a_prompt_says_what_its_positions_are():
     assert torch.equal(positions.modalities["image"], inputs["input_ids"] == 99)
     assert torch.equal(positions.perceptual, positions.modalities["image"])
     assert torch.equal(positions.bos, (inputs["input_ids"] == 1) & positions.attended)
-    assert prompt.grids == [[(2, 2)], [(2, 2)]]
+    for row, mask in zip(prompt.layouts, positions.modalities["image"], strict=True):
+        (layout,) = row
+        assert [tile.grid for tile in layout.tiles] == [(2, 2)]
+        assert list(layout.tiles[0].positions) == mask.nonzero()[:, 0].tolist()
     assert prompt.labels is None
     assert prompt.vocabulary == 128
     assert [span.modality for span in positions.spans[0]] == ["text", "image", "text"]

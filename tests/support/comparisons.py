@@ -29,6 +29,10 @@ class GameTask(TokenTask):
     def perceptual(self):
         return self.seen
 
+    @property
+    def located(self):
+        return self.seen
+
     def evaluate(self, kept):
         weights = torch.randn(kept.shape[1], generator=torch.Generator().manual_seed(7)).double()
         pairs = kept.double()[:, :-1] * kept.double()[:, 1:]

@@ -68,7 +68,7 @@ class RowMethod(AttributionMethod, Protocol):
         if recording.logits is None:
             raise RuntimeError("The prompt was recorded without logits.")
         goal = task.target.chosen(recording.logits)
-        rows = list(problems(task.prompt.replayer, recording, goal))
+        rows = list(problems(task.prompt.replayer, recording, goal, task.prompt.layouts))
         groups = groups_of(rows, task.groups, task.labels(recording))
         relevance, delta = self.explain_rows(rows, groups, per_token=not task.single, progress=task.progress)
         values = goal.values(recording.logits).float()

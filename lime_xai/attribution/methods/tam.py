@@ -11,7 +11,8 @@ from torch.nn.functional import pad
 
 from lime_xai.attribution.groups import Groups
 from lime_xai.attribution.problem import Problem
-from lime_xai.model.layout import Grid
+from lime_xai.attribution.replacement import smooth_parts
+from lime_xai.model.layouts.layout import Grid
 from lime_xai.values.checking import Positive, Range
 
 from .base import RowMethod, columns
@@ -31,8 +32,8 @@ class TokenActivationMap(RowMethod):
 
     is the interference of the text tokens ``c`` before it (without the explained token itself), :math:`w_c` their
     vocabulary rows; its weights :math:`\max(0, a_c)` are normalised to sum to one. It is scaled by least squares,
-    :math:`s = \max(0, a \cdot I / I \cdot I)`, and positions get :math:`\max(0, a - s I)`, smoothed over each image
-    whose grid is known (any other stretch along its order) by the rank-Gaussian filter: the values of a window
+    :math:`s = \max(0, a \cdot I / I \cdot I)`, and positions get :math:`\max(0, a - s I)`, smoothed over each tile
+    or video frame (sounds and unknown layouts along their order) by the rank-Gaussian filter: the values of a window
     are sorted and averaged with weights :math:`\exp(-k^2 / 2 \sigma^2)`, ``k`` the distance in rank from the median.
 
     Written from the paper's idea; its normalisation over several tokens and its choice of :math:`\sigma` are not
@@ -90,11 +91,9 @@ class TokenActivationMap(RowMethod):
         weights = weights / weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
         mixed = weights @ table[problem.input_ids[context]].to(states)
         found[perceptual] = without_interference(activation[perceptual], states[perceptual] @ mixed)
-        for span in problem.spans:
-            if span.modality != "text":
-                part = slice(span.start, span.stop)
-                grid = problem.grid(span.modality, len(span))
-                found[part] = rank_gaussian(found[part], grid, self.window, self.sigma)
+        for positions, grid in smooth_parts(problem.layouts):
+            part = torch.tensor(positions, device=found.device)
+            found[part] = rank_gaussian(found[part], grid, self.window, self.sigma)
         return found
 
 

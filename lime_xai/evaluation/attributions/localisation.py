@@ -1,4 +1,7 @@
-"""Whether relevance lies where the thing is: a region of an image, or, the same, a stretch of sound or video."""
+"""Whether relevance lies where the thing is: a region of an image, or, the same, a stretch of sound or video.
+
+Only positions that stand for a part of an image, video or sound count (``TokenTask.located``).
+"""
 
 from __future__ import annotations
 
@@ -38,9 +41,9 @@ def rank(scored: Scored) -> float:
 
 
 def _perceived(scored: Scored) -> tuple[Tensor, Tensor]:
-    """Return relevance, float64, and truth of the perceptual positions, on the CPU."""
-    perceptual = scored.task.perceptual.cpu()
-    return scored.relevance.cpu().double()[perceptual], scored.truth.cpu()[perceptual]
+    """Return relevance, float64, and truth of the perceptual positions that lie somewhere, on the CPU."""
+    located = scored.task.located.cpu()
+    return scored.relevance.cpu().double()[located], scored.truth.cpu()[located]
 
 
 def _hits(relevance: Tensor, truth: Tensor, count: int) -> float:

@@ -157,7 +157,15 @@ def record_example(model: PreTrainedModel, example: Example, settings: Settings)
     """
     prompt = read_prompt(model, example.inputs, processor=settings.processor)
     ids = prompt.positions.input_ids
-    goal = resolve_target(example.target, ids.shape[0], prompt.vocabulary, ids.device, prompt.processor)
+    given = ids if "input_ids" in prompt.inputs else None
+    goal = resolve_target(example.target, ids.shape[0], prompt.vocabulary, ids.device, prompt.processor, given)
+        example.target,
+        ids.shape[0],
+        prompt.vocabulary,
+        ids.device,
+        prompt.processor,
+        ids if "input_ids" in prompt.inputs else None,
+    )
     _check_truth(example.truth, prompt.positions)
     recording = prompt.recording(goal.continuation, logits=True)
     if recording.logits is None:
@@ -168,7 +176,7 @@ def record_example(model: PreTrainedModel, example: Example, settings: Settings)
     else:
         goal = goal.chosen(recording.logits)
     with torch.inference_mode(False):
-        whole = list(problems(prompt.replayer, recording, goal.ordinary()))
+        whole = list(problems(prompt.replayer, recording, goal.ordinary(), prompt.layouts))
         if DELETION in settings.replacements:  # refused here, before any method runs
             for problem in whole:
                 check_deletable(problem)

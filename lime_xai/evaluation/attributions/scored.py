@@ -54,6 +54,18 @@ class TokenTask:
         return union(self.problem.modalities, self.problem.attended) & self.problem.attended
 
     @cached_property
+    def located(self) -> Tensor:
+        """``[T]`` bool: the perceptual positions but those that stand for no part of an image or video.
+
+        Newline tokens and class tokens of a known layout lie nowhere, so that they are neither in a region nor outside.
+        """
+        found = self.perceptual.clone()
+        for layout in self.problem.layouts:
+            if layout.tiles:
+                found[list(layout.unplaced)] = False
+        return found if self.truth is None else found | (self.truth & self.perceptual)
+
+    @cached_property
     def value(self) -> float:
         """What is explained, with nothing removed."""
         return float(self.evaluate(torch.ones(1, len(self.groups), dtype=torch.bool))[0])

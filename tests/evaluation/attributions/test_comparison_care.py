@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from support.families import FAMILIES, batch
-from support.recordings import posed
 
 from lime_xai import Example, attribute, compare_attributions
 from lime_xai.attribution.groups import Groups
@@ -53,13 +52,28 @@ def test_groups_of_a_user_lose_padding_and_refuse_to_become_empty():
         attribute(model, joined, 5, "feature_ablation", groups=split)
 
 
-def test_a_grid_that_is_not_known_is_not_taken_for_a_square():
+def test_tokens_of_no_place_are_neither_in_a_region_nor_outside():
+    """LLaVA-Next's newline tokens; where they are marked as true they count."""
+    from dataclasses import replace
 
-    for name, side in (("llava", 4), ("qwen2_vl", None), ("gemma3", 4)):
-        model, inputs, _ = FAMILIES[name].build()
-        (problem,), _ = posed(model, inputs, 5)
-        assert problem.grid("image", 16) == (side and (side, side))
-        assert problem.grid("image", 15) is None
+    from support.comparisons import measure, prepared
+
+    ready = prepared("llava_next")
+    (_, _, (task,)) = ready.tasks[0]
+    (layout,) = task.problem.layouts
+    assert len(layout.unplaced) == 2
+    inside = torch.zeros_like(task.perceptual)
+    inside[layout.tiles[0].positions[0]] = True
+    relevance = torch.zeros(len(inside))
+    relevance[[*layout.unplaced]] = 9.0
+    relevance[inside] = 1.0
+    from lime_xai.evaluation.attributions.scored import Scored
+
+    scored = Scored(replace(task, truth=inside), relevance)
+    assert [measure(name, scored) for name in ("pointing", "mass", "rank")] == [1.0, 1.0, 1.0]
+    marked = inside.clone()
+    marked[layout.unplaced[0]] = True
+    assert measure("mass", Scored(replace(task, truth=marked), relevance)) == 1.0
 
 
 def test_examples_without_a_region_are_left_out_where_no_metric_is_named():

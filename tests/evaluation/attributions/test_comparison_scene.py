@@ -1,8 +1,10 @@
 """The questions of the scene world, and what they say about methods that are known to differ."""
 
 import pytest
+import torch
 
-from lime_xai import Example, compare_attributions
+from lime_xai import Example, compare_attributions, read_prompt
+from lime_xai.attribution.regions import box_groups
 from lime_xai.evaluation.attributions.scene import scene_examples
 from lime_xai.worlds import bundled_model
 
@@ -33,3 +35,13 @@ def test_lrp_finds_the_object_in_the_scene_and_gradients_do_not():
     for name in metrics:
         assert found.best(name) == ("attnlrp",)
     assert found.summary["attnlrp"]["rank"].mean > 0.8
+
+
+def test_the_true_region_is_the_box_of_the_objects_cell_in_the_layout():
+    model, processor = bundled_model()
+    examples = scene_examples(processor, 12)
+    for question, example in zip(examples.questions, examples, strict=True):
+        row, column = divmod(examples.evaluation.scenes[question.scene].cell_of(question.obj), 2)
+        box = (column / 2, row / 2, (column + 1) / 2, (row + 1) / 2)
+        groups = box_groups(read_prompt(model, example.inputs), [box])
+        assert torch.equal(groups.ids >= 0, example.truth)
