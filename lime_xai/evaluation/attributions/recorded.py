@@ -159,13 +159,6 @@ def record_example(model: PreTrainedModel, example: Example, settings: Settings)
     ids = prompt.positions.input_ids
     given = ids if "input_ids" in prompt.inputs else None
     goal = resolve_target(example.target, ids.shape[0], prompt.vocabulary, ids.device, prompt.processor, given)
-        example.target,
-        ids.shape[0],
-        prompt.vocabulary,
-        ids.device,
-        prompt.processor,
-        ids if "input_ids" in prompt.inputs else None,
-    )
     _check_truth(example.truth, prompt.positions)
     recording = prompt.recording(goal.continuation, logits=True)
     if recording.logits is None:
