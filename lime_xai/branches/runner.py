@@ -18,7 +18,7 @@ from lime_rules.stream.cache import splitting_cache
 from lime_xai.model.cache import CACHE_NAME, detach_inference, fork_cache, is_recurrent
 from lime_xai.model.decoder_call import DecoderCall
 from lime_xai.model.extra_rows import ExtraRows
-from lime_xai.model.modalities import marker_ids, placeholder_ids
+from lime_xai.model.modalities import placeholder_ids
 from lime_xai.model.positions import Positions
 from lime_xai.model.replay import Replayer, memory_kept
 
@@ -80,7 +80,11 @@ class BranchRunner(ExtraRows[Branch]):
         return self.kind.name == "slot" and not self.batched
 
     def begin(
-        self, prompt: DecoderCall, positions: Positions, types: Mapping[str, Tensor] | None = None
+        self,
+        prompt: DecoderCall,
+        positions: Positions,
+        types: Mapping[str, Tensor] | None = None,
+        markers: Tensor | None = None,
     ) -> tuple[Branch, Tensor | None]:
         """Run the prompt of a branch.
 
@@ -92,6 +96,8 @@ class BranchRunner(ExtraRows[Branch]):
             ``[B, T]``.
         types : mapping of str to Tensor, optional
             ``[B, T]``: token types that the model was given; some models attend both ways inside a prefix.
+        markers : Tensor, optional
+            ``[B, T]`` bool: text that only marks what is perceived, for the blind branch.
 
         Returns
         -------
@@ -106,16 +112,17 @@ class BranchRunner(ExtraRows[Branch]):
             return Branch(seen), None
         cache: Cache = DynamicCache(config=self.replayer.config)
         if self.kind.name == "blind":
-            return self._blind(cache, positions.input_ids, text, types or {})
+            kept = text if markers is None else text & ~markers
+            return self._blind(cache, positions.input_ids, kept, types or {})
         noised = self._noised(prompt, positions.perceptual)
         with torch.no_grad():
             logits = self.replayer.run(noised, noised.embeddings, cache)[:, -1]
         return Branch(positions.attended, cache), logits
 
     def _blind(self, cache: Cache, ids: Tensor, kept: Tensor, types: Mapping[str, Tensor]) -> tuple[Branch, Tensor]:
-        """Run the prompt without placeholders and their markers, positions rebuilt."""
+        """Run what is kept ``[B, T]`` of the prompt, positions rebuilt."""
         model = self.replayer.model
-        gone = sorted(marker_ids(model.config) | set(placeholder_ids(model.config).values()))
+        gone = sorted(placeholder_ids(model.config).values())  # also those that a user's mask leaves out
         kept = kept & ~torch.isin(ids, torch.tensor(gone, dtype=ids.dtype, device=ids.device))
         _check_rows(kept, "nothing is left of the prompt without what is perceived")
         # a stable sort moves what is kept to the right, in order: left padding

@@ -198,7 +198,7 @@ class SessionExtras:
             return None
         found: Tensor | None = None
         if prompt is not None:
-            state.branch, found = self.branches.begin(prompt, state.positions, state.types)
+            state.branch, found = self.branches.begin(prompt, state.positions, state.types, state.markers)
         if found is None and state.branch is not None:
             found = self.branches.step_separately(state.branch, call, past)
         return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any
@@ -44,6 +44,7 @@ class Requests:
         self.replayer, self._fraction, self._owner = replayer, fraction, owner
         self.mask: PlausibilityMask | None = None
         self.steps = 0
+        self.inputs: Mapping[str, Any] = {}
         self._claimed: int | None = None
         self._nested = 0
         self._awaits_prompt = False
@@ -71,6 +72,7 @@ class Requests:
                 with self._other_request():
                     return generate(*args, **kwargs)
             check_generation(self.model, kwargs)
+            self.inputs = kwargs
             with self.generation():
                 return generate(*args, **kwargs)
 
@@ -110,7 +112,7 @@ class Requests:
             if not self.steps:
                 raise ValueError(generates_elsewhere(self.model))
         finally:
-            self._claimed, self.mask, self._awaits_prompt = None, None, False
+            self._claimed, self.mask, self._awaits_prompt, self.inputs = None, None, False, {}
 
     def _is_other_request(self) -> bool:
         """Whether a call of ``generate`` is not the one to steer.

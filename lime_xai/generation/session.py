@@ -19,7 +19,9 @@ from lime_xai.model.cache import cache_length, check_cache, detach_inference, fo
 from lime_xai.model.checks import FiniteWatch, check_padding
 from lime_xai.model.decoder_call import DecoderCall
 from lime_xai.model.differentiable import check_gradient
+from lime_xai.model.layouts.markers import marker_mask
 from lime_xai.model.positions import Perceptual, Positions, read_positions
+from lime_xai.model.prompt import Prompt
 from lime_xai.model.replay import Replayer
 from lime_xai.stream.engine import StreamState
 
@@ -50,8 +52,8 @@ class Session:
         Of the model.
     policies : sequence of Policy
         Applied in order; idle ones are dropped, and without any left generation runs untouched.
-    positions : Positions, optional
-        Of the prompt, if it was read before; the attention mask is always that of the call.
+    prompt : Prompt, optional
+        If it was read before; the attention mask is always that of the call.
     perceptual : Tensor or mapping, optional
         Otherwise the user's mask of the prompt.
     owner : int, optional
@@ -67,7 +69,7 @@ class Session:
         self,
         replayer: Replayer,
         policies: Sequence[Policy],
-        positions: Positions | None = None,
+        prompt: Prompt | None = None,
         perceptual: Perceptual = None,
         owner: int | None = None,
     ) -> None:
@@ -77,7 +79,7 @@ class Session:
         self.trace = SteeringTrace()
         self.finite = FiniteWatch()
         self.requests = Requests(replayer, self.needs.plausibility, owner)
-        self._given, self._perceptual = positions, perceptual
+        self._prompt, self._perceptual = prompt, perceptual
         self._stack = ExitStack()
         self.extras = SessionExtras(replayer, self.needs, self._stack)
         self.state: GenerationState | None = None
@@ -188,18 +190,19 @@ class Session:
         if isinstance(ids, Tensor) and ids.numel():
             return ids
         embeds = kwargs["inputs_embeds"]
-        if self._given is None and self._perceptual is None:
+        if self._prompt is None and self._perceptual is None:
             raise ValueError("The prompt is given as inputs_embeds; pass perceptual= to say which positions count.")
         return torch.zeros(embeds.shape[:2], dtype=torch.long, device=embeds.device)
 
     def _positions(self, ids: Tensor, kwargs: dict[str, Any]) -> Positions:
         """Return the positions of the prompt: those that were read before, or those of the call."""
-        given, rows, mask = self._given, ids.shape[0], kwargs.get("attention_mask")
-        if given is None:
+        rows, mask = ids.shape[0], kwargs.get("attention_mask")
+        if self._prompt is None:
             found = read_positions(self.model.config, ids, mask, expanded(self._perceptual, rows))
             check_perceptual(self.model, found)
             check_padding(found.attended)
             return found
+        given = self._prompt.positions
         if given.length != ids.shape[1]:
             raise ValueError(
                 f"The model was called with {ids.shape[1]} of the prompt's {given.length} positions; chunked prefill "
@@ -209,11 +212,29 @@ class Session:
         check_padding(found.attended)
         return found
 
+    def _markers(self, positions: Positions, kwargs: dict[str, Any]) -> Tensor:
+        """Return which text of the prompt ``[B, T]`` only marks what is perceived.
+
+        Layouts are read from what ``generate`` was given; the model's call has encoded features in place of pixels.
+        """
+        config, processor = self.model.config, None
+        inputs, base = self.requests.inputs, positions
+        if self._prompt is not None:
+            inputs, base, processor = self._prompt.inputs, self._prompt.positions, self._prompt.processor
+        elif isinstance(inputs.get("input_ids"), Tensor):
+            base = read_positions(config, inputs["input_ids"], inputs.get("attention_mask"), self._perceptual)
+        else:
+            inputs = kwargs
+        found = marker_mask(config, inputs, base, processor)
+        return found.repeat_interleave(positions.input_ids.shape[0] // found.shape[0], 0)
+
     def _begin(self, cache: Cache, ids: Tensor, kwargs: dict[str, Any]) -> None:
         self._release()
         positions = self._positions(ids, kwargs)
         types = {name: kwargs[name] for name in _TYPES if isinstance(kwargs.get(name), Tensor)}
         self.state = state = GenerationState(cache, positions, [{} for _ in self.policies], types=types)
+        if self.needs.branch is not None and self.needs.branch.name == "blind":
+            state.markers = self._markers(positions, kwargs)
         self.extras.begin(self)
         if kwargs.get("inputs_embeds") is not None:
             self.extras.check_embeddings()

@@ -37,6 +37,8 @@ class GenerationState:
         Of a contrast.
     types : dict of str to Tensor
         ``[B, T]``: token types that the model was given with the prompt.
+    markers : Tensor or None
+        ``[B, T]`` bool: text of the prompt that only marks what is perceived; None if no policy needs it.
     """
 
     cache: Cache
@@ -47,6 +49,7 @@ class GenerationState:
     stream: StreamState | None = None
     branch: Branch | None = None
     types: dict[str, Tensor] = field(default_factory=dict)
+    markers: Tensor | None = None
 
     def grow(self, ids: Tensor) -> None:
         """Append one generated token per row, ``ids`` ``[B, 1]``."""

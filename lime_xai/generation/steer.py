@@ -17,8 +17,8 @@ from lime_xai.decoding.policy import Policy
 from lime_xai.decoding.trace import SteeringTrace
 from lime_xai.model.checks import checked_replayer
 from lime_xai.model.exclusive import exclusive, wait_for_running
-from lime_xai.model.positions import Perceptual, Positions
-from lime_xai.model.prompt import PromptLike, read_prompt
+from lime_xai.model.positions import Perceptual
+from lime_xai.model.prompt import Prompt, PromptLike, read_prompt
 from lime_xai.model.records import Content
 from lime_xai.model.replay import Replayer, frozen_parameters
 from lime_xai.policies.registry import PolicyLike, as_policies
@@ -97,14 +97,14 @@ def steering(
 def _steered(
     replayer: Replayer,
     policies: Sequence[Policy],
-    positions: Positions | None = None,
+    prompt: Prompt | None = None,
     perceptual: Perceptual = None,
     owner: int | None = None,
 ) -> Iterator[Session]:
     """Context in which policies decide tokens of a model: all, or those of one thread; the model has been checked."""
     model = replayer.model
     check_policies(model, policies)
-    session = Session(replayer, policies, positions, perceptual, owner)
+    session = Session(replayer, policies, prompt, perceptual, owner)
     with exclusive(model, steered=True, open_ended=owner is None):
         with frozen_parameters(model), session.attached():
             wait_for_running(model)
@@ -157,7 +157,7 @@ def steer(
     prompt = read_prompt(model, inputs, perceptual=perceptual)
     check_generation(model, {**prompt.inputs, **generate_kwargs})
     check_perceptual(model, prompt.positions)
-    with _steered(prompt.replayer, policies, prompt.positions, owner=threading.get_ident()) as session:
+    with _steered(prompt.replayer, policies, prompt, owner=threading.get_ident()) as session:
         generate: Any = model.generate
         generation = generate(**prompt.inputs, **generate_kwargs)
     sequences = generation if isinstance(generation, Tensor) else generation.sequences

@@ -23,7 +23,8 @@ VCD_NOISE = 0.92
 class Contrast(Policy):
     r"""Contrastive decoding: ``(1 + c) z - c z_branch``, kept to plausible tokens.
 
-    ``blind``: the prompt without placeholders and their markers, positions rebuilt, in a cache of its own.
+    ``blind``: the prompt without placeholders and their markers (``lime_xai.model.layouts.markers``; read the prompt
+    with a processor, which names them), positions rebuilt, in a cache of its own.
     ``slot``: the newest token does not attend to perceptual slots of the model's cache; its text slots still depend on
     what was perceived. ``noise``: image and audio features mixed with Gaussian noise, in a cache of its own. Visual
     contrastive decoding (Leng et al., CVPR 2024) adds the noise to pixels; here it is added to the decoder's input

@@ -388,3 +388,64 @@ def test_the_blind_prefix_of_paligemma_attends_both_ways(alone):
             input_ids=text, attention_mask=torch.ones_like(text), token_type_ids=torch.zeros_like(text)
         ).logits[0, -1]
     torch.testing.assert_close(found, 2 * plain - blind, rtol=1e-4, atol=1e-4)
+
+
+# Markers -------------------------------------------------------------------------------------------------------------
+
+
+def blind_ids(model, inputs, **how):
+    """The ids that the blind branch runs on: those of the call of the model that has no image."""
+    seen = []
+
+    def keep(module, args, kwargs):
+        ids = kwargs.get("input_ids")
+        if ids is not None and ids.shape[1] > 1 and not bool((ids == model.config.image_token_id).any()):
+            seen.append(ids[0].tolist())
+
+    with model.register_forward_pre_hook(keep, with_kwargs=True):
+        steered(model, inputs, Contrast("blind", plausibility=0.0), 1, **how)
+    return seen[0]
+
+
+class Marks:
+    """A processor that names a marker, as Pixtral's does."""
+
+    image_end_token = "[IMG_END]"
+    tokenizer = None
+
+    def __init__(self):
+        self.tokenizer = self
+        self.image_end_token = type(self).image_end_token
+
+    def convert_tokens_to_ids(self, text):
+        return {"[IMG_END]": 91}[text]
+
+    def convert_ids_to_tokens(self, token):
+        return str(token)
+
+
+@pytest.mark.parametrize("how", ["steer", "steering", "beams", "processor"])
+def test_break_tokens_belong_to_the_image(how):
+    model, _, _ = FAMILIES["llava_pixtral"].build()
+    row = [99] * 4  # 4 x 4 tokens: a break (90) after each row, an end (91) after the last
+    ids = torch.tensor([[1, 5, *row, 90, *row, 90, *row, 90, *row, 91, 7, 8]])
+    pixels = torch.randn(1, 3, 56, 56)
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values": pixels}
+    inputs["image_sizes"] = torch.tensor([[56, 56]])
+    if how == "processor":
+        prompt = lime_xai.read_prompt(model, inputs, processor=Marks())
+        assert blind_ids(model, prompt) == [1, 5, 7, 8]
+    elif how == "steering":
+        seen = []
+
+        def keep(module, args, kwargs):
+            seen.append(kwargs["input_ids"][0].tolist() if kwargs.get("input_ids") is not None else [])
+
+        with (
+            model.register_forward_pre_hook(keep, with_kwargs=True),
+            lime_xai.steering(model, Contrast("blind", plausibility=0.0)),
+        ):
+            model.generate(**inputs, max_new_tokens=1, do_sample=False)
+        assert [1, 5, 91, 7, 8] in seen
+    else:
+        assert blind_ids(model, inputs, **({"num_beams": 2} if how == "beams" else {})) == [1, 5, 91, 7, 8]
