@@ -228,7 +228,7 @@ def changed(data, place, value):
     return data
 
 
-DROPPED = object()
+DROPPED = "dropped"
 
 
 @pytest.mark.parametrize("name", JSON_READERS)
