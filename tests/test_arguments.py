@@ -125,6 +125,11 @@ FUNCTIONS = {
     "method_to_dict": (method_to_dict, (), {"method": (None, 3, "tam", [], lime_xai.AttnLRP, OBJECT)}),
     "register_method": (register_method, (), {"cls": (None, 3, "tam", object, dict)}),
     "register_policy": (lambda cls: lime_xai.register_policy("x")(cls), (), {"cls": (None, 3, "edit", object, dict)}),
+    "register_layout": (
+        lambda model_types=("x",), modality="image": lime_xai.register_layout(*model_types, modality=modality),
+        (),
+        {"model_types": ((3,), (None,), (), (OBJECT,)), "modality": (3, "smell", None)},
+    ),
     "register_policy name": (lime_xai.register_policy, (), {"name": (3, lime_xai.Edit, [], OBJECT)}),
 }
 CALLS = [

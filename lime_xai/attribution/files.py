@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
@@ -24,13 +24,18 @@ OPTIONAL = ("convergence_delta",)
 """Fields that are a tensor or None."""
 
 
-class Description(TypedDict):
-    """What the metadata hold."""
+class Described(TypedDict):
+    """What the metadata always hold."""
 
     method: str
     tokens: list[list[str]] | None
     spans: list[list[tuple[str, int, int]]]
-    layouts: NotRequired[list[list[dict[str, Any]]]]
+
+
+class Description(Described, total=False):
+    """What the metadata hold; files of earlier versions have no layouts."""
+
+    layouts: list[list[dict[str, Any]]]
 
 
 def read_parts(path: str | Path) -> dict[str, Any]:

@@ -84,9 +84,7 @@ def run_world(
     wants = calibration is not None and set(names) & set(CALIBRATED)
     measured = world_calibration(world, model, processor, calibration) if wants and calibration else None
     if tune is not None:
-        held = read_json(tune, "a file of tuned settings", Tuned) if tune.exists() else {}
-        if held:
-            check_identity(tune, "settings", held, {"seed": seed, "scenes": scenes})
+        held = _settings_held(tune, seed, scenes)
         found = tune_policies(
             world,
             model,
@@ -135,6 +133,14 @@ def writable(*paths: Path | None) -> None:
     for path in paths:
         if path is not None:
             check_writable(path)
+
+
+def _settings_held(tune: Path, seed: int, scenes: int) -> dict[str, Any]:
+    """Return the settings that a file holds; an empty mapping if there is none."""
+    held: dict[str, Any] = read_json(tune, "a file of tuned settings", Tuned) if tune.exists() else {}
+    if held:
+        check_identity(tune, "settings", held, {"seed": seed, "scenes": scenes})
+    return held
 
 
 def run_accept(

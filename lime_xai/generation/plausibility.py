@@ -59,14 +59,17 @@ class PlausibilityMask(LogitsProcessor):
         As in ``plausible``.
     beams : bool
         Whether scores of different beams are compared.
+    calls : int
+        How often it was called: once per token.
     """
 
     def __init__(self, fraction: float, beams: bool) -> None:
         self.plain: Tensor | None = None
-        self.fraction, self.beams = fraction, beams
+        self.fraction, self.beams, self.calls = fraction, beams, 0
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Return scores ``[B, V]`` with implausible tokens excluded."""
+        self.calls += 1
         if self.plain is None:
             return scores
         return plausible(scores, self.plain, self.fraction, self.beams)

@@ -11,7 +11,7 @@ from typing import Any
 from transformers import Cache, LogitsProcessorList, PreTrainedModel
 from transformers.generation.configuration_utils import GenerationMode
 
-from lime_xai.model.exclusive import replaced_method, waits_before_forward
+from lime_xai.model.exclusive import replaced_method
 from lime_xai.model.replay import Replayer, generates_elsewhere, memory_kept
 
 from .checks import check_generation
@@ -103,14 +103,23 @@ class Requests:
         Raises
         ------
         ValueError
-            If it ends without a step: the model generated elsewhere.
+            If another one is running, or if it ends without a step: the model generated elsewhere.
+        RuntimeError
+            If some tokens were decided without the policies.
         """
         with self._lock:
+            if self._claimed is not None:
+                raise ValueError(self._second())
             self._claimed, self._awaits_prompt, self.steps = threading.get_ident(), True, 0
         try:
             yield
             if not self.steps:
                 raise ValueError(generates_elsewhere(self.model))
+            if self.mask is not None and self.mask.calls != self.steps:
+                raise RuntimeError(
+                    f"generate decided {self.mask.calls} tokens, the policies {self.steps}: "
+                    f"{type(self.model).__name__} continued with a cache that steering did not see."
+                )
         finally:
             self._claimed, self.mask, self._awaits_prompt, self.inputs = None, None, False, {}
 
@@ -128,11 +137,14 @@ class Requests:
         if self._claimed is None:
             return False
         if self._owner is None:
-            raise ValueError(
-                f"A generation of this {type(self.model).__name__} is running inside steering(), and a second one "
-                "begins; generate one after the other, or use steer(), beside which other requests run unsteered."
-            )
+            raise ValueError(self._second())
         return True
+
+    def _second(self) -> str:
+        return (
+            f"A generation of this {type(self.model).__name__} is running inside steering(), and a second one begins; "
+            "generate one after the other, or use steer(), beside which other requests run unsteered."
+        )
 
     @contextmanager
     def _other_request(self) -> Iterator[None]:
@@ -204,6 +216,3 @@ class Requests:
             if self._open.pop():
                 self.replayer.busy = False
             self._lock.release()
-
-
-waits_before_forward(Requests.enter)

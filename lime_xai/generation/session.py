@@ -20,7 +20,7 @@ from lime_xai.model.checks import FiniteWatch, check_padding
 from lime_xai.model.decoder_call import DecoderCall
 from lime_xai.model.differentiable import check_gradient
 from lime_xai.model.layouts.markers import marker_mask
-from lime_xai.model.positions import Perceptual, Positions, read_positions
+from lime_xai.model.positions import Perceptual, Positions, expanded, read_positions
 from lime_xai.model.prompt import Prompt
 from lime_xai.model.replay import Replayer
 from lime_xai.stream.engine import StreamState
@@ -341,14 +341,3 @@ def _checked(policy: Policy, logits: object, plain: Tensor) -> Tensor:
         return logits
     found = f"a tensor of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
     raise TypeError(f"{type(policy).__name__}.step returned {found}; expected logits of shape {tuple(plain.shape)}.")
-
-
-def expanded(perceptual: Perceptual, rows: int) -> Perceptual:
-    """Return a user's mask, or masks, with each row repeated for ``rows`` rows, as ``generate`` expands a prompt."""
-
-    def repeat(mask: Tensor) -> Tensor:
-        return mask.repeat_interleave(rows // mask.shape[0], 0) if rows % mask.shape[0] == 0 else mask
-
-    if perceptual is None or isinstance(perceptual, Tensor):
-        return perceptual if perceptual is None else repeat(perceptual)
-    return {name: repeat(mask) for name, mask in perceptual.items()}

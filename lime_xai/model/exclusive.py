@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -41,6 +41,9 @@ class _Use:
 
 _CONDITION = threading.Condition()
 _USES: WeakKeyDictionary[nn.Module, _Use] = WeakKeyDictionary()
+
+_WAITING: set[int] = set()
+"""Threads that wait before the model's forward begins."""
 
 
 @contextmanager
@@ -115,9 +118,15 @@ def _give(model: PreTrainedModel) -> None:
 
 def _wait(model: PreTrainedModel) -> None:
     """Wait, in a thread other than the one that uses the model, until it is free."""
+    thread = threading.get_ident()
     with _CONDITION:
-        while (use := _USES.get(model)) is not None and use.thread != threading.get_ident():
-            _CONDITION.wait()
+        # Under the lock: a thread is known to wait exactly as long as the model is in use.
+        _WAITING.add(thread)
+        try:
+            while (use := _USES.get(model)) is not None and use.thread != thread:
+                _CONDITION.wait()
+        finally:
+            _WAITING.discard(thread)
 
 
 @contextmanager
@@ -126,8 +135,6 @@ def _others_wait(model: PreTrainedModel) -> Iterator[None]:
 
     def hook(module: nn.Module, args: Any) -> None:
         _wait(model)
-
-    waits_before_forward(hook)
 
     def gate(generate: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(generate)
@@ -159,23 +166,14 @@ _PAUSE = 0.001
 """Seconds between two looks at the other threads."""
 
 
-_WAITING: set[CodeType] = set()
-"""Code of hooks in which a thread waits before the model's forward begins."""
-
-
-def waits_before_forward(function: Callable[..., Any]) -> None:
-    """Declare a hook, or a method that it calls, in which other threads wait for their turn."""
-    _WAITING.add(function.__code__)
-
-
 def _runs_elsewhere(model: PreTrainedModel) -> bool:
-    own = threading.get_ident()
-    for thread, top in sys._current_frames().items():
-        frame: FrameType | None = None if thread == own else top
+    with _CONDITION:
+        idle = {threading.get_ident(), *_WAITING}
+        frames = {thread: frame for thread, frame in sys._current_frames().items() if thread not in idle}
+    for top in frames.values():
+        frame: FrameType | None = top
         while frame is not None:
-            # nn.Module runs hooks and forward in this method; a thread that waits in a hook has not begun forward.
-            if frame.f_code in _WAITING:
-                break
+            # nn.Module runs hooks and forward in this method.
             if frame.f_code.co_name == "_call_impl" and frame.f_locals.get("self") is model:
                 return True
             frame = frame.f_back

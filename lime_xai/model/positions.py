@@ -188,3 +188,14 @@ def read_positions(
     modalities = modality_masks(config, input_ids, perceptual)
     bos = beginning(config, input_ids, attended, union(modalities, attended))
     return Positions(input_ids, attended, bos, modalities)
+
+
+def expanded(perceptual: Perceptual, rows: int) -> Perceptual:
+    """Return a user's mask, or masks, with each row repeated for ``rows`` rows, as ``generate`` expands a prompt."""
+
+    def repeat(mask: Tensor) -> Tensor:
+        return mask.repeat_interleave(rows // mask.shape[0], 0) if rows % mask.shape[0] == 0 else mask
+
+    if perceptual is None or isinstance(perceptual, Tensor):
+        return perceptual if perceptual is None else repeat(perceptual)
+    return {name: repeat(mask) for name, mask in perceptual.items()}

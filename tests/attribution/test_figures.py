@@ -427,10 +427,3 @@ def test_files_without_layouts_are_read(tmp_path):
         UnknownLayout,
         UnknownLayout,
     ]
-
-
-def test_attributions_compare_by_identity():
-    found = made()
-    assert found == found
-    assert found != made()
-    assert len({found, made()}) == 2

@@ -120,7 +120,7 @@ def test_a_full_disk_loses_no_rows(monkeypatch, request, lime, tmp_path, command
     write_json(path, {"policies": {f"earlier {index}": {"chair_i": 0.5} for index in range(150)}})
     kept = path.read_bytes()
     assert len(kept) < 8192
-    monkeypatch.setattr(run_world, "check_identity", lambda *args: None)
+    monkeypatch.setattr(run_world, "read_rows", lambda *args: {})
     monkeypatch.setattr(run_world, "measure_policies", lambda *args, progress, **kwargs: progress(Large()))
     monkeypatch.setattr(run_world, "acceptance", lambda *args: [])
     monkeypatch.setattr(run_world, "acceptance_table", lambda *args: Text(""))

@@ -210,7 +210,7 @@ def test_objectives_are_frozen_values():
         ({"kl_weight": math.nan}, "kl_weight is nan; expected zero or more"),
         ({"form": "contrastiv"}, "Unknown form 'contrastiv'. Did you mean 'contrastive'"),
         ({"target": "expect"}, "Unknown target 'expect'. Did you mean 'expected'"),
-        ({"kl_direction": "steered"}, "Did you mean 'steered_reference'"),
+        ({"kl_direction": "steered_referense"}, "Did you mean 'steered_reference'"),
     ],
 )
 def test_bad_settings_are_refused(wrong, message):

@@ -27,7 +27,7 @@ from lime_xai.model.cache import CACHE_NAME
 from lime_xai.policies import registry
 from lime_xai.policies.registry import as_policies
 
-FULL = {"do_sample": False, "output_logits": True, "return_dict_in_generate": True}
+FULL = {"do_sample": False, "output_logits": True, "output_scores": True, "return_dict_in_generate": True}
 IDLE = [
     Edit(steps=0),
     Edit.paper().__class__(steps=0, scope="sequence", deltas="free"),
@@ -280,6 +280,7 @@ def test_each_policy_has_a_memory_of_its_own():
 @pytest.mark.parametrize("fraction", [0.05, 0.5, 0.99])
 def test_plausible_keeps_tokens_near_the_best(fraction):
     model, inputs, _ = batch("llava", 3)
+    model.generation_config.eos_token_id = None  # which min_new_tokens would ban
     plain = model.generate(**inputs, **tokens(1)).logits[0]
     found = steered(model, inputs, Plausible(fraction)).scores[0]
     for row in range(3):

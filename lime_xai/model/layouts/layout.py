@@ -258,8 +258,15 @@ def layout_from_dict(data: dict[str, Any]) -> Layout:
     Raises
     ------
     ValueError
-        For another kind.
+        For anything else.
     """
+    try:
+        return _made(data)
+    except (KeyError, TypeError, IndexError) as error:
+        raise ValueError(f"{data} is no layout ({type(error).__name__}: {error})") from error
+
+
+def _made(data: dict[str, Any]) -> Layout:
     common = data["modality"], tuple(data["positions"])
     tiles = tuple(
         Tile(rows, columns, tuple(positions), None if box is None else (box[0], box[1], box[2], box[3]))

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedConfig
 
-from lime_xai.model.modalities import marker_ids, modality_masks
+from lime_xai.errors import unknown_name
+from lime_xai.model.modalities import PERCEPTUAL, marker_ids, modality_masks
 from lime_xai.model.positions import Positions
 
 from .layout import Layout, unknown_layouts
@@ -124,8 +125,10 @@ def register_layout(*model_types: str, modality: str = "image") -> Callable[[_Fu
 
     Raises
     ------
+    TypeError
+        If a model type is no text, or none is given.
     ValueError
-        If a model type has a function already.
+        For another modality, and if a model type has a function already.
 
     Examples
     --------
@@ -137,6 +140,10 @@ def register_layout(*model_types: str, modality: str = "image") -> Callable[[_Fu
             images = len(reading.tensor("pixel_values"))
             return [single_grid("image", side, side)] * images
     """
+    if not model_types or not all(isinstance(one, str) for one in model_types):
+        raise TypeError(f"model_types is {model_types!r}; register_layout has parentheses and names model types.")
+    if modality not in PERCEPTUAL:
+        raise unknown_name("modality", modality, PERCEPTUAL)
 
     def register(function: _Function) -> _Function:
         for model_type in model_types:
