@@ -21,7 +21,7 @@ from lime_rules.structure import is_attention
 
 from .arguments import unwrapping
 from .cache import CACHE_NAME, CACHE_NAMES, detach_inference, without_last
-from .decoder_call import DecoderCall
+from .decoder_call import DEEP_FEATURES, DecoderCall
 from .modalities import marker_ids, placeholder_ids
 
 _DROPPED = (
@@ -77,6 +77,12 @@ def generates_elsewhere(model: PreTrainedModel) -> str:
         f"{type(model).__name__}.generate does not call the model's own forward pass: it generates with a part of the "
         "model. Steering and attribution work on models whose generate is that of transformers' GenerationMixin."
     )
+
+
+def _is_unknown_feature(name: str, value: Any) -> bool:
+    """Whether an argument of the decoder holds deep visual features in another form than ``DecoderCall`` knows."""
+    known = name == DEEP_FEATURES and isinstance(value, list)
+    return "deepstack" in name and value is not None and not known
 
 
 class Replayer:
@@ -152,13 +158,19 @@ class Replayer:
         Raises
         ------
         ValueError
-            If the decoder merges the modalities itself or attends to them by cross-attention: its input
-            embeddings then do not hold what was seen or heard.
+            If the decoder merges the modalities itself, attends to them by cross-attention, or gets visual features in
+            later layers in an unknown form: its input embeddings then do not hold all that was seen or heard.
         """
         bound = self._signature.bind_partial(None, *args, **kwargs).arguments
         bound.pop(next(iter(self._signature.parameters)), None)
         call = {**bound, **bound.pop("kwargs", {})}
         embeddings = call.get("inputs_embeds")
+        strange = [name for name, value in call.items() if _is_unknown_feature(name, value)]
+        if strange:
+            raise ValueError(
+                f"{type(self.decoder).__name__} is given visual features for later layers as {', '.join(strange)}, in "
+                "a form that is not known here; their relevance would be missed."
+            )
         if call.get("cross_attention_states") is not None:
             raise ValueError(
                 f"{type(self.model).__name__} reads images or sounds by cross-attention; only merged embeddings work."
