@@ -11,6 +11,7 @@ from transformers.generation.streamers import BaseStreamer
 
 import lime_xai
 from lime_xai import POLICIES, LogitShift, Policy
+from lime_xai.model.cache import CACHE_NAME, fork_cache
 
 SETTINGS = {"max_new_tokens": 4, "do_sample": False}
 STEERING = ["edit", "contrast", "reweight", "uniform_gain", "plausible", "observe"]
@@ -217,3 +218,45 @@ def test_another_thread_calls_the_model_inside_a_shared_context(requests):
         model.generate(**mine, streamer=Calls(call), **SETTINGS)
     assert len(errors) == 1
     assert "another thread calls it" in errors[0]
+
+
+def test_tokens_that_are_decided_without_the_policies_are_an_error(requests):
+    """A model that goes on with another cache object than the one that steering saw."""
+    model, mine, _ = requests
+    calls = []
+
+    def exchange(module, args, kwargs):
+        calls.append(None)
+        if len(calls) == 3:
+            return args, {**kwargs, CACHE_NAME: fork_cache(kwargs[CACHE_NAME])}
+        return None
+
+    with (
+        model.register_forward_pre_hook(exchange, with_kwargs=True),
+        pytest.raises(RuntimeError, match="generate decided 4 tokens, the policies 2"),
+    ):
+        lime_xai.steer(model, mine, LogitShift({5: 1.0}), **SETTINGS)
+
+
+def test_two_generations_of_one_context_do_not_begin_at_the_same_time(requests):
+    model, mine, other = requests
+    started, errors = threading.Event(), []
+
+    def second():
+        started.wait(60)
+        try:
+            model.generate(**other, **SETTINGS)
+        except ValueError as error:
+            errors.append(str(error))
+
+    def first():
+        streamer = Calls(lambda: (started.set(), thread.join(60)))
+        return model.generate(**mine, streamer=streamer, **SETTINGS)
+
+    thread = threading.Thread(target=second)
+    with lime_xai.steering(model, LogitShift({5: 1.0})) as trace:
+        thread.start()
+        first()
+    assert len(errors) == 1
+    assert "a second one begins" in errors[0]
+    assert len(trace) == 4
