@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from transformers import PreTrainedModel
 
 from lime_rules import Audit
 from lime_xai.model.checks import check_relevance
-from lime_xai.model.exclusive import exclusive
+from lime_xai.model.exclusive import borrowed, exclusive
 from lime_xai.model.positions import Perceptual
 from lime_xai.model.prompt import PromptLike, read_prompt
-from lime_xai.model.replay import Replayer, frozen_parameters, memory_kept
+from lime_xai.model.replay import Replayer
 from lime_xai.storage.weights import check_loaded
 from lime_xai.values.checking import check_arguments
 
@@ -121,8 +120,7 @@ def attribute(
     ids = prompt.positions.input_ids
     given = ids if "input_ids" in prompt.inputs else None
     goal = resolve_target(target, ids.shape[0], prompt.vocabulary, ids.device, prompt.processor, given)
-    # Rules build graphs, which tensors of a caller's inference mode could not enter.
-    with exclusive(model), torch.inference_mode(False), frozen_parameters(model), memory_kept(model):
+    with borrowed(model):
         task = AttributionTask(prompt, goal.ordinary(), per_token, groups, progress)
         found = chosen.explain(task)
     name = method if isinstance(method, str) else chosen.name

@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 import torch
 from torch import Tensor
 
+from lime_xai.model.arguments import holds_whole_numbers
 from lime_xai.model.layouts.layout import layout_from_dict
 from lime_xai.model.modalities import Span
 from lime_xai.storage.store import holding, read_tensors
@@ -103,7 +104,7 @@ def check_parts(found: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None
 
 def _check_types(tensors: Mapping[str, Tensor]) -> None:
     for name in ("input_ids", "target_ids"):
-        if tensors[name].is_floating_point() or tensors[name].is_complex() or tensors[name].dtype == torch.bool:
+        if not holds_whole_numbers(tensors[name]):
             raise ValueError(f"{name} is {tensors[name].dtype}; expected whole numbers")
     if tensors["attended"].dtype != torch.bool:
         raise ValueError(f"attended is {tensors['attended'].dtype}; expected torch.bool")

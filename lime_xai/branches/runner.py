@@ -17,10 +17,11 @@ from lime_rules.attention import ConfigSwap
 from lime_rules.stream.cache import splitting_cache
 from lime_xai.model.cache import CACHE_NAME, detach_inference, fork_cache, is_recurrent
 from lime_xai.model.decoder_call import DecoderCall
+from lime_xai.model.exclusive import memory_kept
 from lime_xai.model.extra_rows import ExtraRows
 from lime_xai.model.modalities import placeholder_ids
 from lime_xai.model.positions import Positions
-from lime_xai.model.replay import Replayer, memory_kept
+from lime_xai.model.replay import Replayer
 
 from .attention import BRANCH_ATTRIBUTE, BRANCH_IMPLEMENTATION, BranchSlots
 from .branch import Branch, BranchKind

@@ -11,8 +11,8 @@ from typing import Any
 from transformers import Cache, LogitsProcessorList, PreTrainedModel
 from transformers.generation.configuration_utils import GenerationMode
 
-from lime_xai.model.exclusive import replaced_method
-from lime_xai.model.replay import Replayer, generates_elsewhere, memory_kept
+from lime_xai.model.exclusive import memory_kept, replaced_method
+from lime_xai.model.replay import Replayer, generates_elsewhere
 
 from .checks import check_generation
 from .plausibility import PlausibilityMask, with_mask

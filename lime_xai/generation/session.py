@@ -20,7 +20,7 @@ from lime_xai.model.checks import FiniteWatch, check_padding
 from lime_xai.model.decoder_call import DecoderCall
 from lime_xai.model.differentiable import check_gradient
 from lime_xai.model.layouts.markers import marker_mask
-from lime_xai.model.positions import Perceptual, Positions, expanded, read_positions
+from lime_xai.model.positions import Perceptual, Positions, expanded, expanded_mask, read_positions
 from lime_xai.model.prompt import Prompt
 from lime_xai.model.replay import Replayer
 from lime_xai.stream.engine import StreamState
@@ -225,8 +225,7 @@ class Session:
             base = read_positions(config, inputs["input_ids"], inputs.get("attention_mask"), self._perceptual)
         else:
             inputs = kwargs
-        found = marker_mask(config, inputs, base, processor)
-        return found.repeat_interleave(positions.input_ids.shape[0] // found.shape[0], 0)
+        return expanded_mask(marker_mask(config, inputs, base, processor), positions.input_ids.shape[0])
 
     def _begin(self, cache: Cache, ids: Tensor, kwargs: dict[str, Any]) -> None:
         self._release()

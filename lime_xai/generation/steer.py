@@ -16,11 +16,11 @@ from transformers.generation.configuration_utils import GenerationMode
 from lime_xai.decoding.policy import Policy
 from lime_xai.decoding.trace import SteeringTrace
 from lime_xai.model.checks import checked_replayer
-from lime_xai.model.exclusive import exclusive, wait_for_running
+from lime_xai.model.exclusive import exclusive, frozen_parameters, wait_for_running
 from lime_xai.model.positions import Perceptual
 from lime_xai.model.prompt import Prompt, PromptLike, read_prompt
 from lime_xai.model.records import Content
-from lime_xai.model.replay import Replayer, frozen_parameters
+from lime_xai.model.replay import Replayer
 from lime_xai.policies.registry import PolicyLike, as_policies
 from lime_xai.values.checking import check_arguments, shown
 

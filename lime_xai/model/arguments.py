@@ -39,6 +39,11 @@ def check_processor(processor: Any) -> None:
         raise TypeError(f"processor is {shown(processor)}; expected a processor or tokenizer of transformers, or None.")
 
 
+def holds_whole_numbers(tensor: Tensor) -> bool:
+    """Whether a tensor can hold token ids: its dtype is that of whole numbers."""
+    return not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
+
+
 def check_continuation(continuation: Tensor | None, rows: int, vocabulary: int) -> None:
     """Refuse a continuation that is no ``[B, N]`` of token ids.
 
@@ -56,7 +61,7 @@ def check_continuation(continuation: Tensor | None, rows: int, vocabulary: int) 
     """
     if continuation is None:
         return
-    whole = not (continuation.is_floating_point() or continuation.is_complex() or continuation.dtype == torch.bool)
+    whole = holds_whole_numbers(continuation)
     if continuation.dim() != 2 or continuation.shape[0] != rows or continuation.shape[1] == 0 or not whole:
         raise ValueError(
             f"continuation is {continuation.dtype} of shape {tuple(continuation.shape)}; expected token ids "

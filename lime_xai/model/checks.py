@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from lime_xai.storage.weights import check_loaded
 
+from .arguments import holds_whole_numbers
 from .differentiable import check_compiled
 from .modalities import has_modality_inputs, placeholder_ids
 from .replay import Replayer
@@ -112,7 +113,7 @@ def check_ids(model: PreTrainedModel, ids: Tensor) -> None:
     ValueError
         Naming them.
     """
-    if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+    if not holds_whole_numbers(ids):
         raise ValueError(f"input_ids is a tensor of {ids.dtype}; token ids are whole numbers.")
     table: Any = model.get_input_embeddings()
     rows = int(table.weight.shape[0])
@@ -170,7 +171,7 @@ def check_placeholders(model: PreTrainedModel, inputs: Mapping[str, Any], masks:
     """
     known = placeholder_ids(model.config)
     given = has_modality_inputs(inputs)
-    if masks and not given and inputs.get("mm_encoder_outputs") is None:
+    if masks and not given:
         raise ValueError(
             f"The prompt has placeholders for {', '.join(masks)} but the inputs hold no pixel values or audio "
             "features; pass everything the processor returned."

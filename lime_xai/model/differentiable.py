@@ -50,9 +50,11 @@ def check_compiled(model: PreTrainedModel, decoder: nn.Module) -> None:
         Naming the compiled modules.
     """
     inside = set(decoder.modules())
-    around = {module for module in model.modules() if module not in inside and decoder in module.children()}
-    names = {module: name for name, module in model.named_modules() if module in inside | around | {model}}
-    found = [name or type(model).__name__ for module, name in names.items() if _is_compiled(module)]
+    found = [
+        name or type(model).__name__
+        for name, module in model.named_modules()
+        if _is_compiled(module) and (module in inside or decoder in module.modules())
+    ]
     if found:
         shown = ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
         raise ValueError(

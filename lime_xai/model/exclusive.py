@@ -6,14 +6,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import wraps
 from types import FrameType
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 
@@ -47,7 +48,7 @@ _WAITING: set[int] = set()
 
 
 @contextmanager
-def exclusive(model: PreTrainedModel, *, steered: bool = False, open_ended: bool = False) -> Iterator[None]:
+def exclusive(model: PreTrainedModel, *, steered: bool = False, open_ended: bool = False) -> Iterator[bool]:
     """Context in which one thread uses a model; other threads wait.
 
     Attribution and steering register hooks on a model, switch its attention and freeze its parameters. A second call
@@ -64,32 +65,56 @@ def exclusive(model: PreTrainedModel, *, steered: bool = False, open_ended: bool
     open_ended : bool
         Whether the user decides when the use ends; nobody waits for that.
 
+    Yields
+    ------
+    bool
+        Whether the thread did not use the model before: nested uses need not set anything again.
+
     Raises
     ------
     ValueError
         Inside steering by the same thread, and during steering by another thread that is open-ended.
     """
-    _take(model, steered, open_ended)
+    outermost = _take(model, steered, open_ended)
     try:
-        if steered:
-            yield
-        else:
-            with _others_wait(model):
-                yield
+        with nullcontext() if steered or not outermost else _others_wait(model):
+            yield outermost
     finally:
         _give(model)
 
 
-def _take(model: PreTrainedModel, steered: bool, open_ended: bool) -> None:
+@contextmanager
+def borrowed(model: PreTrainedModel) -> Iterator[None]:
+    """Context in which this package runs a model: alone, outside inference mode, and with nothing left behind.
+
+    Rules build graphs, which tensors of a caller's inference mode could not enter. Parameters are frozen, and what
+    modules remember of their last call is put back. Nested uses change nothing.
+
+    Raises
+    ------
+    ValueError
+        As ``exclusive``.
+    """
+    with exclusive(model) as outermost, ExitStack() as stack:
+        if outermost:
+            stack.enter_context(torch.inference_mode(False))
+            stack.enter_context(frozen_parameters(model))
+            stack.enter_context(memory_kept(model))
+        yield
+
+
+def _take(model: PreTrainedModel, steered: bool, open_ended: bool) -> bool:
+    """Wait for a model and note its use; return whether it is no nested one."""
     thread = threading.get_ident()
     with _CONDITION:
         while (use := _USES.get(model)) is not None:
             if use.thread == thread and not use.steered and not steered:
                 use.depth += 1
-                return
+                return False
             _refuse(model, use, thread, steered)
             _CONDITION.wait()
         _USES[model] = _Use(thread, steered, open_ended)
+        return True
 
 
 def _refuse(model: PreTrainedModel, use: _Use, thread: int, steered: bool) -> None:
@@ -205,3 +230,38 @@ def replaced_method(model: Any, name: str, change: Callable[[Function], Function
             vars(model).pop(name, None)
         else:
             vars(model)[name] = own
+
+
+@contextmanager
+def memory_kept(model: nn.Module) -> Iterator[None]:
+    """Context after which what modules remember of their last call is as before.
+
+    Some models keep the position offsets of the last prompt for its later tokens (``rope_deltas``), others a recurrent
+    state. They are plain attributes, neither parameters nor buffers. A call with another prompt in between would change
+    how the first one goes on.
+    """
+    saved: list[tuple[Any, str, Any]] = [
+        (module, name, value)
+        for module in model.modules()
+        for name, value in vars(module).items()
+        if not name.startswith("_") and (value is None or isinstance(value, Tensor))
+    ]
+    try:
+        yield
+    finally:
+        for module, name, value in saved:
+            if vars(module).get(name) is not value:
+                setattr(module, name, value)
+
+
+@contextmanager
+def frozen_parameters(model: nn.Module) -> Iterator[None]:
+    """Context in which no parameter requires a gradient; flags are restored at the end."""
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in trainable:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trainable:
+            parameter.requires_grad_(True)

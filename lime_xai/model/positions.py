@@ -192,10 +192,11 @@ def read_positions(
 
 def expanded(perceptual: Perceptual, rows: int) -> Perceptual:
     """Return a user's mask, or masks, with each row repeated for ``rows`` rows, as ``generate`` expands a prompt."""
-
-    def repeat(mask: Tensor) -> Tensor:
-        return mask.repeat_interleave(rows // mask.shape[0], 0) if rows % mask.shape[0] == 0 else mask
-
     if perceptual is None or isinstance(perceptual, Tensor):
-        return perceptual if perceptual is None else repeat(perceptual)
-    return {name: repeat(mask) for name, mask in perceptual.items()}
+        return perceptual if perceptual is None else expanded_mask(perceptual, rows)
+    return {name: expanded_mask(mask, rows) for name, mask in perceptual.items()}
+
+
+def expanded_mask(mask: Tensor, rows: int) -> Tensor:
+    """Return a mask ``[B, T]`` with each row repeated; as it is if ``rows`` is no multiple, which is refused later."""
+    return mask.repeat_interleave(rows // mask.shape[0], 0) if rows % mask.shape[0] == 0 else mask

@@ -25,7 +25,7 @@ from .checks import (
     checked_replayer,
 )
 from .decoder_call import DecoderCall, merged
-from .exclusive import exclusive
+from .exclusive import borrowed
 from .gradients import DifferentiableCall, forward_sequence
 from .layouts import read_layouts
 from .layouts.layout import Layout
@@ -33,7 +33,7 @@ from .modalities import modality_masks
 from .positions import Perceptual, Positions, mask_from_padding, read_positions
 from .recording import Recording, record
 from .records import ShortRepr
-from .replay import Replayer, frozen_parameters, memory_kept
+from .replay import Replayer
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -107,8 +107,7 @@ class Prompt(ShortRepr):
         -------
         Recording
         """
-        model = self.model
-        with exclusive(model), torch.inference_mode(False), frozen_parameters(model), memory_kept(model):
+        with borrowed(self.model):
             if continuation is not None:
                 continuation = detach_inference(continuation).clone()  # kept; the caller may change its own
             found = self._recorded.find(self.model, continuation)

@@ -312,38 +312,3 @@ class Replayer:
             for handle in handles:
                 handle.remove()
         return logits[:, -keep:]
-
-
-@contextmanager
-def memory_kept(model: nn.Module) -> Iterator[None]:
-    """Context after which what modules remember of their last call is as before.
-
-    Some models keep the position offsets of the last prompt for its later tokens (``rope_deltas``), others a recurrent
-    state. They are plain attributes, neither parameters nor buffers. A call with another prompt in between would change
-    how the first one goes on.
-    """
-    saved: list[tuple[Any, str, Any]] = [
-        (module, name, value)
-        for module in model.modules()
-        for name, value in vars(module).items()
-        if not name.startswith("_") and (value is None or isinstance(value, Tensor))
-    ]
-    try:
-        yield
-    finally:
-        for module, name, value in saved:
-            if vars(module).get(name) is not value:
-                setattr(module, name, value)
-
-
-@contextmanager
-def frozen_parameters(model: nn.Module) -> Iterator[None]:
-    """Context in which no parameter requires a gradient; flags are restored at the end."""
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    for parameter in trainable:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in trainable:
-            parameter.requires_grad_(True)

@@ -18,7 +18,8 @@ from lime_rules import LRP_METHODS
 from lime_rules.operations import unseen_operations
 from lime_rules.stream.adjoint import adjoint_gap
 from lime_xai.model.decoder_call import DecoderCall
-from lime_xai.model.replay import Replayer, frozen_parameters
+from lime_xai.model.exclusive import frozen_parameters
+from lime_xai.model.replay import Replayer
 
 from .contributions import RelevanceForm
 from .engine import StreamEngine

@@ -15,12 +15,11 @@ from lime_xai.model.arguments import check_continuation
 from lime_xai.model.cache import slots
 from lime_xai.model.checks import check_finite, check_relevance
 from lime_xai.model.decoder_call import DecoderCall, merged
-from lime_xai.model.exclusive import exclusive
+from lime_xai.model.exclusive import borrowed
 from lime_xai.model.modalities import modality_masks
 from lime_xai.model.positions import Perceptual
 from lime_xai.model.prompt import Prompt, PromptLike, read_prompt
 from lime_xai.model.records import Content
-from lime_xai.model.replay import frozen_parameters
 from lime_xai.values.checking import Known, check_arguments
 
 from .adjoint_check import verified_engine
@@ -133,7 +132,7 @@ def routes(
     prompt = read_prompt(model, inputs, perceptual=perceptual)
     check_continuation(continuation, prompt.positions.input_ids.shape[0], prompt.vocabulary)
     masks = _group_masks(prompt, groups)
-    with exclusive(model), torch.inference_mode(False), torch.no_grad(), frozen_parameters(model):
+    with borrowed(model), torch.no_grad():
         calls = prompt.recording(continuation).calls
         engine = verified_engine(prompt.replayer, relevance, method)
         names = list(masks)

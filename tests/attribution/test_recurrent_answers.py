@@ -2,76 +2,15 @@
 
 import pytest
 import torch
-import transformers as hf
 from support.families import FAMILIES
+from support.family_recurrent import jamba, olmo_hybrid, qwen3_next, recurrent_gemma
 
 import lime_xai
 from lime_xai import METHODS
 from lime_xai.attribution.methods.integrated import IntegratedGradients
 
-SMALL = {"vocab_size": 128, "hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4}
 ANSWER = [5, 9, 12, 30]
 FEW_POINTS = IntegratedGradients(steps=4, tolerance=None)
-
-
-def jamba():
-    return hf.JambaForCausalLM(
-        hf.JambaConfig(
-            **SMALL,
-            num_hidden_layers=3,
-            num_key_value_heads=2,
-            attn_layer_period=3,
-            attn_layer_offset=1,
-            expert_layer_period=5,
-            expert_layer_offset=4,
-            num_experts=2,
-            mamba_d_state=8,
-            mamba_dt_rank=4,
-        )
-    )
-
-
-def recurrent_gemma():
-    return hf.RecurrentGemmaForCausalLM(
-        hf.RecurrentGemmaConfig(**SMALL, num_hidden_layers=3, num_key_value_heads=1, lru_width=32, head_dim=8)
-    )
-
-
-def qwen3_next():
-    return hf.Qwen3NextForCausalLM(
-        hf.Qwen3NextConfig(
-            **SMALL,
-            num_hidden_layers=4,
-            num_key_value_heads=2,
-            head_dim=8,
-            linear_num_value_heads=4,
-            linear_num_key_heads=2,
-            linear_key_head_dim=8,
-            linear_value_head_dim=8,
-            num_experts=2,
-            num_experts_per_tok=1,
-            moe_intermediate_size=16,
-            shared_expert_intermediate_size=16,
-            decoder_sparse_step=1,
-        )
-    )
-
-
-def olmo_hybrid():
-    return hf.OlmoHybridForCausalLM(
-        hf.OlmoHybridConfig(
-            **SMALL,
-            num_hidden_layers=4,
-            num_key_value_heads=4,
-            pad_token_id=0,
-            bos_token_id=1,
-            eos_token_id=2,
-            linear_num_key_heads=4,
-            linear_num_value_heads=4,
-            linear_key_head_dim=8,
-            linear_value_head_dim=8,
-        )
-    )
 
 
 MAKERS = {one.__name__: one for one in (jamba, recurrent_gemma, qwen3_next, olmo_hybrid)}
@@ -79,7 +18,7 @@ MAKERS = {one.__name__: one for one in (jamba, recurrent_gemma, qwen3_next, olmo
 
 def text_model(name):
     torch.manual_seed(0)
-    model = MAKERS[name]().eval()
+    model = MAKERS[name]()[0].eval()
     with torch.no_grad():
         for weight in model.parameters():
             if weight.dim() > 1:

@@ -13,7 +13,7 @@ import lime_xai
 from lime_rules import LRP_METHODS
 from lime_xai import Edit, KVEditor, Needs, RelevanceObjective
 from lime_xai.decoding.policy import StreamNeed
-from lime_xai.model.replay import frozen_parameters
+from lime_xai.model.exclusive import frozen_parameters
 
 OBJECTIVES = {
     target: RelevanceObjective(form="difference", target=target, kl_weight=0.3)

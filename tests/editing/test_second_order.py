@@ -6,7 +6,7 @@ from support.families import FAMILIES
 from support.steps import captured_step, directional
 
 from lime_xai import Edit, KVEditor, RelevanceObjective
-from lime_xai.model.replay import frozen_parameters
+from lime_xai.model.exclusive import frozen_parameters
 
 OBJECTIVES = {
     "contrastive": RelevanceObjective(target="argmax"),

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import torch
 from torch import Tensor
 
 from lime_xai.attribution.regions import box_groups
+from lime_xai.model.layouts.layout import Layout
 from lime_xai.model.prompt import Prompt
 
 from .check import MismatchError, UnavailableError, register_check
@@ -18,7 +17,7 @@ HALVES = [(0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)]
 """Left and right half of a picture."""
 
 
-def layouts_of(prompt: Prompt) -> Sequence[Any]:
+def layouts_of(prompt: Prompt) -> Sequence[Layout]:
     """Return the layouts of a prompt's first row, one per image, video or sound.
 
     Raises
@@ -26,8 +25,7 @@ def layouts_of(prompt: Prompt) -> Sequence[Any]:
     UnavailableError
         If nothing is perceived by placeholders.
     """
-    found: Any = prompt
-    layouts: Sequence[Any] = (found.layouts if hasattr(found, "layouts") else found.grids)[0]
+    layouts = prompt.layouts[0]
     if not layouts:
         raise UnavailableError("the prompt has no placeholders")
     return layouts
@@ -39,26 +37,25 @@ def check_layouts(subject: Subject) -> None:
     prompt = subject.prompt()
     layouts = layouts_of(prompt)
     places = prompt.positions.perceptual[0].nonzero()[:, 0].tolist()
-    if hasattr(layouts[0], "positions"):
-        listed = sorted(place for layout in layouts for place in layout.positions)
-        if listed != places:
-            raise MismatchError(f"layouts hold the positions {listed}, perceived are {places}")
-        _check_tiles(layouts)
-        _check_given_grids(subject, layouts)
+    listed = sorted(place for layout in layouts for place in layout.positions)
+    if listed != places:
+        raise MismatchError(f"layouts hold the positions {listed}, perceived are {places}")
+    _check_tiles(layouts)
+    _check_given_grids(subject, layouts)
     for layout in layouts:
         reason = getattr(layout, "reason", None)
-        if layout is None or (reason and not getattr(layout, "tiles", ())):
-            raise UnavailableError(f"unknown: {reason or 'the tokens form no grid'}")
+        if reason and not layout.tiles:
+            raise UnavailableError(f"unknown: {reason}")
 
 
-def _check_tiles(layouts: Sequence[Any]) -> None:
+def _check_tiles(layouts: Sequence[Layout]) -> None:
     for layout in layouts:
         inside = [place for tile in layout.tiles for place in tile.positions]
         if len(set(inside)) != len(inside) or not set(inside) <= set(layout.positions):
             raise MismatchError(f"tiles of positions {layout.positions} overlap, or hold other positions: {inside}")
 
 
-def _check_given_grids(subject: Subject, layouts: Sequence[Any]) -> None:
+def _check_given_grids(subject: Subject, layouts: Sequence[Layout]) -> None:
     """Compare with grids of patches that the inputs name: tokens are patches, or squares of them."""
     for name, modality in (("image_grid_thw", "image"), ("video_grid_thw", "video")):
         given = subject.inputs.get(name)
@@ -78,25 +75,16 @@ def check_regions(subject: Subject) -> None:
     layouts = layouts_of(prompt)
     if "image" not in prompt.positions.modalities:
         raise UnavailableError("regions are boxes of images, and the prompt has none")
-    if not hasattr(layouts[0], "positions"):
-        mask = prompt.positions.modalities["image"][0]
-        places, grid = mask.nonzero()[:, 0].tolist(), layouts[0]
-        ids = box_groups(mask, HALVES).ids
-        if grid is None:
-            raise UnavailableError("the tokens form no grid")
-        expected = {place: int(index % grid[1] >= grid[1] / 2) for index, place in enumerate(places)}
-    else:
-        where: Any = prompt
-        ids = box_groups(where, HALVES).ids
-        first = next(layout for layout in layouts if layout.modality == "image")
-        expected = {
-            place: int(x >= 0.5)
-            for tile in first.tiles
-            for place, x in zip(tile.positions, tile.centres()[:, 0].tolist(), strict=True)
-        }
+    ids = box_groups(prompt, HALVES).ids
+    first = next(layout for layout in layouts if layout.modality == "image")
+    expected = {
+        place: int(x >= 0.5)
+        for tile in first.tiles
+        for place, x in zip(tile.positions, tile.centres()[:, 0].tolist(), strict=True)
+    }
     found = {place: int(ids[place]) for place in expected}
     outside = [place for place in range(len(ids)) if place not in expected and int(ids[place]) >= 0]
     if found != expected or outside:
         raise MismatchError(f"box_groups gave {found} and {outside} outside, expected {expected}")
-    if not isinstance(ids, torch.Tensor):
+    if not isinstance(ids, Tensor):
         raise MismatchError("groups have no tensor of ids")
