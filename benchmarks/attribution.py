@@ -2,7 +2,8 @@
 
 One round times a forward pass over the prompt (the decoder and the last position's logits) and every attribution once;
 ratios are within the round, medians with quartiles over rounds. ``attribute`` also encodes the picture, to record
-the decoder's arguments; that is part of its cost. Writes ``benchmarks/results/attribution_MODEL.csv``.
+the decoder's arguments; that is part of its cost. Writes ``benchmarks/results/attribution_MODEL.csv``, or with a label
+behind the model's name.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--label", default="", help="added to the name of the CSV file")
     arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
     found = setting(arguments.model, arguments.device, getattr(torch, arguments.dtype))
@@ -76,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         rows[name] = {"median": middle, "low": low, "high": high, "rounds": len(ratios)}
         table.add_row(name, f"{middle:.2f} [{low:.2f}, {high:.2f}]")
     Console().print(table)
-    write(RESULTS / f"attribution_{arguments.model}.csv", rows, about)
+    write(RESULTS / f"attribution_{arguments.model}{arguments.label}.csv", rows, about)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """What a steered token costs, in plain ones: ``python benchmarks/steering.py --model wide``.
 
 All generations of a run are alternated token by token on weights that they share (``alternating.py``), so that a busy
-machine slows all of them. Ratios are of a token to the plain token of the same round; medians with quartiles are over
-rounds. Writes ``benchmarks/results/steering_MODEL.csv``.
+machine slows all of them; with ``--apart`` they run one after another, for a machine that nothing else uses. Ratios are
+of a token to the plain token of the same round; medians with quartiles are over rounds. Writes
+``benchmarks/results/steering_MODEL.csv``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from alternating import Generation, alternate
+from alternating import Generation, alternate, one_after_another
 from random_models import SHAPES, prompt_of, random_llava
 from rich.console import Console
 from rich.table import Table
@@ -112,8 +113,13 @@ def policies(model: Any) -> dict[str, Policy]:
     }
 
 
-def measure(found: Setting, wanted: Mapping[str, Policy], tokens: int, threads: int) -> dict[str, dict[str, float]]:
-    """Return, by name, median and quartiles of the ratio to a plain token, the ratio of the first, and rounds."""
+def measure(
+    found: Setting, wanted: Mapping[str, Policy], tokens: int, threads: int, apart: bool = False
+) -> tuple[dict[str, dict[str, float]], float]:
+    """Return, by name, median and quartiles of the ratio to a plain token, the ratio of the first, and rounds.
+
+    The second value is the median time of a plain token, in milliseconds.
+    """
     runs = {PLAIN: generation(found, None, tokens), TWO: generation(found, None, tokens, rows=2)}
     runs |= {name: generation(found, policy, tokens) for name, policy in wanted.items()}
 
@@ -121,14 +127,14 @@ def measure(found: Setting, wanted: Mapping[str, Policy], tokens: int, threads: 
         if any(policy.needs.contributions for policy in wanted.values()):
             verified_engine(Replayer(twin), "direct")
 
-    times = alternate(found.model, runs, threads, prepare)
+    times = one_after_another(found.model, runs, prepare) if apart else alternate(found.model, runs, threads, prepare)
     plain = times[PLAIN]
     rows = {}
     for name, one in times.items():
         ratios = [own / base for own, base in zip(one.tokens, plain.tokens, strict=True)]
         low, middle, high = statistics.quantiles(ratios, n=4)
         rows[name] = dict(zip(COLUMNS, (middle, low, high, one.first / plain.first, len(ratios)), strict=True))
-    return rows
+    return rows, 1e3 * statistics.median(plain.tokens)
 
 
 def peak_memory(name: str, policy: str, tokens: int, arguments: argparse.Namespace) -> float:
@@ -199,6 +205,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--memory", action="store_true", help="also measure peak memory, one process each")
+    parser.add_argument("--apart", action="store_true", help="one generation after another; for a GPU")
     parser.add_argument("--label", default="", help="added to the name of the CSV file")
     parser.add_argument("--floor", action="store_true", help="only print what 2 and 3 rows cost in one linear layer")
     parser.add_argument("--peak-of", help="only print the peak memory, in MB, of one generation under this name")
@@ -215,13 +222,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     known = policies(found.model)
     names = arguments.only.split(";") if arguments.only else list(known)
-    rows = measure(found, {name: known[name] for name in names}, arguments.tokens, arguments.threads)
+    wanted = {name: known[name] for name in names}
+    rows, spent = measure(found, wanted, arguments.tokens, arguments.threads, arguments.apart)
     if arguments.memory:
         plain = peak_memory(arguments.model, PLAIN, arguments.tokens, arguments)
         for name in names:
             rows[name]["peak"] = peak_memory(arguments.model, name, arguments.tokens, arguments) / plain
     where = torch.cuda.get_device_name() if arguments.device == "cuda" else f"CPU, {arguments.threads} thread(s)"
-    about = f"{arguments.model}, {arguments.dtype}, {where}, torch {torch.__version__}"
+    about = (
+        f"{arguments.model}, {arguments.dtype}, {where}, torch {torch.__version__}, a plain token takes {spent:.3g} ms"
+    )
     show(about, rows, Console())
     write(RESULTS / f"steering_{arguments.model}{arguments.label}.csv", rows, about)
 
