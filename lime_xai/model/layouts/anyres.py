@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -46,20 +47,60 @@ def _side(reading: Reading) -> int:
     return rows
 
 
-def _image(reading: Reading, side: int, size: tuple[int, int], most: int | None) -> ImageLayout:
-    """Return the layout of one picture of ``size`` (height, width)."""
+@dataclass(frozen=True)
+class Canvas:
+    """Tiles of higher resolution, and where the picture lies in them; the rest is padding.
+
+    Attributes
+    ----------
+    down, across : int
+        Tiles.
+    top, left : int
+        First row and column of the picture, in pixels of the canvas.
+    height, width : int
+        Of the picture, in pixels of the canvas.
+    """
+
+    down: int
+    across: int
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def canvas_of(config: Any, size: tuple[int, int]) -> Canvas:
+    """Return the canvas of a picture of ``size`` (height, width).
+
+    The processor scales the picture to fit the canvas and centres it there.
+    """
+    side = config.vision_config.image_size
+    down, across = _modelling().get_anyres_image_grid_shape(list(size), config.image_grid_pinpoints, side)
+    whole = down * side, across * side
+    height, width = size
+    if whole[1] / width < whole[0] / height:
+        scaled = min(math.ceil(height * whole[1] / width), whole[0]), whole[1]
+    else:
+        scaled = whole[0], min(math.ceil(width * whole[0] / height), whole[1])
+    return Canvas(down, across, (whole[0] - scaled[0]) // 2, (whole[1] - scaled[1]) // 2, *scaled)
+
+
+def _modelling() -> Any:
     from transformers.models.llava_next import modeling_llava_next
 
-    model: Any = modeling_llava_next
-    vision = reading.config.vision_config
-    down, across = model.get_anyres_image_grid_shape(list(size), reading.config.image_grid_pinpoints, vision.image_size)
+    return modeling_llava_next
+
+
+def _image(reading: Reading, side: int, size: tuple[int, int], most: int | None) -> ImageLayout:
+    """Return the layout of one picture of ``size`` (height, width)."""
+    canvas = canvas_of(reading.config, size)
+    down, across = canvas.down, canvas.across
     # The model's own function, applied to the numbers of the tokens, says which of them it keeps.
     numbers = torch.arange(down * side * across * side).reshape(1, down * side, across * side)
-    kept = model.unpad_image(numbers, size)[0]
+    kept = _modelling().unpad_image(numbers, size)[0]
     rows, columns = kept.shape
     top, left = divmod(int(kept[0, 0]), across * side)
-    token = vision.image_size / side
-    box = _box(size, (down * vision.image_size, across * vision.image_size), token, (top, left, rows, columns))
+    box = _box(canvas, reading.config.vision_config.image_size / side, (top, left, rows, columns))
     if most is not None:
         ratio = math.sqrt(rows * columns / (most * side**2))
         if ratio > 1.1:
@@ -70,24 +111,17 @@ def _image(reading: Reading, side: int, size: tuple[int, int], most: int | None)
     return ImageLayout(reading.modality, tuple(range(base + rows * (columns + 1))), tiles)
 
 
-def _box(size: tuple[int, int], canvas: tuple[int, int], token: float, kept: tuple[int, int, int, int]) -> Box:
+def _box(canvas: Canvas, token: float, kept: tuple[int, int, int, int]) -> Box:
     """Return where the kept tokens end, in fractions of the picture.
 
-    The processor scales the picture to fit the canvas and centres it there; the model then drops whole rows or columns
-    of tokens that hold padding, so that part of a token of padding may remain.
+    The model drops whole rows or columns of tokens that hold padding, so that part of a token of padding may remain.
     """
-    height, width = size
-    if canvas[1] / width < canvas[0] / height:
-        scaled = min(math.ceil(height * canvas[1] / width), canvas[0]), canvas[1]
-    else:
-        scaled = canvas[0], min(math.ceil(width * canvas[0] / height), canvas[1])
-    above, before = (canvas[0] - scaled[0]) // 2, (canvas[1] - scaled[1]) // 2
     top, left, rows, columns = kept
     return (
-        (left * token - before) / scaled[1],
-        (top * token - above) / scaled[0],
-        ((left + columns) * token - before) / scaled[1],
-        ((top + rows) * token - above) / scaled[0],
+        (left * token - canvas.left) / canvas.width,
+        (top * token - canvas.top) / canvas.height,
+        ((left + columns) * token - canvas.left) / canvas.width,
+        ((top + rows) * token - canvas.top) / canvas.height,
     )
 
 
