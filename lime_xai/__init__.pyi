@@ -27,6 +27,8 @@ from .policies.edit import Edit
 from .policies.observe import Observe
 from .policies.registry import POLICIES, policy_from_dict, policy_to_dict, register_policy
 from .policies.reweight import Reweight
+from .report.answer import ExplainedAnswer, ExplainedWord
+from .report.explain import explain
 from .stream.routes import Routes, routes
 
 __version__: str
@@ -48,6 +50,8 @@ __all__ = [
     "Edit",
     "EditSettings",
     "Example",
+    "ExplainedAnswer",
+    "ExplainedWord",
     "GradientInput",
     "Groups",
     "KVEditor",
@@ -70,6 +74,7 @@ __all__ = [
     "audit",
     "calibrate",
     "compare_attributions",
+    "explain",
     "policy_from_dict",
     "policy_to_dict",
     "read_prompt",

@@ -38,13 +38,22 @@ class Recording(ShortRepr):
     logits: Tensor | None = None
 
 
-class _Forced(LogitsProcessor):
-    """Make ``generate`` choose given tokens."""
+class ForcedTokens(LogitsProcessor):
+    """Make ``generate`` choose given tokens.
+
+    Parameters
+    ----------
+    tokens : Tensor
+        ``[B, G]``; after them ``generate`` chooses by itself.
+    prompt : int
+        Positions of ``input_ids`` before the first of them: none for a prompt of embeddings.
+    """
 
     def __init__(self, tokens: Tensor, prompt: int) -> None:
         self.tokens, self.prompt = tokens, prompt
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Return scores ``[B, V]``: 0 for the given token, minus infinity for all others."""
         index = input_ids.shape[1] - self.prompt
         if index >= self.tokens.shape[1]:
             return scores
@@ -106,7 +115,7 @@ def record(
         with replayer.recording(calls, stop=True), _plain_settings(model), suppress(StopForward):
             model.generate(**arguments, max_new_tokens=1)
         return Recording(calls, positions)
-    forced = _Forced(continuation[:, :-1], positions.length if "input_ids" in inputs else 0)
+    forced = ForcedTokens(continuation[:, :-1], positions.length if "input_ids" in inputs else 0)
     with replayer.recording(calls), _plain_settings(model):
         output = model.generate(
             **arguments,

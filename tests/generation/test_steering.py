@@ -240,10 +240,10 @@ def steered_next(model, inputs, policy, tokens):
     """Steered logits after forced tokens, one row, no beams."""
     from transformers import LogitsProcessorList
 
-    from lime_xai.model.recording import _Forced
+    from lime_xai.model.recording import ForcedTokens
 
     forced = torch.tensor([tokens], dtype=torch.long).reshape(1, -1)
-    processor = LogitsProcessorList([_Forced(forced, inputs["input_ids"].shape[1])])
+    processor = LogitsProcessorList([ForcedTokens(forced, inputs["input_ids"].shape[1])])
     output = lime_xai.steer(
         model,
         inputs,

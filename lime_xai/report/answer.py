@@ -1,0 +1,275 @@
+"""An answer with the explanation of every word."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from lime_xai.attribution.result import Attribution
+from lime_xai.model.layouts.pictures import Received
+from lime_xai.model.records import Content
+from lime_xai.storage.store import number, write_json, write_text
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True)
+class ContextWord:
+    """A word of the prompt.
+
+    Attributes
+    ----------
+    text, lead : str
+        The word, and the white space before it.
+    start, stop : int
+        Positions of its tokens in the prompt.
+    special : bool
+        Whether it is a control token.
+    """
+
+    text: str
+    lead: str
+    start: int
+    stop: int
+    special: bool = False
+
+
+@dataclass(frozen=True)
+class ExplainedWord:
+    """A word of an answer: how it was decided, and on what its logit rests.
+
+    Attributes
+    ----------
+    text, lead : str
+        The word, and the white space before it.
+    start, stop : int
+        Its tokens in the answer.
+    special : bool
+        Whether it is a control token.
+    logit : float
+        What was explained: the sum of its tokens' logits, or the margin.
+    residual : float
+        Sum of relevance minus ``logit``.
+    probability : float
+        Of the word, the product over its tokens, in the distribution that the answer was taken from.
+    entropy : float
+        Of that distribution at its first token, in nats: doubt.
+    margin : float
+        Logit of its first token minus that of ``alternative``; negative if a sample or a beam took another one.
+    alternative : str
+        The most probable other first token.
+    alternative_probability : float
+        Its probability.
+    grounding : float or None
+        Log-probability of the word in the model without a policy, minus that in the same model without images, videos
+        and sounds, in nats, summed over its tokens. Near 0 or below: the word does not rest on what was perceived. None
+        if it is not known; ``ExplainedAnswer.no_grounding`` says why.
+    relevance : dict of str to float
+        Sum of relevance over every image, video and sound, over the text of the prompt and over the answer before it.
+    shares : dict of str to float
+        Of the absolute relevance, by the same names; they add up to 1.
+    """
+
+    text: str
+    lead: str
+    start: int
+    stop: int
+    special: bool
+    logit: float
+    residual: float
+    probability: float
+    entropy: float
+    margin: float
+    alternative: str
+    alternative_probability: float
+    grounding: float | None
+    relevance: dict[str, float] = field(default_factory=dict)
+    shares: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What policies noted at one token; empty where they note nothing.
+
+    Attributes
+    ----------
+    losses : tuple of float
+        The objective before every update and after the last.
+    share_before, share_after : tuple of float
+        Perceptual share of the absolute relevance, without and with the policy.
+    """
+
+    losses: tuple[float, ...] = ()
+    share_before: tuple[float, ...] = ()
+    share_after: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ExplainedAnswer(Content):
+    """What ``explain`` returns: an answer, the relevance of every input for each of its words, and how it was decided.
+
+    Attributes
+    ----------
+    attribution : Attribution
+        One row, relevance ``[1, G, T]`` of every token of the answer, on the CPU, in the model without a policy.
+    words : tuple of ExplainedWord
+        In order.
+    context : tuple of ContextWord
+        Words of the prompt.
+    received : tuple of Received
+        What the model received of every image, video and sound.
+    policies : tuple of str
+        Under which the answer was generated.
+    steps : tuple of Step
+        Per token of a generated answer: what the policies noted.
+    no_grounding : str or None
+        Why the words have no grounding.
+    before : ExplainedAnswer or None
+        The answer without the policies.
+    """
+
+    attribution: Attribution
+    words: tuple[ExplainedWord, ...]
+    context: tuple[ContextWord, ...] = ()
+    received: tuple[Received, ...] = ()
+    policies: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
+    no_grounding: str | None = None
+    before: ExplainedAnswer | None = None
+
+    def __repr__(self) -> str:
+        under = f" under {', '.join(self.policies)}" if self.policies else ""
+        return f"ExplainedAnswer({self.text!r}, {len(self.words)} words, {self.attribution.method}{under})"
+
+    @property
+    def text(self) -> str:
+        """The answer, without control tokens."""
+        return _joined([word for word in self.words if not word.special])
+
+    @property
+    def prompt(self) -> str:
+        """The text of the prompt, without control tokens."""
+        return _joined([word for word in self.context if not word.special])
+
+    @property
+    def prompt_length(self) -> int:
+        """Positions of the prompt."""
+        return int(self.attribution.relevance.shape[-1]) - int(self.attribution.relevance.shape[1]) + 1
+
+    @property
+    def received_or_unknown(self) -> tuple[Received, ...]:
+        """One entry per image, video and sound, also if ``received`` was not given."""
+        count = len(self.attribution.layouts[0])
+        return self.received or (Received(reason="the answer was made without its pictures"),) * count
+
+    def relevance(self, word: int) -> Tensor:
+        """Return the relevance ``[T]`` of every position for a word, summed over its tokens; float32.
+
+        Raises
+        ------
+        TypeError, IndexError
+            If the answer has no such word.
+        """
+        found = self.words[self._index(word)]
+        return self.attribution.relevance[0, found.start : found.stop].sum(0)
+
+    def find(self, text: str) -> int:
+        """Return the number of the first word with this text, upper and lower case alike.
+
+        Raises
+        ------
+        ValueError
+            If there is none; names the words.
+        """
+        for index, word in enumerate(self.words):
+            if word.text.casefold() == text.casefold():
+                return index
+        raise ValueError(f"The answer has no word {text!r}; its words are {[word.text for word in self.words]}.")
+
+    def _index(self, word: int) -> int:
+        if not isinstance(word, int) or isinstance(word, bool):
+            raise TypeError(f"word is {type(word).__name__}; expected int, as find(text) returns it.")
+        if not 0 <= word < len(self.words):
+            raise IndexError(f"word is {word}; the answer has words 0 to {len(self.words) - 1}.")
+        return word
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return words and numbers as JSON-ready data; relevance of single positions is in ``save`` only."""
+        return {
+            "prompt": self.prompt,
+            "answer": self.text,
+            "method": self.attribution.method,
+            "policies": list(self.policies),
+            "no_grounding": self.no_grounding,
+            "words": [_rounded(asdict(word)) for word in self.words],
+            "steps": [_rounded(asdict(step)) for step in self.steps],
+            "before": None if self.before is None else self.before.to_dict(),
+        }
+
+    def to_json(self, path: str | Path | None = None) -> str:
+        """Return ``to_dict`` as JSON text, and write it if a path is given."""
+        if path is not None:
+            write_json(path, self.to_dict())
+        return json.dumps(self.to_dict(), indent=1, ensure_ascii=False)
+
+    def to_frame(self) -> pandas.DataFrame:
+        """Return a table with one row per word; shares and relevance have a column per part of the input."""
+        import pandas
+
+        rows = []
+        for word in self.words:
+            flat = asdict(word)
+            relevance, shares = flat.pop("relevance"), flat.pop("shares")
+            flat |= {f"relevance of {name}": value for name, value in relevance.items()}
+            rows.append(flat | {f"share of {name}": value for name, value in shares.items()})
+        return pandas.DataFrame(rows)
+
+    def to_html(self, path: str | Path | None = None, title: str | None = None) -> str:
+        """Return a page to click through, and write it if a path is given.
+
+        One file that needs no network: choose a word to see its map on the pictures and sounds as the model received
+        them, its words in the prompt and its numbers; before and after a policy side by side.
+
+        Parameters
+        ----------
+        path : str or Path, optional
+            Where to write.
+        title : str, optional
+            By default the text of the prompt.
+        """
+        from .page import answer_page
+
+        page = answer_page(self, title)
+        if path is not None:
+            write_text(path, page)
+        return page
+
+    def _repr_html_(self) -> str:
+        from .page import answer_page, embedded
+
+        return embedded(answer_page(self))
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write ``to_frame`` as CSV."""
+        write_text(path, self.to_frame().to_csv(index=False))
+
+
+def _joined(words: Sequence[ContextWord | ExplainedWord]) -> str:
+    return "".join(word.lead + word.text for word in words).strip()
+
+
+def _rounded(value: Any) -> Any:
+    """Return data with its floats as JSON numbers."""
+    if isinstance(value, float):
+        return number(value)
+    if isinstance(value, dict):
+        return {name: _rounded(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_rounded(item) for item in value]
+    return value

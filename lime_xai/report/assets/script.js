@@ -1,0 +1,310 @@
+"use strict";
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const threshold = document.getElementById("threshold");
+  const own = document.getElementById("own");
+  const opacity = document.getElementById("opacity");
+  const panels = [];
+  const POSITIVE = "178,24,43", NEGATIVE = "33,102,172";
+
+  function make(tag, attributes = {}, ...children) {
+    const node = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) {
+      if (name === "class") node.className = value;
+      else if (name === "text") node.textContent = value;
+      else node.setAttribute(name, value);
+    }
+    node.append(...children);
+    return node;
+  }
+
+  function signed(value, digits = 2) {
+    if (value === null || value === undefined) return "not known";
+    const text = Math.abs(value) >= 0.01 || value === 0 ? value.toFixed(digits) : value.toExponential(1);
+    return value > 0 ? "+" + text : text;
+  }
+
+  function percent(value) {
+    return (100 * value).toFixed(value < 0.1 ? 1 : 0) + " %";
+  }
+
+  // Relevance of all words: 16-bit integers, word by word; a scale per word.
+  function decode(answer) {
+    const bytes = Uint8Array.from(atob(answer.relevance), (letter) => letter.charCodeAt(0));
+    const view = new DataView(bytes.buffer);
+    return answer.scales.map((scale, word) => {
+      const row = new Float64Array(answer.length);
+      for (let i = 0; i < answer.length; i++) row[i] = view.getInt16(2 * (word * answer.length + i), true) * scale;
+      return row;
+    });
+  }
+
+  function positions(runs) {
+    const found = [];
+    for (const [start, count] of runs) for (let i = 0; i < count; i++) found.push(start + i);
+    return found;
+  }
+
+  function colour(value, limit, strength) {
+    const part = Math.min(1, Math.abs(value) / limit) * strength;
+    return `rgba(${value > 0 ? POSITIVE : NEGATIVE},${part})`;
+  }
+
+  class Panel {
+    constructor(answer, home) {
+      this.answer = answer;
+      this.rows = decode(answer);
+      this.word = -1;
+      this.canvases = [];
+      this.home = home;
+      home.append(make("h2", { text: answer.title }));
+      this.said = make("p", { class: "said", dir: "auto", role: "group", "aria-label": "words of the answer" });
+      this.buttons = answer.words.map((word, index) => {
+        const button = make("button", { type: "button", text: word.text || "(white space)", "aria-pressed": "false" });
+        if (word.special) button.classList.add("special");
+        button.addEventListener("click", () => this.choose(index));
+        this.said.append(word.lead.includes("\n") ? make("br") : word.lead ? " " : "", button);
+        return button;
+      });
+      this.said.addEventListener("keydown", (event) => {
+        const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+        if (!step) return;
+        event.preventDefault();
+        const index = Math.min(this.buttons.length - 1, Math.max(0, this.word + step));
+        this.choose(index);
+        this.buttons[index].focus();
+      });
+      home.append(this.said);
+      this.maps = make("div", { class: "maps" });
+      answer.items.forEach((item) => this.addItem(item));
+      this.bar = make("div", { class: "bar" });
+      this.facts = make("div", { class: "facts", "aria-live": "polite" });
+      home.append(make("div", { class: "beside" }, make("div", { class: "seen" }, this.maps, this.bar), this.facts));
+      home.append(make("h3", { text: "The prompt, and the answer before the word" }));
+      this.context = make("div", { class: "context", tabindex: "0", dir: "auto" });
+      this.addContext();
+      home.append(this.context);
+      this.mark();
+    }
+
+    addItem(item) {
+      const notes = [item.reason, item.note].filter(Boolean);
+      for (const view of item.views) {
+        const map = make("div", { class: view.source ? "map" : view.strip ? "map strip" : "map blank" });
+        if (view.source) {
+          const picture = make("img", { src: view.source, alt: `${item.name} as the model received it`, width: view.width, height: view.height });
+          if (view.width < 200) picture.classList.add("small");
+          map.append(picture);
+        } else if (!view.strip) map.style.aspectRatio = `${view.width} / ${view.height}`;
+        const canvas = make("canvas", { role: "img" });
+        map.append(canvas);
+        const caption = make("figcaption", { text: [item.name, view.title].filter(Boolean).join(", ") });
+        const value = make("span", { class: "value" });
+        caption.append(" ", value);
+        this.maps.append(make("figure", { class: view.strip || item.kind === "sound" ? "wide" : "picture" }, map, caption));
+        const cells = [];
+        for (const tile of view.tiles) {
+          const [x0, y0, x1, y1] = tile.box;
+          positions(tile.positions).forEach((position, index) => {
+            const row = Math.floor(index / tile.columns), column = index % tile.columns;
+            const width = (x1 - x0) / tile.columns, height = (y1 - y0) / tile.rows;
+            cells.push({ positions: [position], x: x0 + column * width, y: y0 + row * height, width, height });
+          });
+        }
+        for (const part of view.stretches || [])
+          cells.push({ positions: positions(part.positions), x: part.start, y: 0, width: part.stop - part.start, height: 1, bar: true });
+        const entry = { canvas, cells, item, value };
+        canvas.addEventListener("mousemove", (event) => this.tell(entry, event));
+        canvas.addEventListener("mouseleave", () => (entry.value.textContent = ""));
+        this.canvases.push(entry);
+      }
+      for (const text of notes) this.maps.append(make("p", { class: item.reason === text ? "reason" : "note", text: `${item.name}: ${text}` }));
+    }
+
+    addContext() {
+      this.spans = [];
+      for (const part of this.answer.context) {
+        if (part.item !== undefined) {
+          this.context.append(" ", make("span", { class: "item", text: this.answer.items[part.item].name }), " ");
+          continue;
+        }
+        const span = make("span", { text: part.text });
+        if (part.special) span.classList.add("special");
+        this.context.append(part.lead, span);
+        this.spans.push({ span, start: part.start, stop: part.stop, text: part.text });
+      }
+    }
+
+    limit() {
+      if (!own.checked) return this.answer.limit;
+      let largest = 1e-12;
+      for (const { cells } of this.canvases)
+        for (const cell of cells) largest = Math.max(largest, Math.abs(this.value(cell)));
+      return largest;
+    }
+
+    value(cell) {
+      return cell.positions.reduce((sum, position) => sum + this.rows[this.word][position], 0);
+    }
+
+    draw() {
+      if (this.word < 0) return;
+      const limit = this.limit(), strength = Number(opacity.value);
+      for (const { canvas, cells } of this.canvases) {
+        const box = canvas.getBoundingClientRect(), sharp = window.devicePixelRatio || 1;
+        canvas.width = Math.max(1, Math.round(box.width * sharp));
+        canvas.height = Math.max(1, Math.round(box.height * sharp));
+        const pen = canvas.getContext("2d");
+        for (const cell of cells) {
+          const value = this.value(cell);
+          pen.fillStyle = colour(value, limit, strength);
+          const x = Math.round(cell.x * canvas.width), right = Math.round((cell.x + cell.width) * canvas.width);
+          let y = Math.round(cell.y * canvas.height), bottom = Math.round((cell.y + cell.height) * canvas.height);
+          if (cell.bar) {
+            pen.fillRect(x, y, right - x, bottom - y);
+            const middle = canvas.height / 2, tall = Math.min(1, Math.abs(value) / limit) * middle;
+            pen.fillStyle = `rgb(${value > 0 ? POSITIVE : NEGATIVE})`;
+            [y, bottom] = value > 0 ? [middle - tall, middle] : [middle, middle + tall];
+          }
+          pen.fillRect(x, y, Math.max(right - x, cell.bar ? 1 : 0), bottom - y);
+        }
+      }
+      this.bar.replaceChildren(make("span", { text: signed(-limit) }), make("i"), make("span", { text: signed(limit) }), make("span", { text: "relevance of a token, " + (own.checked ? "scale of this word" : "one scale for all words of this answer") }));
+      let largest = 1e-12;
+      for (const { start, stop } of this.spans) largest = Math.max(largest, Math.abs(this.sum(start, stop)));
+      for (const { span, start, stop } of this.spans) {
+        const value = start < this.answer.length ? this.sum(start, stop) : 0;
+        span.style.background = value ? colour(value, largest, 0.6) : "";
+        span.title = signed(value);
+      }
+    }
+
+    sum(start, stop) {
+      let total = 0;
+      for (let i = start; i < Math.min(stop, this.answer.length); i++) total += this.rows[this.word][i];
+      return total;
+    }
+
+    tell(entry, event) {
+      if (this.word < 0) return;
+      const box = entry.canvas.getBoundingClientRect();
+      const x = (event.clientX - box.left) / box.width, y = (event.clientY - box.top) / box.height;
+      const cell = entry.cells.find((one) => x >= one.x && x < one.x + one.width && y >= one.y && y < one.y + one.height);
+      entry.value.textContent = cell ? `here ${signed(this.value(cell), 3)}` : "";
+    }
+
+    choose(index) {
+      this.word = index;
+      this.buttons.forEach((button, number) => button.setAttribute("aria-pressed", String(number === index)));
+      this.draw();
+      this.describe();
+    }
+
+    describe() {
+      const word = this.answer.words[this.word];
+      const facts = [
+        ["word", word.text],
+        ["grounding", word.grounding === null ? "not known" : `${signed(word.grounding)} nats`],
+        ["probability", word.probability.toFixed(3)],
+        ["instead", `${word.alternative} (${word.alternative_probability.toFixed(3)})`],
+        ["margin, entropy", `${signed(word.margin)}, ${word.entropy.toFixed(2)} nats`],
+        ["logit, residual", `${signed(word.logit)}, ${signed(word.residual)}`],
+      ];
+      if (word.steps) facts.push(["image share of a step", word.steps]);
+      const table = make("table");
+      for (const [name, text] of facts) table.append(make("tr", {}, make("td", { text: name }), make("td", { class: "number", text })));
+      const parts = make("table");
+      for (const [name, share] of Object.entries(word.shares)) {
+        const meter = make("meter", { min: "0", max: "1", value: String(share) });
+        parts.append(make("tr", {}, make("td", { text: name }), make("td", {}, meter), make("td", { class: "number", text: percent(share) }), make("td", { class: "number", text: signed(word.relevance[name]) })));
+      }
+      const top = this.spans
+        .filter((one) => one.start < this.answer.length)
+        .map((one) => ({ ...one, value: this.sum(one.start, one.stop) }))
+        .sort((a, b) => Math.abs(b.value) - Math.abs(a.value)).slice(0, 6);
+      const words = make("table");
+      for (const one of top) words.append(make("tr", {}, make("td", { text: one.text }), make("td", { class: "number", text: signed(one.value) })));
+      const column = (title, node) => make("div", {}, make("h3", { text: title }), node);
+      this.facts.replaceChildren(column("This word", table), column("Share of the relevance, and its sum", parts), column("Strongest words before it", words));
+      if (word.losses) this.facts.append(column("Objective over the steps of the edit", curve(word.losses)));
+    }
+
+    mark() {
+      const low = Number(threshold.value);
+      this.answer.words.forEach((word, index) => {
+        const marked = word.grounding !== null && word.grounding < low && !word.special;
+        this.buttons[index].classList.toggle("marked", marked);
+      });
+    }
+
+    nextMarked() {
+      const count = this.buttons.length;
+      for (let step = 1; step <= count; step++) {
+        const index = (Math.max(this.word, -1) + step) % count;
+        if (this.buttons[index].classList.contains("marked")) {
+          this.choose(index);
+          this.buttons[index].focus();
+          return;
+        }
+      }
+    }
+  }
+
+  function curve(losses) {
+    const space = "http://www.w3.org/2000/svg";
+    const svg = document.createElementNS(space, "svg");
+    svg.setAttribute("viewBox", "0 0 100 100");
+    svg.setAttribute("preserveAspectRatio", "none");
+    svg.setAttribute("class", "curve");
+    svg.setAttribute("role", "img");
+    svg.setAttribute("aria-label", `objective from ${losses[0]} to ${losses[losses.length - 1]}`);
+    const low = Math.min(...losses), high = Math.max(...losses), range = high - low || 1;
+    const line = document.createElementNS(space, "polyline");
+    line.setAttribute("points", losses.map((loss, i) => `${(100 * i) / Math.max(1, losses.length - 1)},${95 - (90 * (loss - low)) / range}`).join(" "));
+    svg.append(line);
+    return make("div", {}, svg, make("div", { class: "note", text: `${signed(losses[0], 3)} to ${signed(losses[losses.length - 1], 3)}` }));
+  }
+
+  const home = document.getElementById("answers");
+  const index = document.getElementById("index");
+
+  function show(number) {
+    panels.length = 0;
+    home.replaceChildren();
+    for (const answer of data.entries[number].answers) {
+      const section = make("section", { class: "answer" });
+      home.append(section);
+      panels.push(new Panel(answer, section));
+    }
+    for (const panel of panels) panel.choose(panel.answer.first);
+    for (const button of index.children) button.setAttribute("aria-current", String(Number(button.dataset.number) === number));
+  }
+
+  if (data.entries.length > 1) {
+    index.hidden = false;
+    data.entries.forEach((entry, number) => {
+      const button = make("button", { type: "button", "data-number": String(number) });
+      button.append(entry.thumbnail ? make("img", { src: entry.thumbnail, alt: "" }) : make("span"), make("span", { class: "name", dir: "auto", text: `${entry.name}: ${entry.text}` }), make("span", { class: "worst", text: entry.worst }));
+      button.addEventListener("click", () => show(number));
+      index.append(button);
+    });
+  }
+  show(0);
+
+  const grey = document.getElementById("grey");
+  const paint = () => home.classList.toggle("grey", grey.checked);
+  grey.addEventListener("input", paint);
+  paint();
+  threshold.addEventListener("input", () => panels.forEach((panel) => panel.mark()));
+  for (const control of [own, opacity]) control.addEventListener("input", () => panels.forEach((panel) => panel.draw()));
+  document.getElementById("next").addEventListener("click", () => panels[panels.length - 1].nextMarked());
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "u" && !event.ctrlKey && !event.metaKey && !event.altKey && event.target.tagName !== "INPUT") panels[panels.length - 1].nextMarked();
+  });
+  let waiting = 0;
+  window.addEventListener("resize", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => panels.forEach((panel) => panel.draw()), 60);
+  });
+  window.addEventListener("load", () => panels.forEach((panel) => panel.draw()));
+})();

@@ -1,0 +1,243 @@
+"""Explaining an answer in one call: generate, attribute every token, merge tokens to words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from lime_xai.attribution.attribute import attribute
+from lime_xai.attribution.methods.lookup import MethodLike
+from lime_xai.attribution.targets import resolve_target
+from lime_xai.decoding.policy import Policy
+from lime_xai.decoding.trace import SteeringTrace
+from lime_xai.generation.checks import check_generation, check_policies
+from lime_xai.generation.steer import steer
+from lime_xai.model.layouts.pictures import received
+from lime_xai.model.positions import Perceptual
+from lime_xai.model.prompt import Prompt, PromptLike, read_prompt
+from lime_xai.policies.registry import PolicyLike, as_policies
+from lime_xai.values.checking import check_arguments
+
+from .answer import ExplainedAnswer
+from .decisions import blind_logits, decisions, logits_along
+from .making import explained_words, on_cpu, prompt_words, steps_of
+
+
+def explain(
+    model: PreTrainedModel,
+    inputs: PromptLike,
+    policy: PolicyLike = None,
+    *,
+    processor: Any = None,
+    answer: str | Sequence[int] | Tensor | None = None,
+    against: str | int | None = None,
+    method: MethodLike = "attnlrp",
+    perceptual: Perceptual = None,
+    compare: bool = True,
+    progress: bool = False,
+    **generate_kwargs: Any,
+) -> ExplainedAnswer:
+    """Generate an answer and explain every word of it.
+
+    1. Generate the answer, under a policy if one is given; or take the one that is given.
+    2. Decode it once more beside a branch that perceives nothing: this gives probabilities, doubt and grounding.
+    3. Attribute every token to all positions before it, in the model without a policy.
+    4. Merge tokens to words. The relevance of a word is the sum over its tokens.
+    5. With a policy, explain the answer of the model without it in the same way, as ``before``.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        A decoder-only model of transformers, multimodal or text-only, in eval mode.
+    inputs : mapping or Prompt
+        One prompt: what a processor returns, ``processor.apply_chat_template(..., return_dict=True)`` for example.
+    policy : Policy, str, or a list of these, optional
+        As in ``steer``; None: the model alone.
+    processor : object
+        The processor, or the tokenizer of a text-only model: it decodes the words, and undoes the normalisation of
+        pictures. Not needed for a ``Prompt`` that was read with it.
+    answer : str, sequence of int or Tensor, optional
+        An answer to explain instead of generating one.
+    against : str or int, optional
+        A second token: the margin between ``answer``, which is then a single token, and it.
+    method : str, TransformerComposite or AttributionMethod
+        As in ``attribute``.
+    perceptual : Tensor or mapping, optional
+        As in ``attribute``.
+    compare : bool
+        Whether to explain the answer without the policy as well.
+    progress : bool
+        Show a bar while a method runs row by row.
+    **generate_kwargs
+        Anything ``model.generate`` takes.
+
+    Returns
+    -------
+    ExplainedAnswer
+
+    Raises
+    ------
+    ValueError, TypeError
+        For bad input, before any compute: several prompts, several returned sequences, no processor, ``against``
+        without an answer of one token.
+    """
+    check_arguments(explain, compare=compare, progress=progress)
+    prompt = read_prompt(model, inputs, processor=processor, perceptual=perceptual)
+    policies = [] if policy is None else as_policies(policy)
+    _check(prompt, policies, generate_kwargs)
+    given = None if answer is None else _given(prompt, answer)
+    target = _margin(prompt, given, against)
+    run = _Run(prompt, method, target, progress)
+    said = _said(prompt, policies, given, generate_kwargs)
+    compared = run.explained(_said(prompt, (), given, generate_kwargs), ()) if policies and compare else None
+    return run.explained(said, policies, compared)
+
+
+@dataclass(frozen=True, eq=False)
+class _Said:
+    """An answer.
+
+    Attributes
+    ----------
+    ids : Tensor
+        ``[G]``, not empty.
+    logits : Tensor or None
+        ``[G, V]``: from which the tokens were taken; None: the model's own.
+    trace : SteeringTrace or None
+        Of the policies.
+    """
+
+    ids: Tensor
+    logits: Tensor | None = None
+    trace: SteeringTrace | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """What stays the same for the answers with and without a policy."""
+
+    prompt: Prompt
+    method: MethodLike
+    margin: tuple[int, int] | None
+    progress: bool
+
+    def explained(
+        self, said: _Said, policies: Sequence[Policy], before: ExplainedAnswer | None = None
+    ) -> ExplainedAnswer:
+        """Return an answer with its explanation."""
+        prompt, ids = self.prompt, said.ids
+        target: Any = ids[None] if self.margin is None else self.margin
+        found = attribute(prompt.model, prompt, target, self.method, progress=self.progress)
+        if self.margin is not None:  # a single token, whose attribution has no axis of answer tokens
+            found = replace(found, relevance=found.relevance[:, None], logits=found.logits[:, None])
+        plain = prompt.recording(ids[None], logits=True).logits
+        if plain is None:
+            raise RuntimeError("The answer was recorded without logits.")
+        blind, reason = blind_logits(prompt, ids)
+        alone = decisions(plain[0], ids)
+        sure = alone if said.logits is None else decisions(said.logits, ids)
+        gain = None if blind is None else alone.log_probability - decisions(blind, ids).log_probability
+        return ExplainedAnswer(
+            attribution=on_cpu(found),
+            words=explained_words(prompt, found, ids, sure, gain),
+            context=prompt_words(prompt),
+            received=tuple(received(prompt)[0]),
+            policies=tuple(map(repr, policies)),
+            steps=steps_of(said.trace),
+            no_grounding=reason,
+            before=before,
+        )
+
+
+def _check(prompt: Prompt, policies: Sequence[Policy], generate_kwargs: dict[str, Any]) -> None:
+    """Refuse what cannot be explained, before any compute."""
+    rows = prompt.positions.input_ids.shape[0]
+    if rows != 1:
+        raise ValueError(f"inputs hold {rows} prompts; explain takes one. Call it for each.")
+    if prompt.processor is None:
+        raise ValueError("explain needs processor=: it decodes tokens to words.")
+    count = generate_kwargs.get("num_return_sequences") or prompt.model.generation_config.num_return_sequences or 1
+    if count != 1:
+        raise ValueError(f"num_return_sequences is {count}; explain takes one answer.")
+    check_generation(prompt.model, {**prompt.inputs, **generate_kwargs})
+    check_policies(prompt.model, policies)
+
+
+def _given(prompt: Prompt, answer: str | Sequence[int] | Tensor) -> Tensor:
+    """Return the ids ``[G]`` of a given answer.
+
+    Raises
+    ------
+    ValueError
+        If a token that ends an answer is before its last.
+    """
+    ids = prompt.positions.input_ids
+    goal = resolve_target(answer, 1, prompt.vocabulary, ids.device, prompt.processor, ids)
+    if goal.ids is None:
+        raise ValueError("answer holds no tokens.")
+    found = goal.ids[0]
+    ends = prompt.model.generation_config.eos_token_id
+    if ends is not None and bool(torch.isin(found[:-1], torch.tensor(ends, device=found.device)).any()):
+        raise ValueError("answer has tokens after one that ends it; leave them out.")
+    return found
+
+
+def _margin(prompt: Prompt, given: Tensor | None, against: str | int | None) -> tuple[int, int] | None:
+    """Return the two tokens of a margin.
+
+    Raises
+    ------
+    ValueError
+        If one of the two is not a single token.
+    """
+    if against is None:
+        return None
+    ids = prompt.positions.input_ids
+    other = resolve_target(against, 1, prompt.vocabulary, ids.device, prompt.processor, ids).ids
+    if given is None or len(given) != 1:
+        raise ValueError("against= compares two single tokens; give answer= of one token.")
+    if other is None or other.numel() != 1:
+        raise ValueError(f"against is {against!r}, which is {0 if other is None else other.numel()} tokens; give one.")
+    return int(given[0]), int(other.flatten()[0])
+
+
+def _said(prompt: Prompt, policies: Sequence[Policy], given: Tensor | None, kwargs: dict[str, Any]) -> _Said:
+    """Return the given answer, or what the model says."""
+    if given is None:
+        return _generated(prompt, policies, kwargs)
+    return _Said(given, _steered(prompt, given, policies))
+
+
+def _generated(prompt: Prompt, policies: Sequence[Policy], kwargs: dict[str, Any]) -> _Said:
+    """Return what the model says.
+
+    Raises
+    ------
+    ValueError
+        If it says nothing.
+    """
+    model: Any = prompt.model
+    asked = {**kwargs, "return_dict_in_generate": True, "output_logits": True}
+    trace: SteeringTrace | None = None
+    if policies:
+        steered = steer(model, prompt, policies, **asked)
+        output, trace = steered.generation, steered.trace
+    else:
+        output = model.generate(**prompt.inputs, **asked)
+    start = prompt.positions.length if "input_ids" in prompt.inputs else 0
+    ids = output.sequences[0, start:]
+    if not len(ids):
+        raise ValueError("The model generated no token; give max_new_tokens=.")
+    if getattr(output, "beam_indices", None) is not None:
+        return _Said(ids, _steered(prompt, ids, policies))
+    return _Said(ids, torch.cat([step[:1] for step in output.logits])[: len(ids)] if policies else None, trace)
+
+
+def _steered(prompt: Prompt, ids: Tensor, policies: Sequence[Policy]) -> Tensor | None:
+    """Return the logits ``[G, V]`` of policies along an answer; None without policies."""
+    return logits_along(prompt, ids, policies)[0] if policies else None
