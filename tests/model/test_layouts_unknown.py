@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.every_family import FURTHER
 from support.families import FAMILIES
 from support.layout_families import CASES, background
 from support.layout_grid_families import GRID_CASES
 from support.layout_sounds import SOUNDS
 from support.recordings import text_model
+from transformers import CONFIG_MAPPING
 
 import lime_xai
 from lime_xai.attribution.regions import box_groups
@@ -156,6 +158,17 @@ def test_a_reason_is_known_for_resamplers():
         reasons[name] = str(found.value)
     assert "resampler" in reasons["idefics2"]
     assert "cross-attention" in reasons["mllama"]
+
+
+def test_every_registered_name_is_a_model_type():
+    assert {name for name, _ in LAYOUTS} <= set(CONFIG_MAPPING)
+
+
+@pytest.mark.parametrize("name", ["blip_2", "instructblip", "instructblipvideo"])
+def test_tokens_of_a_resampler_are_told_so(name):
+    model, inputs, _ = FURTHER[name].build()
+    ((layout,),) = layouts_of(model, inputs)
+    assert layout.reason == "every token is read from the whole picture by a resampler"
 
 
 def test_layouts_refuse_what_they_are_not():

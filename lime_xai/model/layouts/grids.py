@@ -11,8 +11,9 @@ from .layout import WHOLE, Box, ImageLayout, Layout, Tile
 from .reading import NotKnown, Reading, mixed, register_layout
 
 _MIXED = "every token is read from the whole picture by a resampler"
-for _family in ("idefics2", "blip_2", "instructblip", "instructblipvideo", "kosmos-2"):
+for _family in ("idefics2", "blip-2", "instructblip", "kosmos-2"):
     register_layout(_family)(mixed(_MIXED))
+register_layout("instructblipvideo", modality="video")(mixed(_MIXED))
 register_layout("mllama")(mixed("the decoder attends to the picture by cross-attention"))
 
 

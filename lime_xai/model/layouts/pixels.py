@@ -191,8 +191,8 @@ def _at_positions(reading: Reading) -> list[Tensor]:
     for some, where in zip(patches, places, strict=True):
         real = (where >= 0).all(-1)
         x, y = where[real].unbind(-1)
-        columns, rows = int(x.max()) + 1, int(y.max()) + 1
-        if int(real.sum()) != rows * columns or len((y * columns + x).unique()) != rows * columns:
+        columns, rows = (int(side) + 1 for side in where.amax(0))
+        if not 0 < int(real.sum()) == rows * columns or len((y * columns + x).unique()) != rows * columns:
             raise NotKnown(f"image_position_ids do not fill {rows} x {columns} patches")
         found.append(_rastered(some[real][(y * columns + x).argsort()], rows, columns, (height, width)))
     return found
