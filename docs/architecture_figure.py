@@ -12,7 +12,7 @@ STATIC = Path(__file__).parent / "_static"
 
 LAYERS = (
     ("command", "one file per command"),
-    ("evaluation", "compare attributions; measure policies"),
+    ("report   |   evaluation", "explain an answer   |   compare, measure"),
     ("generation   |   worlds", "hooks on generate   |   embedded worlds"),
     ("policies   |   attribution", "one file per policy   |   methods, targets, figures"),
     ("editing", "objective, deltas, editor"),

@@ -19,6 +19,7 @@ from .audit import audit
 from .compare import compare
 from .conformance import conformance
 from .demo import demo
+from .explain import explain
 from .screen import console, fail, literal_output, notices
 from .steer import steer
 from .world import world_app
@@ -102,7 +103,7 @@ def start(
         typer.echo(context.get_help())
 
 
-for command in (demo, attribute, steer, audit, conformance, compare):
+for command in (demo, attribute, explain, steer, audit, conformance, compare):
     app.command()(command)
 app.add_typer(world_app, name="world")
 

@@ -76,6 +76,17 @@ def open_prompt(asked: Asked) -> Opened:
     found = find_checkpoint(asked.model)
     pictures = [read_image(path, notice) for path in asked.images]
     model, processor = load_model(found, asked.device, asked.dtype)
+    return ask(model, processor, asked, pictures)
+
+
+def ask(model: Any, processor: Any, asked: Asked, pictures: list[Any]) -> Opened:
+    """Read a prompt for a loaded model; ``pictures`` are its images, read before.
+
+    Raises
+    ------
+    ValueError, TypeError, OSError
+        For a file or prompt that cannot be used.
+    """
     check_modalities(model, processor, Request(asked.prompt, asked.system, asked.images, asked.audios))
     sounds = [read_audio(path, sampling_rate(processor)) for path in asked.audios]
     inputs = make_inputs(model, processor, Request(asked.prompt, asked.system, pictures, sounds))

@@ -9,7 +9,7 @@ from lime_xai.errors import unknown_name
 
 from . import scene
 
-__all__ = ["WORLDS", "World", "bundled_model", "load_world"]
+__all__ = ["WORLDS", "World", "bundled_model", "example", "load_world"]
 
 
 @dataclass(frozen=True)
@@ -97,3 +97,30 @@ def bundled_model(world: str = "scene") -> tuple[Any, Any]:
         If there is no such world.
     """
     return load_world(world).load_model()
+
+
+def example(prompt: str = "describe the image .", seed: int = 900, noise: float = 0.3) -> tuple[Any, Any, Any]:
+    """Return the bundled model, its processor, and inputs that ask it something about one picture of the scene world.
+
+    For pages, notebooks and first trials: any other model of transformers takes their place.
+
+    Parameters
+    ----------
+    prompt : str
+        In the words that the model knows, "is there a sun in the image ?" for example.
+    seed : int
+        Of the picture; no seed that a measurement uses.
+    noise : float
+        Of its pixels, less than in measurements, so that a person recognises the objects.
+
+    Returns
+    -------
+    (model, processor, inputs)
+        ``inputs`` is what the processor returns: ``input_ids``, ``attention_mask``, ``pixel_values``.
+    """
+    model, processor = bundled_model()
+    found = scene.evaluation_set(seed=seed, scenes=1, noise=noise)
+    message = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": prompt}]}
+    text = processor.apply_chat_template([message], add_generation_prompt=True)
+    inputs = processor(images=[[found.images[0]]], text=[text], return_tensors="pt")
+    return model, processor, inputs

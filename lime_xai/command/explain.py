@@ -1,0 +1,72 @@
+"""``lime-xai explain``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .common import (
+    Audios,
+    Calibrated,
+    Device,
+    Dtype,
+    Images,
+    Json,
+    Model,
+    Precision,
+    Prompt,
+    System,
+    Threads,
+    set_threads,
+)
+from .files import Output, check_outputs
+
+
+def explain(
+    model: Model,
+    prompt: Prompt,
+    image: Images = None,
+    audio: Audios = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Ask the same of every image in a folder: one page for all."),
+    ] = None,
+    system: System = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(help="Name, or JSON as policy_to_dict writes it; several separated by commas. By default none."),
+    ] = None,
+    calibration: Calibrated = None,
+    answer: Annotated[str | None, typer.Option(help="Explain this answer instead of generating one.")] = None,
+    against: Annotated[
+        str | None, typer.Option(help="Token whose logit is subtracted from that of --answer: a margin.")
+    ] = None,
+    method: Annotated[
+        str, typer.Option(help="Name in lime_xai.METHODS, or JSON with settings as method_to_dict writes it.")
+    ] = "attnlrp",
+    max_new_tokens: Annotated[int, typer.Option(min=1)] = 64,
+    sample: Annotated[bool, typer.Option(help="Sample instead of taking the best token.")] = False,
+    seed: Annotated[int, typer.Option(help="For sampling.")] = 0,
+    html: Annotated[Path | None, typer.Option(help="Page to click through, one file that needs no network.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Table of the words to write.")] = None,
+    report: Json = None,
+    device: Device = None,
+    dtype: Precision = Dtype.auto,
+    threads: Threads = None,
+) -> None:
+    """Answer a prompt and explain every word: what it rests on, how sure it is, whether it is grounded."""
+    images, audios = image or [], audio or []
+    inputs = [*images, *audios, *([] if calibration is None else [calibration])]
+    check_outputs(
+        [Output("--html", html, (".html",)), Output("--csv", csv, (".csv",)), Output("--json", report, (".json",))],
+        inputs,
+    )
+    from .opening import Asked
+    from .run_explain import Wanted, run_explain
+
+    set_threads(threads)
+    asked = Asked(model, prompt, system, images, audios, device, dtype.value)
+    wanted = Wanted(policy, calibration, answer, against, method, max_new_tokens, sample, seed)
+    run_explain(asked, wanted, folder, html, csv, report)

@@ -1,0 +1,197 @@
+"""What ``lime-xai explain`` does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas
+import torch
+from PIL import Image
+from rich.progress import Progress, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from lime_xai.decoding.policy import Policy
+from lime_xai.policies.calibration import Calibration
+from lime_xai.report.answer import ExplainedAnswer, ExplainedWord
+from lime_xai.report.explain import explain
+from lime_xai.report.page import THRESHOLD, Entry, report_page
+from lime_xai.storage.store import write_json, write_text
+
+from .loading import check_device, find_checkpoint, load_model
+from .media import read_image
+from .opening import Asked, Opened, ask, open_prompt
+from .policies import read_policies, steering_choice
+from .run_attribute import read_method
+from .screen import console, labelled, notice, notices
+
+MARKED = "bold yellow"
+"""Style of words with a grounding below ``THRESHOLD``."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How answers are made and explained, as the options say it."""
+
+    policy: str | None
+    calibration: Path | None
+    answer: str | None
+    against: str | None
+    method: str
+    max_new_tokens: int
+    sample: bool
+    seed: int
+
+
+def run_explain(
+    asked: Asked, wanted: Wanted, folder: Path | None, html: Path | None, csv: Path | None, report: Path | None
+) -> None:
+    """Explain one answer, or one for every image of a folder; print them, and write files.
+
+    Parameters
+    ----------
+    asked : Asked
+        Model and prompt.
+    wanted : Wanted
+        How answers are made and explained.
+    folder : Path, optional
+        Of images.
+    html, csv, report : Path, optional
+        Page, table and JSON, checked before.
+
+    Raises
+    ------
+    ValueError
+        For a folder beside --image, or one without images.
+    """
+    if folder is not None:
+        entries = _explained_folder(asked, wanted, folder, html)
+    else:
+        opened = open_prompt(asked)
+        found = _explained(opened, wanted, _policies(opened.processor, asked, wanted))
+        entries = [Entry(str(asked.images[0]) if asked.images else "", found)]
+        show(entries[0].answer)
+    if html is not None:
+        _write_page(entries, html, asked)
+        console.print(f"page: {html}", soft_wrap=True)
+    if csv is not None:
+        frames = [entry.answer.to_frame().assign(file=entry.name) for entry in entries]
+        write_text(csv, pandas.concat(frames).to_csv(index=False))
+        console.print(f"table: {csv}", soft_wrap=True)
+    if report is not None:
+        answers = [{"file": entry.name, **entry.answer.to_dict()} for entry in entries]
+        write_json(report, {**asked.to_dict(), "answers": answers})
+        console.print(f"report: {report}", soft_wrap=True)
+
+
+def _explained(opened: Opened, wanted: Wanted, policies: Sequence[Policy]) -> ExplainedAnswer:
+    """Return an explained answer."""
+    settings: dict[str, Any] = {"max_new_tokens": wanted.max_new_tokens, "do_sample": wanted.sample}
+    torch.manual_seed(wanted.seed)
+    return explain(
+        opened.model,
+        opened.prompt,
+        list(policies) or None,
+        answer=wanted.answer,
+        against=wanted.against,
+        method=read_method(wanted.method),
+        **settings,
+    )
+
+
+def _policies(processor: Any, asked: Asked, wanted: Wanted) -> list[Policy]:
+    """Return the policies that the options name."""
+    if wanted.policy is None:
+        return []
+    measured = None if wanted.calibration is None else Calibration.load(wanted.calibration)
+    named = steering_choice(read_policies(wanted.policy), asked.model, processor, measured)
+    return [one for one in named.values() if one is not None]
+
+
+def _explained_folder(asked: Asked, wanted: Wanted, folder: Path, html: Path | None) -> list[Entry]:
+    """Return an explained answer for every image of a folder; the page is written anew after each."""
+    if asked.images:
+        raise ValueError("--folder and --image are given; give one of them.")
+    paths = pictures_of(folder)
+    check_device(asked.device)
+    found = find_checkpoint(asked.model)
+    model, processor = load_model(found, asked.device, asked.dtype)
+    policies = _policies(processor, asked, wanted)
+    entries: list[Entry] = []
+    with Progress(*Progress.get_default_columns(), TimeRemainingColumn(), console=notices) as progress:
+        for path in progress.track(paths, description="answers"):
+            one = replace(asked, images=[path])
+            opened = ask(model, processor, one, [read_image(path, notice)])
+            entries.append(Entry(path.name, _explained(opened, wanted, policies)))
+            if html is not None:
+                _write_page(entries, html, asked)
+    return entries
+
+
+def pictures_of(folder: Path) -> list[Path]:
+    """Return the images of a folder by name.
+
+    Raises
+    ------
+    ValueError
+        If there is none; names the endings that count.
+    """
+    endings = {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in endings)
+    if not found:
+        raise ValueError(f"--folder {folder} holds no image; files ending in .png, .jpg and the like are read.")
+    return found
+
+
+def _write_page(entries: Sequence[Entry], html: Path, asked: Asked) -> None:
+    if len(entries) == 1:
+        entries[0].answer.to_html(html)
+    else:
+        write_text(html, report_page(entries, asked.prompt))
+
+
+def show(found: ExplainedAnswer) -> None:
+    """Print an answer with a table of its words."""
+    if found.before is not None:
+        console.print(labelled("without a policy", "bold", marked(found.before)), soft_wrap=True)
+    console.print(labelled("answer", "bold", marked(found)), soft_wrap=True)
+    if found.no_grounding is not None:
+        console.print(f"grounding is not known: {found.no_grounding}", soft_wrap=True)
+    parts = list(found.words[0].shares)
+    table = Table(title="words, and the share of their relevance on each part of the input", title_justify="left")
+    for name in ("word", "grounding", "probability", "instead", *parts):
+        table.add_column(name, justify="left" if name in ("word", "instead") else "right")
+    for word in found.words:
+        table.add_row(*_cells(word, parts))
+    console.print(table)
+    console.print(
+        f"grounding: nats that the log-probability loses without images and sounds; words below {THRESHOLD} are "
+        "marked. instead: the most probable other token.",
+        soft_wrap=True,
+    )
+
+
+def _cells(word: ExplainedWord, parts: Sequence[str]) -> list[Text]:
+    style = MARKED if is_marked(word) else ""
+    grounding = "not known" if word.grounding is None else f"{word.grounding:+.2f}"
+    other = f"{word.alternative} {word.alternative_probability:.2f}"
+    texts = [word.text, grounding, f"{word.probability:.2f}", other, *(f"{word.shares[name]:.0%}" for name in parts)]
+    return [Text(texts[0], style), *map(Text, texts[1:])]
+
+
+def is_marked(word: ExplainedWord) -> bool:
+    """Whether a word has a grounding below ``THRESHOLD``."""
+    return word.grounding is not None and word.grounding < THRESHOLD and not word.special
+
+
+def marked(found: ExplainedAnswer) -> Text:
+    """Return an answer as text for a terminal, with its badly grounded words marked."""
+    text = Text()
+    for word in found.words:
+        if not word.special:
+            text.append(word.lead if text else "")
+            text.append(word.text, MARKED if is_marked(word) else None)
+    return text

@@ -1,0 +1,61 @@
+"""``lime-xai explain``: what it prints and writes."""
+
+import json
+
+import pandas
+import pytest
+
+ASK = ("explain", "scene", "--prompt", "describe this picture", "--max-new-tokens", "6")
+
+
+def test_an_answer_is_printed_and_written(lime, picture, tmp_path):
+    files = [f"--{kind}={tmp_path / 'answer'}.{kind}" for kind in ("html", "csv", "json")]
+    result = lime(*ASK, "--image", picture, "--policy", "contrast", *files)
+    assert result.exit_code == 0, result.output
+    data = json.loads((tmp_path / "answer.json").read_text())
+    (answer,) = data["answers"]
+    assert answer["answer"] in result.stdout
+    assert answer["before"]["answer"] in result.stdout
+    assert data["prompt"] == "describe this picture"
+    table = pandas.read_csv(tmp_path / "answer.csv", keep_default_na=False)
+    assert list(table["text"]) == [word["text"] for word in answer["words"]]
+    page = (tmp_path / "answer.html").read_text()
+    assert page.count('id="data"') == 1
+    for word in answer["words"]:
+        assert word["text"] in result.stdout
+
+
+def test_every_picture_of_a_folder_is_explained_on_one_page(lime, evaluation, tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in ("b.png", "a.jpg"):
+        evaluation.images[0].save(folder / name)
+    (folder / "notes.txt").write_text("no picture")
+    result = lime(*ASK, "--folder", folder, "--html", tmp_path / "all.html", "--json", tmp_path / "all.json")
+    assert result.exit_code == 0, result.output
+    assert [one["file"] for one in json.loads((tmp_path / "all.json").read_text())["answers"]] == ["a.jpg", "b.png"]
+    assert "a.jpg" in (tmp_path / "all.html").read_text()
+
+
+def test_a_margin_of_two_words(lime, picture, tmp_path):
+    words = ("--answer", "yes", "--against", "no")
+    result = lime(*ASK, "--image", picture, *words, "--json", tmp_path / "margin.json")
+    assert result.exit_code == 0, result.output
+    (word,) = json.loads((tmp_path / "margin.json").read_text())["answers"][0]["words"]
+    assert word["text"] == "yes"
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--folder", "empty"), "holds no image"),
+        (("--folder", "empty", "--image", "PICTURE"), "give one of them"),
+        (("--against", "no"), "give answer= of one token"),
+        (("--policy", "contrats"), "contrast"),
+        (("--method", "attnlrpp"), "attnlrp"),
+    ],
+)
+def test_what_cannot_be_explained_is_refused(refused, picture, tmp_path, options, says):
+    (tmp_path / "empty").mkdir()
+    given = [picture if option == "PICTURE" else option for option in options]
+    refused(*ASK, *(() if "--folder" in given else ("--image", picture)), *given, says=[says])
