@@ -102,6 +102,21 @@ def policy_pages(reports: Mapping[str, Report]) -> str:
     return "\n".join(parts)
 
 
+def mask_page(reports: Mapping[str, Report], before: Mapping[str, Any]) -> str:
+    """Return captions under the ban with the plausibility mask behind it, beside those with the mask before it.
+
+    Captions without the ban and closed questions did not change.
+    """
+    header = ("model", "policy", "CHAIR_i before", "now", "F1 before", "now", "finished before", "now")
+    rows = []
+    for name, policies in before.items():
+        for policy, old in policies.items():
+            new = reports[name]["policies"][policy]["no_repeat"]
+            pairs = [f"{side[key]:.3f}" for key in ("chair_i", "f1", "finished") for side in (old, new)]
+            rows.append((name, policy, *pairs))
+    return table(header, rows) + "\n"
+
+
 def draw_causes(reports: Mapping[str, Report], out: Path) -> None:
     """Draw what raises the partner's probability, two by two, in captions and in dialogues, for every model."""
     figure, axes = plt.subplots(2, 1, figsize=(9, 5.4), sharex=True, layout="constrained")
@@ -192,7 +207,9 @@ def main() -> None:
     accepted = json.loads((RESULTS / "acceptance.json").read_text(encoding="utf-8"))
     found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("world_*.json"))]
     measured = {report["model"]: report for report in found}
+    before = json.loads((RESULTS / "mask_before.json").read_text(encoding="utf-8"))
     pages = {"acceptance.md": acceptance_pages(accepted), "world.md": policy_pages(measured)}
+    pages["mask.md"] = mask_page(measured, before)
     for name, text in pages.items():
         (RESULTS / name).write_text(text, encoding="utf-8")
         print(text)
