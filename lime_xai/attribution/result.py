@@ -14,6 +14,7 @@ from lime_xai.model.layouts.layout import Layout, layout_to_dict, unknown_layout
 from lime_xai.model.modalities import Span
 from lime_xai.model.records import Content
 from lime_xai.storage.store import write_tensors
+from lime_xai.values.checking import check_row
 
 from .files import KEY, OPTIONAL, TENSORS, read_parts
 from .row import GridLike, RowRelevance
@@ -153,10 +154,7 @@ class Attribution(Content):
         TypeError, ValueError
             If the batch has no such row.
         """
-        if not isinstance(index, int) or isinstance(index, bool):
-            raise TypeError(f"row is {type(index).__name__}; expected int.")
-        if not 0 <= index < len(self.relevance):
-            raise ValueError(f"row is {index}; the batch has rows 0 to {len(self.relevance) - 1}.")
+        check_row(index, len(self.relevance))
         relevance = self.relevance[index]
         values = (relevance if relevance.dim() == 1 else relevance.sum(0)).float().cpu().numpy()
         labels = [str(token) for token in self.input_ids[index].tolist()] if self.tokens is None else self.tokens[index]

@@ -189,7 +189,10 @@ class Session:
         ids = kwargs.get("input_ids", args[0] if args else None)
         if isinstance(ids, Tensor) and ids.numel():
             return ids
-        embeds = kwargs["inputs_embeds"]
+        embeds = kwargs.get("inputs_embeds")
+        if not isinstance(embeds, Tensor):
+            shape = tuple(ids.shape) if isinstance(ids, Tensor) else ids
+            raise ValueError(f"input_ids has shape {shape}; expected [batch, tokens], neither of them zero.")
         if self._prompt is None and self._perceptual is None:
             raise ValueError("The prompt is given as inputs_embeds; pass perceptual= to say which positions count.")
         return torch.zeros(embeds.shape[:2], dtype=torch.long, device=embeds.device)

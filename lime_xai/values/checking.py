@@ -152,6 +152,20 @@ def checked(name: str, value: Any, kind: Any) -> Any:
     return _instance(name, value, kind)
 
 
+def check_row(row: object, rows: int, name: str = "row") -> None:
+    """Refuse what is no number of a row of a batch of ``rows``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, and the rows there are.
+    """
+    if not isinstance(row, int) or isinstance(row, bool):
+        raise TypeError(f"{name} is {type(row).__name__}; expected int.")
+    if not 0 <= row < rows:
+        raise ValueError(f"{name} is {row}; the batch has rows 0 to {rows - 1}.")
+
+
 def expected(kind: Any) -> str:
     """Return a kind in words, as it follows "expected" in an error."""
     origin, parts = get_origin(kind), get_args(kind)
