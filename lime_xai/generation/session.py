@@ -16,7 +16,7 @@ from lime_xai.decoding.policy import Policy, merge_needs
 from lime_xai.decoding.step import DecodingStep
 from lime_xai.decoding.trace import SteeringTrace, StepTrace
 from lime_xai.model.cache import cache_length, check_cache, detach_inference, fork_cache, given_cache
-from lime_xai.model.checks import FiniteWatch, check_padding
+from lime_xai.model.checks import FiniteWatch, check_ids, check_padding
 from lime_xai.model.decoder_call import DecoderCall
 from lime_xai.model.differentiable import check_gradient
 from lime_xai.model.layouts.markers import marker_mask
@@ -201,6 +201,8 @@ class Session:
         """Return the positions of the prompt: those that were read before, or those of the call."""
         rows, mask = ids.shape[0], kwargs.get("attention_mask")
         if self._prompt is None:
+            if kwargs.get("inputs_embeds") is None:
+                check_ids(self.model, ids)
             found = read_positions(self.model.config, ids, mask, expanded(self._perceptual, rows))
             check_perceptual(self.model, found)
             check_padding(found.attended)

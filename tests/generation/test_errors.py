@@ -637,3 +637,16 @@ def test_a_prompt_of_no_token_inside_steering(llava):
     empty = inputs["input_ids"][:, :0]
     with untouched(model), pytest.raises(ValueError, match=r"input_ids has shape \(1, 0\); expected \[batch, tokens\]"):
         by_context(model, {"input_ids": empty, "attention_mask": empty})
+
+
+def test_an_id_without_an_embedding_inside_steering():
+    model, inputs = text_only()
+    inputs["input_ids"][0, -1] = 64
+    mask = torch.ones(1, 9, dtype=torch.bool)
+
+    def call():
+        with lime_xai.steering(model, perceptual=mask):
+            model.generate(**inputs, **SHORT)
+
+    with untouched(model), pytest.raises(ValueError, match=r"Token ids \[64\] are out of range"):
+        call()
