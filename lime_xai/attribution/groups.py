@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lime_xai.model.arguments import holds_whole_numbers
+from lime_xai.model.arguments import check_values, holds_whole_numbers
 from lime_xai.model.layouts.layout import Layout, Tile
 from lime_xai.model.records import Content
 from lime_xai.values.checking import check_fields, shown
@@ -51,6 +51,7 @@ class Groups(Content):
             raise ValueError(
                 f"ids is {self.ids.dtype} of shape {tuple(self.ids.shape)}; expected whole numbers, one per position."
             )
+        check_values("ids", self.ids)
         bad = self.ids[(self.ids < -1) | (self.ids >= len(self.names))]
         if bad.numel():
             raise ValueError(
@@ -88,6 +89,8 @@ class Groups(Content):
             For something else than values of these groups.
         """
         _check_last("values", values, len(self))
+        if not len(self):
+            return values.new_zeros(*values.shape[:-1], len(self.ids))
         shares = values / self.sizes.clamp(min=1).to(values)
         return shares[..., self.ids.clamp(min=0)] * (self.ids >= 0)
 
@@ -100,6 +103,8 @@ class Groups(Content):
             For something else than groups of these.
         """
         _check_last("kept", kept, len(self))
+        if not len(self):
+            return torch.ones(*kept.shape[:-1], len(self.ids), dtype=torch.bool, device=kept.device)
         return kept[:, self.ids.clamp(min=0)] | (self.ids < 0)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lime_xai.model.arguments import holds_whole_numbers
+from lime_xai.model.arguments import check_values, holds_whole_numbers
 from lime_xai.model.cache import detach_inference
 from lime_xai.model.checks import check_finite
 from lime_xai.model.records import Content
@@ -150,6 +150,7 @@ def resolve_target(
     if isinstance(target, str):
         target = _encode(target, processor, prompt)
     if isinstance(target, Tensor):
+        check_values("target", target)
         if not holds_whole_numbers(target):
             raise ValueError(f"target is a tensor of {target.dtype}; token ids are whole numbers.")
         if target.dim() == 1 and target.shape[0] == rows:

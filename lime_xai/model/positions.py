@@ -210,4 +210,6 @@ def expanded(perceptual: Perceptual, rows: int) -> Perceptual:
 
 def expanded_mask(mask: Tensor, rows: int) -> Tensor:
     """Return a mask ``[B, T]`` with each row repeated; as it is if ``rows`` is no multiple, which is refused later."""
-    return mask.repeat_interleave(rows // mask.shape[0], 0) if rows % mask.shape[0] == 0 else mask
+    if mask.dim() == 0 or mask.shape[0] == 0 or rows % mask.shape[0]:
+        return mask
+    return mask.repeat_interleave(rows // mask.shape[0], 0)

@@ -152,6 +152,10 @@ def checked(name: str, value: Any, kind: Any) -> Any:
     return _instance(name, value, kind)
 
 
+_EXACT = 2**53
+"""Whole numbers up to this are floats exactly; larger ones become floats, because torch takes none beyond 64 bits."""
+
+
 def check_row(row: object, rows: int, name: str = "row") -> None:
     """Refuse what is no number of a row of a batch of ``rows``.
 
@@ -228,7 +232,8 @@ def _number(name: str, value: Any, kind: Any, wanted: str | None = None) -> Any:
         found = math.inf
     if not math.isfinite(found):
         raise ValueError(f"{name} is {found}; expected {wanted}.")
-    return value if type(value) in (int, float) else found
+    exact = type(value) is int and abs(value) <= _EXACT
+    return value if type(value) is float or exact else found
 
 
 def _one_of(name: str, value: Any, kind: Any) -> Any:

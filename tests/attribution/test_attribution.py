@@ -231,3 +231,27 @@ def test_parts_that_do_not_belong_together_are_refused(new, error, message):
     assert lime_xai.Attribution(**_parts())
     with pytest.raises(error, match=message):
         lime_xai.Attribution(**_parts(**new))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("method", [name for name in lime_xai.METHODS if name != "feature_ablation"])
+def test_another_default_dtype_changes_nothing(method, dtype):
+    model, inputs, _ = FAMILIES["gemma3"].build()
+    expected = lime_xai.attribute(model, inputs, 7, method)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        found = lime_xai.attribute(model, inputs, 7, method)
+    finally:
+        torch.set_default_dtype(before)
+    assert found.relevance.dtype == torch.float32
+    captum = method == "integrated_gradients"  # Captum's step sizes are of the default dtype
+    torch.testing.assert_close(found.relevance, expected.relevance, rtol=1e-2 if captum else 1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["target", "perceptual"])
+def test_arguments_on_the_meta_device_hold_no_values(name):
+    model, inputs, _ = FAMILIES["llava"].build()
+    given = {"target": torch.zeros(1, dtype=torch.long), "perceptual": torch.ones(1, 12, dtype=torch.bool)}[name]
+    with pytest.raises(ValueError, match=f"{name}.* is on the meta device, where tensors hold no values"):
+        lime_xai.attribute(model, inputs, **{name: given.to("meta")})

@@ -205,3 +205,10 @@ def test_groups_take_what_fits_them(name, value, error):
     groups = Groups(torch.tensor([0, 1, -1]), ("a", "b"))
     with pytest.raises(error, match="last dimension"):
         getattr(groups, name)(value)
+
+
+def test_no_group_at_all():
+    groups = Groups(torch.tensor([-1, -1]), ())
+    assert groups.sums(torch.ones(3, 2)).shape == (3, 0)
+    assert groups.spread(torch.ones(3, 0)).tolist() == [[0, 0]] * 3
+    assert groups.positions(torch.ones(3, 0, dtype=torch.bool)).tolist() == [[True, True]] * 3

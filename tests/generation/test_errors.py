@@ -650,3 +650,35 @@ def test_an_id_without_an_embedding_inside_steering():
 
     with untouched(model), pytest.raises(ValueError, match=r"Token ids \[64\] are out of range"):
         call()
+
+
+@pytest.mark.parametrize("call", STEERED)
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (torch.ones(1, 9, dtype=torch.bool, device="meta"), "perceptual mask 'image' is on the meta device"),
+        (torch.zeros(0), r"perceptual mask 'image' has shape \(0,\)"),
+        (torch.tensor(3), r"perceptual mask 'image' has shape \(\)"),
+    ],
+)
+def test_masks_that_hold_nothing(call, mask, message):
+    model, inputs = text_only()
+
+    def run():
+        if call is by_steer:
+            return call(model, inputs, perceptual=mask)
+        if call is by_custom_loop:
+            return call(model, inputs, perceptual=mask)
+        with lime_xai.steering(model, perceptual=mask):
+            return model.generate(**inputs, **SHORT)
+
+    with untouched(model), pytest.raises(ValueError, match=message):
+        run()
+
+
+@pytest.mark.parametrize("call", STEERED[:2])
+@pytest.mark.parametrize("lookup", [torch.ones(1, 12), "two", 2])
+def test_prompt_lookup_of_any_kind_is_refused(call, lookup, llava):
+    model, inputs = llava
+    with untouched(model, allowed(call)), pytest.raises(ValueError, match="prompt lookup check several tokens"):
+        call(model, inputs, prompt_lookup_num_tokens=lookup)
