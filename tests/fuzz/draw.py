@@ -106,6 +106,8 @@ class Call:
         Makes the call.
     check : callable
         Takes what it returned; raises ``AssertionError`` if that is not well formed.
+    outcome : callable
+        Takes what it returned and names the outcome.
     text : str
         Describes the call.
     subject : Subject or None
@@ -135,5 +137,6 @@ class Call:
     generates: bool = False
     errors: tuple = ()
     mode: str = "usual"
+    outcome: object = lambda found: "returned"
     number: int = -1
     notes: list = field(default_factory=list)

@@ -59,7 +59,10 @@ def command(draw, folder):
         else:
             assert found.stdout.strip()
 
-    return Call(f"lime-xai {name}", run, check, samples=True)
+    def outcome(found):
+        return f"refused: exit status {found.exit_code}" if found.exit_code else "returned"
+
+    return Call(f"lime-xai {name}", run, check, samples=True, outcome=outcome)
 
 
 def _options(draw, folder, good, broken):

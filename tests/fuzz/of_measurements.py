@@ -1,5 +1,7 @@
 """Calls that measure over prompts: ``calibrate`` and ``compare_attributions``."""
 
+from collections.abc import Mapping
+
 import torch
 from rich.console import Console
 
@@ -10,18 +12,8 @@ from .models import drawn_subject
 from .of_models import drawn_mode, drawn_model, drawn_target, shape_of
 from .prompts import drawn_inputs
 
-METRICS = (
-    "delta_a",
-    "deletion",
-    "mass",
-    "pointing",
-    "rank",
-    "perceptual_share",
-    "residual",
-    "agreement",
-    "passes",
-    "randomisation",
-)
+METRICS = ("delta_a", "deletion", "perceptual_share", "residual", "agreement", "passes", "randomisation")
+REGIONS = ("mass", "pointing", "rank")
 
 
 def drawn_path(draw, folder, ending):
@@ -72,6 +64,15 @@ def calibrate(draw, folder):
     return Call("calibrate", run, check, "", subject, prompts, plain, generates=True, mode=drawn_mode(draw))
 
 
+def _perceived(inputs, rows, length):
+    """Return the first two positions ``[B, T]`` of the most frequent token: a placeholder."""
+    ids = inputs.get("input_ids") if isinstance(inputs, Mapping) else None
+    if not isinstance(ids, torch.Tensor) or ids.dim() != 2 or ids.is_meta or not ids.numel():
+        return torch.zeros(rows, length, dtype=torch.bool)
+    same = ids == ids[0].mode().values
+    return same & (same.long().cumsum(-1) <= 2)
+
+
 def compare_attributions(draw, folder):
     """``compare_attributions``."""
     subject = drawn_subject(draw)
@@ -81,9 +82,10 @@ def compare_attributions(draw, folder):
     methods = (
         draw.sample(cheap[:-1], k=draw.choice((1, 2))) if draw.chance(0.9) else draw.choice((cheap[-1], draw.junk()))
     )
-    metrics = (
-        draw.sample(METRICS, k=draw.choice((1, 2))) if draw.chance(0.9) else draw.choice(("nonsense", draw.junk()))
-    )
+    regions = draw.chance(0.5)
+    metrics = draw.sample([*METRICS, *(REGIONS if regions else ())], k=draw.choice((1, 2)))
+    if draw.chance(0.1):
+        metrics = draw.choice(("nonsense", ["mass"], draw.junk()))
     rows, length = shape_of(inputs)
     table = {
         "replacement": ("deletion", "mean", ("deletion", "zero"), "blur", "nonsense"),
@@ -93,8 +95,10 @@ def compare_attributions(draw, folder):
         "progress": (False,),
     }
     given = {"progress": False, **draw.some(table, most=2)}
-    if draw.chance(0.6):
-        given["truth"] = draw.choice((draw.flags(rows, length), torch.ones(length, dtype=torch.bool), draw.junk()))
+    if regions:
+        seen = _perceived(inputs, rows, length)
+        wrong = (draw.flags(rows, length), torch.ones(length, dtype=torch.bool), seen.to("meta"), draw.junk())
+        given["truth"] = draw.choice(wrong) if draw.chance(0.2) else seen
     dataset = (
         [lime_xai.Example(inputs, cluster=draw.choice((None, 3, "scene")))]
         if draw.chance(0.2) and isinstance(inputs, dict | lime_xai.Prompt)

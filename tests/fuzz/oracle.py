@@ -25,7 +25,9 @@ _SHORTEST = 12
 """Characters of a message that could say what was found."""
 _SHOWN = ("threads", "default dtype", "registries", "attention functions", "hooks", "generation_config")
 """States that a message shows, before and after."""
-_SIGNATURE = re.compile(r"unexpected keyword argument|missing \d+ required|multiple values for|must be strings")
+_SIGNATURE = re.compile(
+    r"unexpected keyword argument|missing \d+ required|multiple values for|must be strings|must be a mapping"
+)
 _RAISES = (dis.opmap["RAISE_VARARGS"], dis.opmap["RERAISE"])
 
 
@@ -68,7 +70,7 @@ def judged(call):
         _check_states(call, before, _states(call), error)
         if error is None:
             call.check(found)
-            return "returned"
+            return call.outcome(found)
         return _refusal(call, error)
 
 
