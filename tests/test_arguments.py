@@ -84,7 +84,7 @@ FUNCTIONS = {
     "steered_generate": (
         lambda model, **kwargs: lime_xai.steered_generate(model, torch.ones(1, 3, dtype=torch.long), **kwargs),
         ("model",),
-        {"generation_config": (None, 3, {}, OBJECT)},
+        {"generation_config": (None, 3, {}, OBJECT), "perceptual": NOT_MASK},
     ),
     "calibrate": (
         lime_xai.calibrate,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -81,6 +81,31 @@ def check_parts(found: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None
         For shapes and types other than those of ``Attribution``, numbers that are not finite, and spans that leave the
         sequence.
     """
+    check_shapes(found["spans"], found["tokens"], tensors)
+    _check_types(tensors)
+
+
+def check_shapes(
+    spans: Sequence[Sequence[tuple[str, int, int]]],
+    tokens: Sequence[Sequence[str]] | None,
+    tensors: Mapping[str, Tensor],
+) -> None:
+    """Refuse parts of an attribution whose shapes do not belong together.
+
+    Parameters
+    ----------
+    spans : sequence of sequence of (str, int, int)
+        Per row: modality, start and stop.
+    tokens : sequence of sequence of str, optional
+        Labels.
+    tensors : mapping of str to Tensor
+        As in ``check_parts``.
+
+    Raises
+    ------
+    ValueError
+        For shapes other than those of ``Attribution``, and spans that leave the sequence.
+    """
     ids = tensors["input_ids"]
     if ids.dim() != 2:
         raise ValueError(f"input_ids has shape {tuple(ids.shape)}; expected [rows, tokens]")
@@ -94,10 +119,8 @@ def check_parts(found: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None
     for name, shape in (("relevance", (*answer, length)), ("attended", (rows, length)), ("convergence_delta", answer)):
         if name in tensors and tuple(tensors[name].shape) != shape:
             raise ValueError(f"{name} has shape {tuple(tensors[name].shape)}; expected {shape}")
-    _check_types(tensors)
-    if len(found["spans"]) != rows or any(not 0 <= a < b <= length for row in found["spans"] for _, a, b in row):
+    if len(spans) != rows or any(not 0 <= a < b <= length for row in spans for _, a, b in row):
         raise ValueError(f"spans do not fit {rows} rows of {length} tokens")
-    tokens = found["tokens"]
     if tokens is not None and [len(row) for row in tokens] != [length] * rows:
         raise ValueError(f"tokens do not fit {rows} rows of {length} tokens")
 

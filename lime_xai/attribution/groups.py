@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lime_xai.model.arguments import check_values, holds_whole_numbers
 from lime_xai.model.layouts.layout import Layout, Tile
 from lime_xai.model.records import Content
+from lime_xai.values.checking import check_fields, shown
 
 from .problem import Problem
 
@@ -31,10 +33,31 @@ class Groups(Content):
         ``[T]`` long: number of each position's group, counted from 0; -1: in no group, never perturbed.
     names : tuple of str
         Of the groups.
+
+    Raises
+    ------
+    TypeError
+        For values of another type.
+    ValueError
+        For ids that are no whole numbers ``[T]``, or that have no name.
     """
 
     ids: Tensor
     names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.ids.dim() != 1 or not holds_whole_numbers(self.ids):
+            raise ValueError(
+                f"ids is {self.ids.dtype} of shape {tuple(self.ids.shape)}; expected whole numbers, one per position."
+            )
+        check_values("ids", self.ids)
+        bad = self.ids[(self.ids < -1) | (self.ids >= len(self.names))]
+        if bad.numel():
+            raise ValueError(
+                f"ids holds {sorted(set(bad.tolist()))[:5]}, names {len(self.names)} names; expected numbers from -1 "
+                f"to {len(self.names) - 1}."
+            )
 
     def __len__(self) -> int:
         return len(self.names)
@@ -45,19 +68,52 @@ class Groups(Content):
         return torch.bincount(self.ids[self.ids >= 0], minlength=len(self))
 
     def sums(self, relevance: Tensor) -> Tensor:
-        """Return the relevance of each group, ``[..., n]`` from ``[..., T]``."""
+        """Return the relevance of each group, ``[..., n]`` from ``[..., T]``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For something else than relevance of these positions.
+        """
+        _check_last("relevance", relevance, len(self.ids))
         member = self.ids >= 0
         found = torch.zeros(*relevance.shape[:-1], len(self), dtype=relevance.dtype, device=relevance.device)
         return found.index_add(-1, self.ids[member], relevance[..., member])
 
     def spread(self, values: Tensor) -> Tensor:
-        """Return values ``[..., n]`` of groups divided evenly over their positions, ``[..., T]``; 0 outside."""
+        """Return values ``[..., n]`` of groups divided evenly over their positions, ``[..., T]``; 0 outside.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For something else than values of these groups.
+        """
+        _check_last("values", values, len(self))
+        if not len(self):
+            return values.new_zeros(*values.shape[:-1], len(self.ids))
         shares = values / self.sizes.clamp(min=1).to(values)
         return shares[..., self.ids.clamp(min=0)] * (self.ids >= 0)
 
     def positions(self, kept: Tensor) -> Tensor:
-        """Return the unperturbed positions ``[R, T]`` bool for kept groups ``[R, n]``; those of no group are kept."""
+        """Return the unperturbed positions ``[R, T]`` bool for kept groups ``[R, n]``; those of no group are kept.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For something else than groups of these.
+        """
+        _check_last("kept", kept, len(self))
+        if not len(self):
+            return torch.ones(*kept.shape[:-1], len(self.ids), dtype=torch.bool, device=kept.device)
         return kept[:, self.ids.clamp(min=0)] | (self.ids < 0)
+
+
+def _check_last(name: str, values: object, size: int) -> None:
+    """Refuse values whose last dimension has another size."""
+    if not isinstance(values, Tensor):
+        raise TypeError(f"{name} is {shown(values)}; expected a tensor whose last dimension is {size}.")
+    if values.dim() == 0 or values.shape[-1] != size:
+        raise ValueError(f"{name} has shape {tuple(values.shape)}; expected {size} in the last dimension.")
 
 
 def group_tokens(problem: Problem, labels: Sequence[str] | None = None, most: int = MOST) -> Groups:

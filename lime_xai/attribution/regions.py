@@ -160,8 +160,8 @@ def _winners(tile: Tile, numbers: Tensor, count: int) -> Tensor:
     rows, columns = y.floor().long()[:, None], x.floor().long()[None]
     inside = (rows >= 0) & (rows < tile.rows) & (columns >= 0) & (columns < tile.columns)
     cells = (rows * tile.columns + columns)[inside]
-    counts = torch.zeros(len(tile.positions), count).index_put_(
-        (cells, numbers[inside]), torch.ones(cells.numel()), accumulate=True
+    counts = torch.zeros(len(tile.positions), count, dtype=torch.float32).index_put_(
+        (cells, numbers[inside]), torch.ones(cells.numel(), dtype=torch.float32), accumulate=True
     )
     return counts.argmax(-1).masked_fill(counts.sum(-1) == 0, -1)
 

@@ -14,8 +14,9 @@ from lime_xai.model.layouts.layout import Layout, layout_to_dict, unknown_layout
 from lime_xai.model.modalities import Span
 from lime_xai.model.records import Content
 from lime_xai.storage.store import write_tensors
+from lime_xai.values.checking import check_fields, check_row
 
-from .files import KEY, OPTIONAL, TENSORS, read_parts
+from .files import KEY, OPTIONAL, TENSORS, check_shapes, read_parts
 from .row import GridLike, RowRelevance
 from .terminal import relevance_text
 
@@ -57,6 +58,13 @@ class Attribution(Content):
         gradients and gradient SHAP; None for all others.
     layouts : list of list of Layout
         Per row, in order: how the tokens of every image, video and sound lie in it. By default unknown.
+
+    Raises
+    ------
+    TypeError
+        For values of another type.
+    ValueError
+        For shapes that do not belong together, and spans that leave the sequence.
     """
 
     relevance: Tensor
@@ -71,9 +79,14 @@ class Attribution(Content):
     layouts: list[list[Layout]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        check_fields(self)
+        found = {name: getattr(self, name) for name in (*TENSORS, *OPTIONAL) if getattr(self, name) is not None}
+        check_shapes([[(s.modality, s.start, s.stop) for s in row] for row in self.spans], self.tokens, found)
         if not self.layouts:
-            found = [unknown_layouts(row, "the attribution was made without layouts") for row in self.spans]
-            object.__setattr__(self, "layouts", found)
+            unknown = [unknown_layouts(row, "the attribution was made without layouts") for row in self.spans]
+            object.__setattr__(self, "layouts", unknown)
+        if len(self.layouts) != len(self.spans):
+            raise ValueError(f"layouts has {len(self.layouts)} rows, spans {len(self.spans)}.")
 
     @property
     def residual(self) -> Tensor:
@@ -153,10 +166,7 @@ class Attribution(Content):
         TypeError, ValueError
             If the batch has no such row.
         """
-        if not isinstance(index, int) or isinstance(index, bool):
-            raise TypeError(f"row is {type(index).__name__}; expected int.")
-        if not 0 <= index < len(self.relevance):
-            raise ValueError(f"row is {index}; the batch has rows 0 to {len(self.relevance) - 1}.")
+        check_row(index, len(self.relevance))
         relevance = self.relevance[index]
         values = (relevance if relevance.dim() == 1 else relevance.sum(0)).float().cpu().numpy()
         labels = [str(token) for token in self.input_ids[index].tolist()] if self.tokens is None else self.tokens[index]

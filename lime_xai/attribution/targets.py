@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lime_xai.model.arguments import holds_whole_numbers
+from lime_xai.model.arguments import check_values, holds_whole_numbers
 from lime_xai.model.cache import detach_inference
 from lime_xai.model.checks import check_finite
 from lime_xai.model.records import Content
@@ -139,18 +139,18 @@ def resolve_target(
     if isinstance(target, bool):
         raise ValueError("target is a bool; expected a token id, a margin, a phrase or an answer.")
     if isinstance(target, Integral):
-        ids = torch.full((rows, 1), int(target), device=device)
-        return Target(_in_range(ids, vocabulary))
+        return Target(torch.full((rows, 1), _id(target, vocabulary), device=device))
     if isinstance(target, tuple):
         if len(target) != 2:
             raise ValueError(
                 f"target is a tuple of {len(target)}; a margin has two token ids. Use a list for a phrase."
             )
-        first, second = (torch.full((rows, 1), _whole(token), device=device) for token in target)
-        return Target(_in_range(first, vocabulary), _in_range(second, vocabulary))
+        first, second = (torch.full((rows, 1), _id(token, vocabulary), device=device) for token in target)
+        return Target(first, second)
     if isinstance(target, str):
         target = _encode(target, processor, prompt)
     if isinstance(target, Tensor):
+        check_values("target", target)
         if not holds_whole_numbers(target):
             raise ValueError(f"target is a tensor of {target.dtype}; token ids are whole numbers.")
         if target.dim() == 1 and target.shape[0] == rows:
@@ -160,10 +160,10 @@ def resolve_target(
         return Target(_in_range(target.to(device), vocabulary, padded=True), answer=True)
     if not isinstance(target, Iterable):
         raise ValueError(f"target is {target!r}, a {type(target).__name__}; token ids are whole numbers.")
-    ids = torch.tensor([_whole(token) for token in target], dtype=torch.long, device=device)
+    ids = torch.tensor([_id(token, vocabulary) for token in target], dtype=torch.long, device=device)
     if ids.numel() == 0:
         raise ValueError("target is an empty phrase; give at least one token.")
-    return Target(_in_range(ids.expand(rows, -1), vocabulary), answer=True)
+    return Target(ids.expand(rows, -1), answer=True)
 
 
 def _encode(phrase: str, processor: Any, prompt: Tensor | None) -> list[int]:
@@ -211,9 +211,12 @@ def _needs_space(tokenizer: Any, prompt: Tensor, phrase: str) -> bool:
     return not ends[0]
 
 
-def _whole(token: object) -> int:
+def _id(token: object, vocabulary: int) -> int:
+    """Return a token id; refuse other values and ids out of range, which may be too large for a tensor."""
     if isinstance(token, bool) or not isinstance(token, Integral):
         raise ValueError(f"target has {token!r}, a {type(token).__name__}; token ids are whole numbers.")
+    if not 0 <= int(token) < vocabulary:
+        raise ValueError(f"Target ids [{token}] are out of range; the vocabulary has {vocabulary} tokens.")
     return int(token)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lime_xai.model.records import Content
 from lime_xai.printing import foreign
+from lime_xai.values.checking import check_row
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -87,7 +88,15 @@ class SteeringTrace(Content):
         return sum(int((step.token_before != step.token_after).sum()) for step in self.steps)
 
     def table(self, row: int = 0, tokenizer: Any = None) -> Table:
-        """Return a rich table of one row: tokens, loss, KL and shares before and after."""
+        """Return a rich table of one row: tokens, loss, KL and shares before and after.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If some step has no such row.
+        """
+        for step in self.steps:
+            check_row(row, len(step.token_before))
         table = Table(title="steering, token by token")
         for column in ("#", "before", "after", "loss", "KL", "share before", "share after"):
             table.add_column(column, justify="right")

@@ -132,6 +132,7 @@ class KVEditor:
 
     def _result(self, step: DecodingStep, deltas: Deltas, values: list[ObjectiveValue]) -> EditResult:
         first, last = values[0], values[-1]
+        losses = [one.loss for one in values if one.loss is not None]
         masks = step.perceptual.to(last.logits.device), self.counted(step).to(last.logits.device)
 
         def share(found: ObjectiveValue) -> Tensor | None:
@@ -139,7 +140,8 @@ class KVEditor:
 
         return EditResult(
             logits=last.logits.to(step.plain.dtype),
-            losses=torch.stack([one.loss for one in values if one.loss is not None]),
+            # In forward direction without steps there is none.
+            losses=torch.stack(losses) if losses else last.divergence[None][:0],
             divergences=torch.stack([one.divergence for one in values]),
             share_before=share(first),
             share_after=share(last),

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from lime_xai.values.checking import NotNegative, Positive, check_fields
+from lime_xai.values.checking import NotNegative, Positive, check_fields, shown
 
 Form = Literal["contrastive", "difference"]
 ObjectiveTarget = Literal["argmax", "margin", "expected"]
@@ -142,6 +142,30 @@ class RelevanceObjective:
         -------
         Tensor
             ``[B]``, differentiable.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For something else than tensors, masks that are not bool, and shapes that do not belong together.
         """
+        _check_parts(relevance, perceptual, attended, logits, reference_logits)
         loss = self.relevance_loss(relevance, perceptual, attended)
         return loss + self.kl_weight * self.divergence(logits, reference_logits)
+
+
+def _check_parts(relevance: Tensor, perceptual: Tensor, attended: Tensor, logits: Tensor, reference: Tensor) -> None:
+    """Refuse what is no relevance ``[B, T]`` with its masks, and no logits ``[B, V]`` of the same rows."""
+    parts = {"relevance": relevance, "perceptual": perceptual, "attended": attended}
+    parts |= {"logits": logits, "reference_logits": reference}
+    for name, value in parts.items():
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{name} is {shown(value)}; expected a tensor.")
+        masks = name in ("perceptual", "attended")
+        if value.dtype != torch.bool if masks else not value.is_floating_point():
+            raise TypeError(f"{name} is a tensor of {value.dtype}; expected {'torch.bool' if masks else 'floats'}.")
+    shapes = {name: tuple(value.shape) for name, value in parts.items()}
+    tokens, entries = shapes["relevance"], shapes["logits"]
+    same = shapes["perceptual"] == shapes["attended"] == tokens and shapes["reference_logits"] == entries
+    if not same or len(tokens) != 2 or len(entries) != 2 or tokens[0] != entries[0]:
+        listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ValueError(f"The shapes do not belong together: {listed}; expected [B, T] three times, and [B, V] twice.")

@@ -154,7 +154,9 @@ def calibrate(
             "some steps."
         )
     described = {"max_new_tokens": max_new_tokens, "edit": None if edit is None else _described(edit)}
-    start = Calibration(weights_hash(model), relevance, 0, 0, torch.zeros(0), settings=json.dumps(described))
+    start = Calibration(
+        weights_hash(model), relevance, 0, 0, torch.zeros(0, dtype=torch.float32), settings=json.dumps(described)
+    )
     found = _resumed(path, start, model)
     done = 0 if found is None else found.prompts
     seen = 0

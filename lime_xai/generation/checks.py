@@ -56,7 +56,9 @@ def check_generation(model: PreTrainedModel, kwargs: Mapping[str, Any]) -> None:
         value = kwargs.get(name)
         return getattr(config, name, None) if value is None else value
 
-    if kwargs.get("assistant_model") is not None or setting("prompt_lookup_num_tokens"):
+    lookup = setting("prompt_lookup_num_tokens")
+    # 0 and False leave it off; other objects, a tensor say, have no truth value of their own.
+    if kwargs.get("assistant_model") is not None or not (lookup is None or (isinstance(lookup, int) and not lookup)):
         raise ValueError(
             "Assisted decoding and prompt lookup check several tokens at once; steering decides one token at a time. "
             "Drop assistant_model and prompt_lookup_num_tokens."

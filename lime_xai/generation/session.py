@@ -16,7 +16,7 @@ from lime_xai.decoding.policy import Policy, merge_needs
 from lime_xai.decoding.step import DecodingStep
 from lime_xai.decoding.trace import SteeringTrace, StepTrace
 from lime_xai.model.cache import cache_length, check_cache, detach_inference, fork_cache, given_cache
-from lime_xai.model.checks import FiniteWatch, check_padding
+from lime_xai.model.checks import FiniteWatch, check_ids, check_padding
 from lime_xai.model.decoder_call import DecoderCall
 from lime_xai.model.differentiable import check_gradient
 from lime_xai.model.layouts.markers import marker_mask
@@ -189,7 +189,10 @@ class Session:
         ids = kwargs.get("input_ids", args[0] if args else None)
         if isinstance(ids, Tensor) and ids.numel():
             return ids
-        embeds = kwargs["inputs_embeds"]
+        embeds = kwargs.get("inputs_embeds")
+        if not isinstance(embeds, Tensor):
+            shape = tuple(ids.shape) if isinstance(ids, Tensor) else ids
+            raise ValueError(f"input_ids has shape {shape}; expected [batch, tokens], neither of them zero.")
         if self._prompt is None and self._perceptual is None:
             raise ValueError("The prompt is given as inputs_embeds; pass perceptual= to say which positions count.")
         return torch.zeros(embeds.shape[:2], dtype=torch.long, device=embeds.device)
@@ -198,6 +201,8 @@ class Session:
         """Return the positions of the prompt: those that were read before, or those of the call."""
         rows, mask = ids.shape[0], kwargs.get("attention_mask")
         if self._prompt is None:
+            if kwargs.get("inputs_embeds") is None:
+                check_ids(self.model, ids)
             found = read_positions(self.model.config, ids, mask, expanded(self._perceptual, rows))
             check_perceptual(self.model, found)
             check_padding(found.attended)

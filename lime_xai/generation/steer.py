@@ -155,6 +155,9 @@ def steer(
     """
     policies = as_policies(policy)
     prompt = read_prompt(model, inputs, perceptual=perceptual)
+    twice = sorted(set(prompt.inputs) & set(generate_kwargs))
+    if twice:
+        raise TypeError(f"{', '.join(twice)}: given in inputs and as a keyword; give each once.")
     check_generation(model, {**prompt.inputs, **generate_kwargs})
     check_perceptual(model, prompt.positions)
     with _steered(prompt.replayer, policies, prompt, owner=threading.get_ident()) as session:
@@ -199,8 +202,9 @@ def steered_generate(
     ValueError
         For generation modes other than greedy search, sampling and beam search.
     TypeError
-        If it was not called by ``generate``.
+        If it was not called by ``generate``; for ``perceptual`` of another type.
     """
+    check_arguments(steered_generate, perceptual=perceptual)
     if not isinstance(generation_config, GenerationConfig):
         raise TypeError(
             f"generation_config is {shown(generation_config)}; steered_generate is called by generate: use "

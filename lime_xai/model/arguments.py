@@ -44,6 +44,19 @@ def holds_whole_numbers(tensor: Tensor) -> bool:
     return not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
 
 
+def check_values(name: str, tensor: Tensor) -> Tensor:
+    """Return a tensor that holds values; refuse one on the meta device.
+
+    Raises
+    ------
+    ValueError
+        Naming the argument.
+    """
+    if tensor.is_meta:
+        raise ValueError(f"{name} is on the meta device, where tensors hold no values; give it on the model's device.")
+    return tensor
+
+
 def check_continuation(continuation: Tensor | None, rows: int, vocabulary: int) -> None:
     """Refuse a continuation that is no ``[B, N]`` of token ids.
 
@@ -61,6 +74,7 @@ def check_continuation(continuation: Tensor | None, rows: int, vocabulary: int) 
     """
     if continuation is None:
         return
+    check_values("continuation", continuation)
     whole = holds_whole_numbers(continuation)
     if continuation.dim() != 2 or continuation.shape[0] != rows or continuation.shape[1] == 0 or not whole:
         raise ValueError(

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import Cache, PreTrainedModel
 
 from lime_xai.storage.weights import check_loaded
+from lime_xai.values.checking import shown
 
 from .arguments import holds_whole_numbers
+from .cache import given_cache
 from .differentiable import check_compiled
 from .modalities import has_modality_inputs, placeholder_ids
 from .replay import Replayer
@@ -64,9 +66,10 @@ def check_inputs(model: PreTrainedModel, inputs: Mapping[str, Any]) -> Tensor:
     Raises
     ------
     ValueError
-        For an empty batch, ids without an embedding, or tensors on another device.
+        For an empty batch, ids without an embedding, embeddings of another shape, or tensors on another device.
     TypeError
-        If ``inputs`` is no mapping, or holds lists or arrays in place of tensors.
+        If ``inputs`` is no mapping by name, or holds lists or arrays in place of tensors, or something else in place of
+        a cache.
     """
     if not isinstance(inputs, Mapping):
         raise TypeError(f"inputs is {type(inputs).__name__}; expected what a processor returns, a mapping of tensors.")
@@ -76,6 +79,8 @@ def check_inputs(model: PreTrainedModel, inputs: Mapping[str, Any]) -> Tensor:
         embeds = inputs.get("inputs_embeds")
         if not isinstance(embeds, Tensor):
             raise ValueError(f"inputs has neither input_ids nor inputs_embeds; found {sorted(inputs)}.")
+        if embeds.dim() != 3:
+            raise ValueError(f"inputs_embeds has shape {tuple(embeds.shape)}; expected [batch, tokens, channels].")
         ids = torch.zeros(embeds.shape[:2], dtype=torch.long, device=embeds.device)
     if ids.dim() != 2 or ids.numel() == 0:
         raise ValueError(f"input_ids has shape {tuple(ids.shape)}; expected [batch, tokens], neither of them zero.")
@@ -86,13 +91,19 @@ def check_inputs(model: PreTrainedModel, inputs: Mapping[str, Any]) -> Tensor:
 
 
 def check_tensors(inputs: Mapping[str, Any]) -> None:
-    """Refuse lists and NumPy arrays in place of tensors.
+    """Refuse keys that are no names, lists and NumPy arrays in place of tensors, and what is no cache in place of one.
 
     Raises
     ------
     TypeError
         Naming them.
     """
+    keys = [key for key in inputs if not isinstance(key, str)]
+    if keys:
+        raise TypeError(f"inputs has the keys {keys}; expected names of arguments, as a processor returns them.")
+    cache = given_cache(inputs)
+    if cache is not None and not isinstance(cache, Cache):
+        raise TypeError(f"past_key_values is {shown(cache)}; expected a transformers Cache, or leave it out.")
     bad = [
         f"{name} is {type(value).__name__}"
         for name, value in inputs.items()

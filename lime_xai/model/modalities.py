@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedConfig
 
+from .arguments import check_values
+
 PERCEPTUAL = ("image", "video", "audio")
 """The modalities that are perceived; everything else is text."""
 
@@ -110,7 +112,10 @@ def modality_masks(
         masks = {name: input_ids == token for name, token in placeholder_ids(config).items()}
     else:
         given = perceptual if isinstance(perceptual, Mapping) else {"image": perceptual}
-        masks = {name: mask.to(input_ids.device).bool() for name, mask in given.items()}
+        masks = {
+            name: check_values(f"perceptual mask {name!r}", mask).to(input_ids.device).bool()
+            for name, mask in given.items()
+        }
         for name, mask in masks.items():
             if mask.shape != input_ids.shape:
                 raise ValueError(

@@ -115,10 +115,21 @@ def attended_mask(input_ids: Tensor, attention_mask: Any) -> Tensor:
         ``[B, T]``.
     attention_mask : Tensor or None
         As the model is given it. Its last ``T`` columns count; a four-dimensional mask is not read.
+
+    Raises
+    ------
+    ValueError
+        For a mask of another shape.
     """
-    if isinstance(attention_mask, Tensor) and attention_mask.dim() == 2:
-        return attention_mask[:, -input_ids.shape[1] :].bool()
-    return torch.ones_like(input_ids, dtype=torch.bool)
+    if not isinstance(attention_mask, Tensor) or attention_mask.dim() == 4:
+        return torch.ones_like(input_ids, dtype=torch.bool)
+    rows, length = input_ids.shape
+    if attention_mask.dim() != 2 or attention_mask.shape[0] != rows or attention_mask.shape[1] < length:
+        raise ValueError(
+            f"attention_mask has shape {tuple(attention_mask.shape)}, the prompt {(rows, length)}; give one entry per "
+            "prompt token."
+        )
+    return attention_mask[:, -length:].bool()
 
 
 def mask_from_padding(input_ids: Tensor, settings: GenerationConfig) -> Tensor:
@@ -182,7 +193,7 @@ def read_positions(
     Raises
     ------
     ValueError
-        If a user's mask has another shape than ``input_ids``.
+        If a mask has another shape than ``input_ids``.
     """
     attended = attended_mask(input_ids, attention_mask)
     modalities = modality_masks(config, input_ids, perceptual)
@@ -199,4 +210,6 @@ def expanded(perceptual: Perceptual, rows: int) -> Perceptual:
 
 def expanded_mask(mask: Tensor, rows: int) -> Tensor:
     """Return a mask ``[B, T]`` with each row repeated; as it is if ``rows`` is no multiple, which is refused later."""
-    return mask.repeat_interleave(rows // mask.shape[0], 0) if rows % mask.shape[0] == 0 else mask
+    if mask.dim() == 0 or mask.shape[0] == 0 or rows % mask.shape[0]:
+        return mask
+    return mask.repeat_interleave(rows // mask.shape[0], 0)

@@ -15,7 +15,7 @@ from lime_xai.model.records import ShortRepr
 from lime_xai.storage.store import holding, read_tensors, write_tensors
 from lime_xai.storage.weights import weights_hash
 from lime_xai.stream.contributions import RelevanceForm
-from lime_xai.values.checking import Natural, check_fields, checked
+from lime_xai.values.checking import Natural, check_fields, checked, shown
 
 _FORMAT = "lime_xai.calibration/2"
 _MEAN = "mean_contribution"
@@ -152,8 +152,12 @@ class Calibration(ShortRepr):
         Raises
         ------
         ValueError
-            If they are of different models, forms or settings, or only one has gains.
+            If they are of different models, forms, settings or sizes, or only one has gains.
+        TypeError
+            If the other is no calibration.
         """
+        if not isinstance(other, Calibration):
+            raise TypeError(f"other is {shown(other)}; expected a Calibration.")
         for what in ("weights", "relevance", "settings"):
             mine, theirs = getattr(self, what), getattr(other, what)
             if mine != theirs:
@@ -162,10 +166,16 @@ class Calibration(ShortRepr):
             raise ValueError(
                 f"Calibrations with gains for {sorted(self.gains)} and for {sorted(other.gains)} cannot be merged."
             )
+        for name, tensor in self._tensors().items():
+            theirs = other._tensors()[name].shape
+            if tensor.shape != theirs:
+                raise ValueError(
+                    f"Calibrations with {name} of shapes {tuple(tensor.shape)} and {tuple(theirs)} cannot be merged."
+                )
         total = self.steps + other.steps
 
         def mean(a: Tensor, b: Tensor) -> Tensor:
-            return (a.double() * self.steps + b.double() * other.steps).div(total).float()
+            return (a.double() * self.steps + b.double() * other.steps).div(max(total, 1)).float()
 
         return replace(
             self,

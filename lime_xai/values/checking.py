@@ -152,6 +152,24 @@ def checked(name: str, value: Any, kind: Any) -> Any:
     return _instance(name, value, kind)
 
 
+_EXACT = 2**53
+"""Whole numbers up to this are floats exactly; larger ones become floats, because torch takes none beyond 64 bits."""
+
+
+def check_row(row: object, rows: int, name: str = "row") -> None:
+    """Refuse what is no number of a row of a batch of ``rows``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, and the rows there are.
+    """
+    if not isinstance(row, int) or isinstance(row, bool):
+        raise TypeError(f"{name} is {type(row).__name__}; expected int.")
+    if not 0 <= row < rows:
+        raise ValueError(f"{name} is {row}; the batch has rows 0 to {rows - 1}.")
+
+
 def expected(kind: Any) -> str:
     """Return a kind in words, as it follows "expected" in an error."""
     origin, parts = get_origin(kind), get_args(kind)
@@ -214,7 +232,8 @@ def _number(name: str, value: Any, kind: Any, wanted: str | None = None) -> Any:
         found = math.inf
     if not math.isfinite(found):
         raise ValueError(f"{name} is {found}; expected {wanted}.")
-    return value if type(value) in (int, float) else found
+    exact = type(value) is int and abs(value) <= _EXACT
+    return value if type(value) is float or exact else found
 
 
 def _one_of(name: str, value: Any, kind: Any) -> Any:

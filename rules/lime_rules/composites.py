@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
+from zennit.canonizers import Canonizer
 from zennit.composites import register_composite
 from zennit.core import BasicHook, Composite, Hook
 
@@ -16,6 +17,22 @@ from .rules import ActivationRule, BlockRule, GradientForm, NormRule, ProductRul
 from .structure import Role, roles
 
 LayerMap = Sequence[tuple[type[nn.Module] | tuple[type[nn.Module], ...], Hook]]
+
+
+def _check_parts(layer_map: object, canonizers: object) -> None:
+    """Refuse a layer map that is no list of (type or types, Hook), and canonizers that are none."""
+    for name, given in (("layer_map", layer_map), ("canonizers", canonizers)):
+        if given is not None and not isinstance(given, list | tuple):
+            raise TypeError(f"{name} is {type(given).__name__}; expected a list, or None.")
+    for entry in layer_map or ():  # type: ignore[attr-defined]
+        if not isinstance(entry, list | tuple) or len(entry) != 2 or not isinstance(entry[1], Hook):
+            raise TypeError(f"layer_map has {entry!r}; expected pairs of a module class, or several, and a Hook.")
+        kinds = entry[0] if isinstance(entry[0], tuple) else (entry[0],)
+        if not all(isinstance(kind, type) for kind in kinds):
+            raise TypeError(f"layer_map has {entry[0]!r}; expected a module class, or a tuple of classes.")
+    for one in canonizers or ():  # type: ignore[attr-defined]
+        if not isinstance(one, Canonizer):
+            raise TypeError(f"canonizers has {one!r}; expected canonizers of zennit, which are objects.")
 
 
 class TransformerComposite(Composite):  # type: ignore[misc]
@@ -42,6 +59,8 @@ class TransformerComposite(Composite):  # type: ignore[misc]
     ------
     ValueError
         If ``second_order`` is unknown.
+    TypeError
+        For a layer map or canonizers of another kind.
     """
 
     attention_ratios = AttentionRatios()
@@ -55,6 +74,7 @@ class TransformerComposite(Composite):  # type: ignore[misc]
     ) -> None:
         if second_order not in ("exact", "frozen"):
             raise ValueError(f"second_order is {second_order!r}; expected 'exact' or 'frozen'.")
+        _check_parts(layer_map, canonizers)
         self.layer_map = [
             (types, GradientForm(hook) if isinstance(hook, BasicHook) else hook) for types, hook in layer_map or ()
         ]

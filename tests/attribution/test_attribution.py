@@ -197,3 +197,61 @@ def test_inference_mode_changes_nothing(target):
     with torch.inference_mode():
         found = lime_xai.attribute(model, inputs, target)
     assert torch.equal(found.relevance, expected.relevance)
+
+
+def _parts(**new):
+    parts = {
+        "relevance": torch.ones(1, 4),
+        "input_ids": torch.ones(1, 4, dtype=torch.long),
+        "target_ids": torch.ones(1, 1, dtype=torch.long),
+        "logits": torch.ones(1),
+        "attended": torch.ones(1, 4, dtype=torch.bool),
+        "spans": [[lime_xai.Span("text", 0, 4)]],
+        "method": "attnlrp",
+    }
+    return parts | new
+
+
+@pytest.mark.parametrize(
+    ("new", "error", "message"),
+    [
+        ({"relevance": [[1.0]]}, TypeError, "relevance is .*list"),
+        ({"method": torch.tensor(3)}, TypeError, "method is <Tensor>; expected text"),
+        ({"spans": b"x"}, TypeError, "spans is b'x'"),
+        ({"spans": [[("text", 0, 4)]]}, TypeError, r"spans\[0\]\[0\]"),
+        ({"spans": [[lime_xai.Span("text", 0, 5)]]}, ValueError, "spans do not fit 1 rows of 4 tokens"),
+        ({"relevance": torch.ones(1, 3)}, ValueError, r"relevance has shape \(1, 3\); expected \(1, 4\)"),
+        ({"attended": torch.ones(2, 4, dtype=torch.bool)}, ValueError, r"attended has shape \(2, 4\)"),
+        ({"logits": torch.ones(1, 2)}, ValueError, "target_ids has shape"),
+        ({"tokens": [["a"]]}, ValueError, "tokens do not fit 1 rows of 4 tokens"),
+        ({"layouts": [[], []]}, ValueError, "layouts has 2 rows, spans 1"),
+    ],
+)
+def test_parts_that_do_not_belong_together_are_refused(new, error, message):
+    assert lime_xai.Attribution(**_parts())
+    with pytest.raises(error, match=message):
+        lime_xai.Attribution(**_parts(**new))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("method", [name for name in lime_xai.METHODS if name != "feature_ablation"])
+def test_another_default_dtype_changes_nothing(method, dtype):
+    model, inputs, _ = FAMILIES["gemma3"].build()
+    expected = lime_xai.attribute(model, inputs, 7, method)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        found = lime_xai.attribute(model, inputs, 7, method)
+    finally:
+        torch.set_default_dtype(before)
+    assert found.relevance.dtype == torch.float32
+    captum = method == "integrated_gradients"  # Captum's step sizes are of the default dtype
+    torch.testing.assert_close(found.relevance, expected.relevance, rtol=1e-2 if captum else 1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["target", "perceptual"])
+def test_arguments_on_the_meta_device_hold_no_values(name):
+    model, inputs, _ = FAMILIES["llava"].build()
+    given = {"target": torch.zeros(1, dtype=torch.long), "perceptual": torch.ones(1, 12, dtype=torch.bool)}[name]
+    with pytest.raises(ValueError, match=f"{name}.* is on the meta device, where tensors hold no values"):
+        lime_xai.attribute(model, inputs, **{name: given.to("meta")})

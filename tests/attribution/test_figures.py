@@ -35,7 +35,7 @@ def made(relevance=VALUES, tokens=TOKENS, spans=SPANS, layouts=LAYOUTS):
     return Attribution(
         relevance=relevance,
         input_ids=torch.arange(14).reshape(2, 7),
-        target_ids=torch.tensor([[3], [4]]),
+        target_ids=torch.tensor([[3], [4]]).expand(2, 1 if relevance.dim() == 2 else relevance.shape[1]),
         logits=relevance.sum(-1),
         attended=attended,
         spans=spans,

@@ -169,9 +169,46 @@ def test_what_has_no_layout_is_refused():
         (lambda: interval_groups(SEEN, [(0.0, 1.0)]), "The row has 0 sounds"),
         (lambda: interval_groups(MASK, [(4.0, 6.0)], 5.0), "Interval 0 is .*inside a sound of 5 s"),
         (lambda: interval_groups(MASK, [(0.0, 0.01)], 5.0), "'interval 0' covers no token"),
-        (lambda: joined(Groups(MASK.long(), ("a",)), Groups(MASK[1:].long(), ("a",))), r"count \[23, 22\] positions"),
+        (
+            lambda: joined(Groups(MASK.long() - 1, ("a",)), Groups(MASK[1:].long() - 1, ("a",))),
+            r"count \[23, 22\] positions",
+        ),
     ],
 )
 def test_regions_that_make_no_sense_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("ids", "names", "error", "message"),
+    [
+        ([0, 1], ("a", "b"), TypeError, "ids is .*list"),
+        (torch.tensor([0, 1]), ("a", 3), TypeError, r"names\[1\] is 3"),
+        (torch.tensor([[0, 1]]), ("a", "b"), ValueError, r"ids is torch.int64 of shape \(1, 2\)"),
+        (torch.tensor([0.0, 1.0]), ("a", "b"), ValueError, "expected whole numbers, one per position"),
+        (torch.tensor([True, False]), ("a", "b"), ValueError, "ids is torch.bool"),
+        (torch.tensor([0, 2, 5]), ("a", "b"), ValueError, r"ids holds \[2, 5\], names 2 names"),
+        (torch.tensor([0, -2]), ("a", "b"), ValueError, r"ids holds \[-2\]"),
+    ],
+)
+def test_groups_that_are_no_partition_are_refused(ids, names, error, message):
+    with pytest.raises(error, match=message):
+        Groups(ids, names)
+
+
+@pytest.mark.parametrize("name", ["sums", "spread", "positions"])
+@pytest.mark.parametrize(
+    ("value", "error"), [(torch.ones(2, 7), ValueError), (torch.tensor(1), ValueError), ([1], TypeError)]
+)
+def test_groups_take_what_fits_them(name, value, error):
+    groups = Groups(torch.tensor([0, 1, -1]), ("a", "b"))
+    with pytest.raises(error, match="last dimension"):
+        getattr(groups, name)(value)
+
+
+def test_no_group_at_all():
+    groups = Groups(torch.tensor([-1, -1]), ())
+    assert groups.sums(torch.ones(3, 2)).shape == (3, 0)
+    assert groups.spread(torch.ones(3, 0)).tolist() == [[0, 0]] * 3
+    assert groups.positions(torch.ones(3, 0, dtype=torch.bool)).tolist() == [[True, True]] * 3

@@ -164,3 +164,9 @@ def test_a_word_that_the_tokenizer_does_not_know_is_refused(phrase):
     with pytest.raises(ValueError, match=r"text that the tokenizer does not know.*<unk>"):
         resolve_target(phrase, 1, 50, "cpu", byte_level(*WORDS))
     assert resolve_target("<unk>", 1, 50, "cpu", byte_level(*WORDS)).ids.tolist() == [[0]]
+
+
+@pytest.mark.parametrize("target", [2**70, -(2**70), (7, 2**70), [7, 2**70], 2**63])
+def test_an_id_that_fits_no_tensor_is_out_of_range(target):
+    with pytest.raises(ValueError, match=r"Target ids \[-?\d+\] are out of range; the vocabulary has 50 tokens"):
+        resolve_target(target, 1, 50, "cpu")

@@ -145,3 +145,9 @@ def test_a_trace_outlives_the_policy_after_it():
     model, inputs, _ = FAMILIES["llava"].build()
     trace = lime_xai.steer(model, inputs, [Edit(), Observe()], max_new_tokens=1, do_sample=False).trace
     assert trace.steps[0].losses is not None
+
+
+@pytest.mark.parametrize(("row", "error"), [(2, ValueError), (-1, ValueError), ("0", TypeError), (True, TypeError)])
+def test_a_table_of_no_row_is_refused(trace, row, error):
+    with pytest.raises(error, match="row is"):
+        trace.table(row=row)

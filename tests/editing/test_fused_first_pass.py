@@ -211,3 +211,22 @@ def test_a_failed_call_leaves_the_grad_mode_that_it_was_made_in(where):
         handle.remove()
         assert not torch.is_grad_enabled()
     assert torch.is_grad_enabled()
+
+
+def test_an_editor_without_steps_changes_nothing():
+    model, inputs, _ = FAMILIES["llava"].build()
+    settings = lime_xai.EditSettings(steps=0)
+    found = []
+
+    class Own(lime_xai.Policy):
+        @property
+        def needs(self):
+            return lime_xai.Needs(past=True, streams=(lime_xai.StreamNeed(settings.forward_method),))
+
+        def step(self, step):
+            found.append(lime_xai.KVEditor(settings).edit(step))
+            torch.testing.assert_close(found[-1].logits, step.plain, rtol=1e-4, atol=1e-5)
+            return step.logits
+
+    lime_xai.steer(model, inputs, Own(), max_new_tokens=2, do_sample=False)
+    assert [one.losses.shape for one in found] == [(0, 1)] * 2

@@ -216,3 +216,23 @@ def test_objectives_are_frozen_values():
 def test_bad_settings_are_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         RelevanceObjective(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "error", "message"),
+    [
+        (0, [[1.0]], TypeError, "relevance is"),
+        (0, torch.ones(2, 4), ValueError, r"relevance \(2, 4\)"),
+        (1, torch.ones(2, 3), TypeError, "perceptual is a tensor of torch.float32; expected torch.bool"),
+        (2, torch.ones(3, dtype=torch.bool), ValueError, r"attended \(3,\)"),
+        (3, torch.ones(1, 5), ValueError, r"logits \(1, 5\), reference_logits \(2, 5\)"),
+        (4, torch.ones(2, 5, dtype=torch.long), TypeError, "reference_logits is a tensor of torch.int64"),
+    ],
+)
+def test_arguments_that_do_not_belong_together_are_refused(place, value, error, message):
+    seen = torch.ones(2, 3, dtype=torch.bool)
+    values = [torch.ones(2, 3), seen, seen, torch.ones(2, 5), torch.ones(2, 5)]
+    assert RelevanceObjective()(*values).shape == (2,)
+    values[place] = value
+    with pytest.raises(error, match=message):
+        RelevanceObjective()(*values)

@@ -1,6 +1,7 @@
 """Bad input gets a clear error before any compute, and the model stays as it was."""
 
 import math
+import re
 from contextlib import contextmanager
 
 import pytest
@@ -586,3 +587,98 @@ def test_unknown_methods(name, near, llava):
 def test_unknown_worlds(call):
     with pytest.raises(ValueError, match=r"(?i)unknown world 'scen'.*did you mean 'scene'"):
         call("scen")
+
+
+# Inputs that fit no prompt -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", [by_steer, by_attribute])
+@pytest.mark.parametrize("change", ["shorter", "other batch", "one dimension", "three dimensions"])
+def test_an_attention_mask_of_another_shape(call, change, llava):
+    model, inputs = llava
+    mask = inputs["attention_mask"]
+    changes = {"shorter": mask[:, 1:], "other batch": mask.repeat(2, 1), "one dimension": mask[0]}
+    given = changes.get(change, mask[None])
+    shape = re.escape(str(tuple(given.shape)))
+    with untouched(model), pytest.raises(ValueError, match=rf"attention_mask has shape {shape}, the prompt \(1, 12\)"):
+        call(model, inputs | {"attention_mask": given})
+
+
+@pytest.mark.parametrize("call", [by_steer, by_attribute])
+def test_keys_that_are_no_names(call, llava):
+    model, inputs = llava
+    with untouched(model), pytest.raises(TypeError, match=r"inputs has the keys \[3\]; expected names"):
+        call(model, inputs | {3: torch.ones(1)})
+
+
+@pytest.mark.parametrize("call", [by_steer, by_attribute])
+@pytest.mark.parametrize("cache", [3, "dynamic", [(torch.ones(1), torch.ones(1))]])
+def test_what_is_no_cache(call, cache, llava):
+    model, inputs = llava
+    with untouched(model), pytest.raises(TypeError, match=r"past_key_values is .*; expected a transformers Cache"):
+        call(model, inputs | {"past_key_values": cache})
+
+
+@pytest.mark.parametrize("call", [by_steer, by_attribute])
+def test_embeddings_without_channels(call):
+    model, _ = text_only()
+    with untouched(model), pytest.raises(ValueError, match=r"inputs_embeds has shape \(1, 9\); expected \[batch"):
+        call(model, {"inputs_embeds": torch.ones(1, 9)})
+
+
+def test_an_argument_given_twice(llava):
+    model, inputs = llava
+    with untouched(model), pytest.raises(TypeError, match="attention_mask: given in inputs and as a keyword"):
+        by_steer(model, inputs, attention_mask=inputs["attention_mask"])
+
+
+def test_a_prompt_of_no_token_inside_steering(llava):
+    model, inputs = llava
+    empty = inputs["input_ids"][:, :0]
+    with untouched(model), pytest.raises(ValueError, match=r"input_ids has shape \(1, 0\); expected \[batch, tokens\]"):
+        by_context(model, {"input_ids": empty, "attention_mask": empty})
+
+
+def test_an_id_without_an_embedding_inside_steering():
+    model, inputs = text_only()
+    inputs["input_ids"][0, -1] = 64
+    mask = torch.ones(1, 9, dtype=torch.bool)
+
+    def call():
+        with lime_xai.steering(model, perceptual=mask):
+            model.generate(**inputs, **SHORT)
+
+    with untouched(model), pytest.raises(ValueError, match=r"Token ids \[64\] are out of range"):
+        call()
+
+
+@pytest.mark.parametrize("call", STEERED)
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (torch.ones(1, 9, dtype=torch.bool, device="meta"), "perceptual mask 'image' is on the meta device"),
+        (torch.zeros(0), r"perceptual mask 'image' has shape \(0,\)"),
+        (torch.tensor(3), r"perceptual mask 'image' has shape \(\)"),
+    ],
+)
+def test_masks_that_hold_nothing(call, mask, message):
+    model, inputs = text_only()
+
+    def run():
+        if call is by_steer:
+            return call(model, inputs, perceptual=mask)
+        if call is by_custom_loop:
+            return call(model, inputs, perceptual=mask)
+        with lime_xai.steering(model, perceptual=mask):
+            return model.generate(**inputs, **SHORT)
+
+    with untouched(model), pytest.raises(ValueError, match=message):
+        run()
+
+
+@pytest.mark.parametrize("call", STEERED[:2])
+@pytest.mark.parametrize("lookup", [torch.ones(1, 12), "two", 2])
+def test_prompt_lookup_of_any_kind_is_refused(call, lookup, llava):
+    model, inputs = llava
+    with untouched(model, allowed(call)), pytest.raises(ValueError, match="prompt lookup check several tokens"):
+        call(model, inputs, prompt_lookup_num_tokens=lookup)

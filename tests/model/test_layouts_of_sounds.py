@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from support.families import FAMILIES
 from support.family_parts import AUDIO
 from support.layout_families import embeddings
 from support.layout_sounds import SOUNDS, granite_speech
@@ -83,3 +84,10 @@ def test_tokens_of_a_window_stand_for_the_same_frames():
                 if start <= frame < stop
             ]
             assert change.nonzero().tolist() == wanted
+
+
+def test_a_mask_of_floats_gives_the_same_lengths():
+    model, inputs, _ = FAMILIES["qwen2_audio"].build()
+    expected = lime_xai.read_prompt(model, inputs).layouts
+    floats = {"feature_attention_mask": inputs["feature_attention_mask"].double()}
+    assert lime_xai.read_prompt(model, inputs | floats).layouts == expected

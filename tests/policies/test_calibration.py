@@ -380,3 +380,20 @@ def test_calibrations_that_are_not_finite_are_refused(measured, value):
     for name, wrong in (("weights", 3), ("relevance", "all"), ("prompts", -1), ("steps", 1.5), ("gains", [1])):
         with pytest.raises((TypeError, ValueError), match=name):
             dataclasses.replace(measured, **{name: wrong})
+
+
+def test_calibrations_of_other_sizes_are_not_merged():
+    one = Calibration("0" * 64, "direct", 1, 3, torch.zeros(4), {"image": torch.zeros(2, 2)})
+    for other, message in (
+        (dataclasses.replace(one, mean_contribution=torch.zeros(5)), r"mean_contribution of shapes \(4,\) and \(5,\)"),
+        (dataclasses.replace(one, gains={"image": torch.zeros(1, 2)}), r"gains.image of shapes \(2, 2\) and \(1, 2\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            one.merged(other)
+    with pytest.raises(TypeError, match="expected a Calibration"):
+        one.merged(None)
+
+
+def test_calibrations_over_no_step_merge_to_zero():
+    empty = Calibration("0" * 64, "direct", 0, 0, torch.zeros(4))
+    assert torch.equal(empty.merged(empty).mean_contribution, torch.zeros(4))

@@ -133,3 +133,20 @@ def test_layer_map_takes_precedence_first_match_wins():
     with AttnLRP(layer_map=own).context(module):
         found = torch.autograd.grad(module(x).sum(), x)[0]
     assert found.tolist() == [0.0, 3.0]
+
+
+@pytest.mark.parametrize("composite", LRP_METHODS.values())
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"canonizers": [3]}, "canonizers has 3; expected canonizers of zennit"),
+        ({"canonizers": 0.5}, "canonizers is float; expected a list"),
+        ({"layer_map": [nn.Linear]}, "expected pairs of a module class"),
+        ({"layer_map": [(nn.Linear, None)]}, "and a Hook"),
+        ({"layer_map": [(3, ScaleInputRule(0.5))]}, "layer_map has 3; expected a module class"),
+        ({"layer_map": 3}, "layer_map is int"),
+    ],
+)
+def test_parts_of_another_kind_are_refused_before_use(composite, parts, message):
+    with pytest.raises(TypeError, match=message):
+        composite(**parts)

@@ -1,24 +1,16 @@
-"""What of a model must be the same after a call."""
+"""What of a model must be the same after a call: the state that conformance compares, in parts."""
+
+from lime_xai.evaluation.conformance import state as conformance
 
 
 def hooks_of(model):
     """All hooks but those with which transformers itself collects hidden states and never takes away."""
-    tables = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    found = [hook for module in model.modules() for table in tables for hook in getattr(module, table).values()]
-    return [hook for hook in found if not str(getattr(hook, "__module__", "")).startswith("transformers.")]
+    return [hook for module in model.modules() for hook in conformance.hooks_of(module)]
 
 
 def state(model):
-    """Configs, attention, flags, forwards and generation settings."""
-    configs = [vars(module).get("config") for module in model.modules()]
-    return {
-        "configs": [id(config) for config in configs],
-        "attention": [getattr(config, "_attn_implementation", None) for config in configs],
-        "flags": [(p.requires_grad, p.dtype, p.device) for p in model.parameters()],
-        "training": [module.training for module in model.modules()],
-        "forwards": ["forward" in vars(module) for module in model.modules()],
-        "generation": (id(model.generation_config), repr(model.generation_config)),
-    }
+    """Parameters, configs, attention, flags, forwards and generation settings; hooks are compared by ``hooks_of``."""
+    return {name: value for name, value in conformance.model_state(model).items() if name != "hooks"}
 
 
 def bare_state(model):

@@ -182,3 +182,19 @@ def test_arguments_are_checked_by_the_annotations_of_their_function():
     check_arguments(make, count=3, progress=False)
     with pytest.raises(TypeError, match=r"count is 2\.5 \(float\); expected a whole number, at least one"):
         check_arguments(make, count=2.5)
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"), [(3, int), (2**53, int), (2**53 + 1, float), (2**70, float), (-(2**70), float)]
+)
+def test_whole_numbers_that_torch_could_not_take_become_floats(given, kind):
+    @dataclass
+    class Settings:
+        rate: float = 1.0
+
+        def __post_init__(self):
+            check_fields(self)
+
+    found = Settings(rate=given).rate
+    assert type(found) is kind
+    assert found == float(given)

@@ -83,6 +83,6 @@ def assembled(problem: Problem, parts: Sequence[Tensor]) -> Tensor:
 
 def read_at(problem: Problem, column: int) -> Tensor:
     """Return the one-hot vector ``[T]`` float32 of the position that explained token ``column`` is read from."""
-    row = torch.zeros(len(problem.input_ids), device=problem.input_ids.device)
+    row = torch.zeros(len(problem.input_ids), dtype=torch.float32, device=problem.input_ids.device)
     row[problem.calls[0].length - 1 + column] = 1.0
     return row

@@ -198,7 +198,7 @@ class _Watched(Problem):
 def _relevance(method: RowMethod, problem: Problem, groups: Groups, column: int | None) -> tuple[Tensor, Tensor | None]:
     """Return the relevance ``[T]`` of one explained token, zero where an answer has ended, and how far it is off."""
     if not columns(problem, column):
-        return torch.zeros(len(problem.input_ids), device=problem.input_ids.device), None
+        return torch.zeros(len(problem.input_ids), dtype=torch.float32, device=problem.input_ids.device), None
     relevance, delta = method.relevance_and_delta(problem, groups, column)
     return relevance.detach(), delta
 
@@ -207,7 +207,9 @@ def _stacked(deltas: Sequence[Sequence[Tensor | None]]) -> Tensor | None:
     """Return ``[B, G]`` float32, 0 where an answer has ended; None if the method knows none."""
     if all(delta is None for row in deltas for delta in row):
         return None
-    return torch.tensor([[0.0 if delta is None else float(delta) for delta in row] for row in deltas])
+    return torch.tensor(
+        [[0.0 if delta is None else float(delta) for delta in row] for row in deltas], dtype=torch.float32
+    )
 
 
 @contextmanager

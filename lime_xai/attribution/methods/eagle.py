@@ -67,7 +67,7 @@ class Eagle(Perturbation):
 
         with torch.no_grad():
             order, gains = greedy(rows, len(groups), self._steps(groups))
-        values = torch.zeros(len(groups), device=switches.device)
+        values = torch.zeros(len(groups), dtype=torch.float32, device=switches.device)
         values[order] = torch.from_numpy(isotonic_regression(gains, increasing=False).x.copy()).to(values)
         return groups.spread(values)
 

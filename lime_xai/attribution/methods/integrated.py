@@ -182,7 +182,10 @@ class GradientShap(RowMethod):
 
         # Captum adds noise of width zero in float32, whatever the model computes in.
         captum, start = Captum(in_their_type), start_of(problem, self.replacement)
-        total, left = torch.zeros(len(problem.input_ids), device=problem.input_ids.device), self.samples
+        total, left = (
+            torch.zeros(len(problem.input_ids), dtype=torch.float32, device=problem.input_ids.device),
+            self.samples,
+        )
         with seeded(self.seed), torch.enable_grad():
             while left > 0:
                 count = min(left, self.rows_per_pass)

@@ -47,7 +47,7 @@ class AttentionRollout(RowMethod):
         with torch.no_grad(), attention_kept(problem, lambda weights: weights[0].float().mean(0)) as found:
             problem.logits(*problem.inputs)
         matrices = [assembled(problem, parts) for parts in by_layer(problem, found)]
-        total = torch.zeros(len(problem.input_ids), device=problem.input_ids.device)
+        total = torch.zeros(len(problem.input_ids), dtype=torch.float32, device=problem.input_ids.device)
         for index in columns(problem, column):
             row = read_at(problem, index)
             for matrix in reversed(matrices):
@@ -87,7 +87,7 @@ class GradientAttentionRollout(RowMethod):
         with torch.enable_grad(), attention_kept(problem, lambda weights: weights) as found:
             values = problem.values(*inputs)[0]
             layers = by_layer(problem, found)
-            total = torch.zeros(len(problem.input_ids), device=problem.input_ids.device)
+            total = torch.zeros(len(problem.input_ids), dtype=torch.float32, device=problem.input_ids.device)
             for index in columns(problem, column):
                 total = total + _row(problem, layers, values[index], index)
         return total

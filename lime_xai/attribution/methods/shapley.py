@@ -126,7 +126,7 @@ class _WeightedLeastSquares:
     """A linear model with an intercept, as Captum's explainers take it, fitted by SciPy."""
 
     def __init__(self) -> None:
-        self._coefficients = torch.zeros(0)
+        self._coefficients = torch.zeros(0, dtype=torch.float32)
 
     def fit(self, train_data: Iterable[tuple[Tensor, Tensor, Tensor]]) -> None:
         """Fit batches of features ``[R, n]``, values ``[R]`` and weights ``[R]``."""

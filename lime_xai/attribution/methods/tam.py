@@ -142,6 +142,6 @@ def rank_gaussian(values: Tensor, grid: Grid | None, window: int, sigma: float) 
         patches = padded.unfold(2, window, 1).unfold(3, window, 1).reshape(len(values), -1)
     else:
         patches = pad(values.reshape(1, 1, -1), (half, half), mode="replicate")[0, 0].unfold(0, window, 1)
-    ranks = torch.arange(patches.shape[1], device=values.device) - patches.shape[1] // 2
+    ranks = torch.arange(patches.shape[1], dtype=values.dtype, device=values.device) - patches.shape[1] // 2
     weights = (-0.5 * (ranks / sigma) ** 2).exp().to(values)
     return patches.sort(-1).values @ (weights / weights.sum())

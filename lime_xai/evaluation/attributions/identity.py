@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lime_xai.attribution.methods.lookup import MethodLike, as_method
 from lime_xai.attribution.methods.registry import method_to_dict
+from lime_xai.model.arguments import check_values
 from lime_xai.model.prompt import Prompt
 
 from .example import Example
@@ -40,6 +41,7 @@ def _update(found: Any, value: Any) -> None:
     if isinstance(value, np.ndarray):
         value = torch.from_numpy(value)
     if isinstance(value, Tensor):
+        check_values("A tensor of the example", value)
         found.update(f"{tuple(value.shape)}{value.dtype}".encode())
         found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     elif isinstance(value, list | tuple):

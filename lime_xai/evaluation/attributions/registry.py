@@ -88,6 +88,8 @@ def metric_of(column: str) -> Metric:
     ValueError
         If there is no such metric.
     """
+    if not isinstance(column, str):
+        raise unknown_name("metric", column, METRICS)
     name = column.partition("@")[0]
     if name not in METRICS:
         raise unknown_name("metric", name, METRICS)

@@ -32,15 +32,15 @@ def model_state(model: PreTrainedModel) -> dict[str, Any]:
         "config objects": [id(config) for config in configs],
         "attention implementations": [getattr(config, "_attn_implementation", None) for config in configs],
         "forward functions": ["forward" in vars(module) for module in modules],
-        "hooks": [_hooks(module) for module in modules],
+        "hooks": [[id(hook) for hook in hooks_of(module)] for module in modules],
         "generation_config": (id(model.generation_config), repr(model.generation_config)),
     }
 
 
-def _hooks(module: torch.nn.Module) -> list[int]:
+def hooks_of(module: torch.nn.Module) -> list[Any]:
     """Return the hooks of a module but those by which transformers collects hidden states, which it never removes."""
     found = [hook for table in _HOOKS for hook in getattr(module, table).values()]
-    return [id(hook) for hook in found if not str(getattr(hook, "__module__", "")).startswith("transformers.")]
+    return [hook for hook in found if not str(getattr(hook, "__module__", "")).startswith("transformers.")]
 
 
 def remembered(model: PreTrainedModel) -> dict[str, Tensor | None]:

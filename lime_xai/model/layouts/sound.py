@@ -40,7 +40,7 @@ def _lengths(reading: Reading, *names: str) -> list[int]:
     """Return the number of feature frames of each sound, from a mask ``[N, F]``."""
     for name in names:
         if reading.inputs.get(name) is not None:
-            found: list[int] = reading.tensor(name).sum(-1).tolist()
+            found: list[int] = reading.tensor(name).sum(-1).long().tolist()  # some processors give masks of floats
             return found
     raise NotKnown(f"the inputs hold no {' or '.join(names)}")
 

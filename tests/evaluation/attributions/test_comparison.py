@@ -238,3 +238,15 @@ def test_importing_the_library_draws_in_no_plotting_and_no_world():
     code = "import sys; from transformers import GenerationMixin; there = set(sys.modules); import lime_xai; "
     code += "print({'matplotlib', 'lime_xai.worlds', 'scipy.stats'} & (set(sys.modules) - there))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+@pytest.mark.parametrize("column", [3, None, torch.ones(2), dict])
+def test_a_column_that_is_no_text_is_an_unknown_metric(column):
+    rows = [{"cluster": "0", "values": {method: {"delta_a": 0.5} for method in ("a", "b")}}]
+    data = {
+        "format": 1,
+        "header": {"methods": ["a", "b"], "metrics": ["delta_a"]},
+        "examples": [{"digest": "0", "rows": rows}],
+    }
+    with pytest.raises(ValueError, match="Unknown metric"):
+        Comparison.of(data).best(column)
