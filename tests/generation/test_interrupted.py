@@ -71,7 +71,7 @@ def test_generation_goes_on_in_the_same_context(policy, kind, llava):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: type(policy).__name__)
+@pytest.mark.parametrize("policy", [Edit(), Contrast()], ids=lambda policy: type(policy).__name__)
 def test_a_loop_of_ones_own_goes_on_in_the_same_context(policy, kind, llava):
     model, inputs = llava
     with torch.no_grad(), lime_xai.steering(model, policy):
