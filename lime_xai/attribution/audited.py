@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 from lime_rules import Audit, TransformerComposite, audit_decoder
+from lime_rules.attempts import attempt
 from lime_xai.model.replay import Replayer
 
 
@@ -24,13 +25,16 @@ def audited(replayer: Replayer, composite: TransformerComposite | None = None) -
         If operations cannot be listed, because the decoder does not run on two positions with attention replaced.
     """
     with replayer.suspended():
-        try:
-            return audit_decoder(replayer.decoder, composite, replayer.neutral_embeddings())
-        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
-            found = audit_decoder(replayer.decoder, composite)
-            warnings.warn(
-                f"Operations of {type(replayer.decoder).__name__} outside its modules could not be listed ({error}); "
-                "some may pass on their plain gradient without being named.",
-                stacklevel=5,
-            )
-            return found
+        complete = attempt(
+            lambda: audit_decoder(replayer.decoder, composite, replayer.neutral_embeddings()),
+            (RuntimeError, ValueError, TypeError, AttributeError, IndexError),
+        )
+        if isinstance(complete, Audit):
+            return complete
+        found = audit_decoder(replayer.decoder, composite)
+        warnings.warn(
+            f"Operations of {type(replayer.decoder).__name__} outside its modules could not be listed ({complete}); "
+            "some may pass on their plain gradient without being named.",
+            stacklevel=5,
+        )
+        return found

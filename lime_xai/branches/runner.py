@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from transformers import Cache, DynamicCache, PreTrainedModel
 
+from lime_rules.attempts import attempt
 from lime_rules.attention import ConfigSwap
 from lime_rules.stream.cache import splitting_cache
 from lime_xai.model.cache import CACHE_NAME, detach_inference, fork_cache, is_recurrent
@@ -60,20 +61,22 @@ class BranchRunner(ExtraRows[Branch]):
         model = self.replayer.model
         if not self.batched or _BATCHED.get(model, False):
             return
+        refusal = attempt(self._probe, (NotImplementedError, RuntimeError))
+        if refusal is not None:
+            self.batched = False
+            if model not in _BATCHED:
+                warnings.warn(f"The branch of a contrast decodes in separate calls. {refusal}", stacklevel=2)
+        _BATCHED[model] = self.batched
+
+    def _probe(self) -> None:
+        """Decode one token of model and branch in one batch."""
         embeddings = self.replayer.neutral_embeddings(1)
         call, cache = DecoderCall(embeddings, {}), DynamicCache(config=self.replayer.config)
         seen = torch.ones(1, 2, dtype=torch.bool, device=embeddings.device)
-        try:
-            with torch.inference_mode(False), torch.no_grad(), ExitStack() as stack:
-                self.replayer.run(call, embeddings, cache)
-                extended, view = self._extend(stack, Branch(seen), call, cache)
-                self.replayer.run(extended, extended.embeddings, view)
-            _BATCHED[model] = True
-        except (NotImplementedError, RuntimeError) as error:
-            self.batched = False
-            if model not in _BATCHED:
-                warnings.warn(f"The branch of a contrast decodes in separate calls. {error}", stacklevel=2)
-            _BATCHED[model] = False
+        with torch.inference_mode(False), torch.no_grad(), ExitStack() as stack:
+            self.replayer.run(call, embeddings, cache)
+            extended, view = self._extend(stack, Branch(seen), call, cache)
+            self.replayer.run(extended, extended.embeddings, view)
 
     @property
     def needs_past(self) -> bool:

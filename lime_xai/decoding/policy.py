@@ -39,10 +39,6 @@ class FirstPass(Protocol):
         """Put back the grad mode that ``start`` changed."""
         ...
 
-    def forget(self) -> None:
-        """Forget the grad mode of a call that was interrupted."""
-        ...
-
 
 @dataclass(frozen=True)
 class ContributionNeed:

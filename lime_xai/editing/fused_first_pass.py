@@ -88,10 +88,6 @@ class FusedFirstPass:
             torch.set_grad_enabled(self._mode)
             self._mode = None
 
-    def forget(self) -> None:
-        """Forget the grad mode of a call that was interrupted: the contexts around that call have restored it."""
-        self._mode = None
-
     def finish(self, output: Any) -> FirstPassResult | None:
         """Take the pass out of the output of the model's call; None if the call had no tangent."""
         try:

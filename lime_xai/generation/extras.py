@@ -145,7 +145,6 @@ class SessionExtras:
     def close(self) -> None:
         """End extended calls that were not finished."""
         if self.first_pass is not None:
-            self.first_pass.forget()
             self.first_pass.engine.close()
         if self.contributions is not None and self.contributions.engine is not None:
             self.contributions.engine.close()

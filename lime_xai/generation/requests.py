@@ -176,7 +176,7 @@ class Requests:
         return found
 
     def enter(self, cache: Cache | None, own: Cache | None) -> bool:
-        """Begin a call of the model's forward; ``leave`` must follow.
+        """Begin a call of the model's forward; ``leave`` must follow, also after an exception.
 
         Parameters
         ----------
@@ -204,6 +204,11 @@ class Requests:
         else:
             self._awaits_prompt = False
         return not other
+
+    @property
+    def running(self) -> int:
+        """Number of calls that this thread has begun and not ended."""
+        return len(self._open)
 
     @property
     def in_steered_call(self) -> bool:

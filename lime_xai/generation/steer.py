@@ -133,7 +133,8 @@ def steer(
     perceptual : Tensor or mapping of str to Tensor, optional
         ``[B, T]`` mask of perceptual positions instead of the placeholders.
     **generate_kwargs
-        Anything ``model.generate`` takes.
+        Anything ``model.generate`` takes. An empty cache of your own is filled as by ``generate``; after an exception
+        it holds a part of the sequence: do not use it again.
 
     Returns
     -------

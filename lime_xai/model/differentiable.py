@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from lime_rules.attempts import attempt
+
 from .decoder_call import DecoderCall
 from .replay import Replayer
 
@@ -117,10 +119,13 @@ def _distance(replayer: Replayer, prompt: DecoderCall, half: bool) -> float:
         sample = replayer.neutral_embeddings(2)
         start = _drawn(sample) * sample.float().pow(2).mean().sqrt().clamp(min=1e-3)
         bare = DecoderCall(start.to(sample.dtype), {})
-        try:
-            return gradient_distance(replayer, bare, WIDTHS, 0 if half else _DIRECTIONS)
-        except (RuntimeError, ValueError, TypeError):  # per-layer inputs that are made from token ids, for example
+        found = attempt(
+            lambda: gradient_distance(replayer, bare, WIDTHS, 0 if half else _DIRECTIONS),
+            (RuntimeError, ValueError, TypeError),
+        )
+        if isinstance(found, Exception):  # per-layer inputs that are made from token ids, for example
             return gradient_distance(replayer, prompt.row(0), WIDTHS[2:4] if half else WIDTHS[1:3], 0 if half else 2)
+        return found
 
 
 def gradient_distance(replayer: Replayer, call: DecoderCall, widths: Sequence[float], count: int) -> float:

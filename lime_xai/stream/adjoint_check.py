@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from lime_rules import LRP_METHODS
+from lime_rules.attempts import attempt
 from lime_rules.operations import unseen_operations
 from lime_rules.stream.adjoint import adjoint_gap
 from lime_xai.model.decoder_call import DecoderCall
@@ -63,21 +64,21 @@ def adjoint_gap_of(engine: StreamEngine) -> float:
     method = f"{type(engine.stream.composite).__name__}, {replayer.model.dtype}"
     known = _GAPS.setdefault(replayer.model, {})
     if method not in known:
-        try:
-            with (
-                torch.inference_mode(False),
-                replayer.suspended(),
-                frozen_parameters(replayer.model),
-                engine.attached(),
-            ):
-                gap = adjoint_gap(engine.stream, _random_embeddings(replayer))
-                _decode(engine)
-                known[method] = gap
-        except (RuntimeError, ValueError, TypeError) as error:
+        gap = attempt(lambda: _measured_gap(engine), (RuntimeError, ValueError, TypeError))
+        if isinstance(gap, Exception):
             raise NotImplementedError(
-                f"The relevance stream does not run through {type(replayer.decoder).__name__}: {error}"
-            ) from error
+                f"The relevance stream does not run through {type(replayer.decoder).__name__}: {gap}"
+            ) from gap
+        known[method] = gap
     return known[method]
+
+
+def _measured_gap(engine: StreamEngine) -> float:
+    replayer = engine.replayer
+    with torch.inference_mode(False), replayer.suspended(), frozen_parameters(replayer.model), engine.attached():
+        gap = adjoint_gap(engine.stream, _random_embeddings(replayer))
+        _decode(engine)
+    return gap
 
 
 def _decode(engine: StreamEngine) -> None:

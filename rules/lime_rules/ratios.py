@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from .attempts import attempt
+
 ElementwiseRatio = Callable[[Tensor], Tensor]
 
 ACTIVATION_RATIOS: dict[str, ElementwiseRatio] = {
@@ -116,17 +118,27 @@ def match_activation(module: nn.Module) -> str | None:
         A key of ``ACTIVATION_RATIOS``; None if nothing fits.
     """
     grid = torch.linspace(-24, 24, 385, dtype=torch.float64).reshape(1, -1)  # far enough to see clipping
-    try:
-        with torch.no_grad():
-            output = module(grid)
-    except (RuntimeError, IndexError, TypeError, ValueError, AttributeError):
-        return None  # expects another shape (pooling, convolution), or a second argument (a gated norm)
-    if not (isinstance(output, Tensor) and output.shape == grid.shape):
+    output = _tried(module, grid)
+    if output is None:
         return None
     for name, ratio in ACTIVATION_RATIOS.items():
         if torch.allclose(output, grid * ratio(grid), atol=1e-6, rtol=0):
             return name
     return None
+
+
+def _tried(module: nn.Module, probe: Tensor) -> Tensor | None:
+    """Return what a module makes of a tensor if it has the same shape, otherwise None.
+
+    A module may expect another shape (pooling, convolution), or a second argument (a gated norm).
+    """
+
+    def run() -> object:
+        with torch.no_grad():
+            return module(probe)
+
+    output = attempt(run, (RuntimeError, IndexError, TypeError, ValueError, AttributeError))
+    return output if isinstance(output, Tensor) and output.shape == probe.shape else None
 
 
 def _normalized_size(module: nn.Module) -> int:
@@ -161,12 +173,8 @@ def match_norm(module: nn.Module) -> str | None:
         raise ValueError(f"{type(module).__name__} has weights on the meta device; load the model before use.")
     probe = torch.cos(torch.arange(1, size + 1, device=device, dtype=torch.float32) ** 2) * 3 + 0.5
     probe = probe.to(dtype).reshape(1, 1, -1)
-    try:
-        with torch.no_grad():
-            output = module(probe)
-    except (RuntimeError, IndexError, TypeError, ValueError, AttributeError):
-        return None  # expects another shape (pooling, convolution), or a second argument (a gated norm)
-    if not (isinstance(output, Tensor) and output.shape == probe.shape):
+    output = _tried(module, probe)
+    if output is None:
         return None
     output = output.float()
     tolerance = 1e-4 if dtype in (torch.float32, torch.float64) else 3e-2

@@ -179,12 +179,11 @@ class _Splitting:
     def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any) -> Any:
         rows, kv_scaling = self.rows, UNSCALED
         newest = key_states[:rows], value_states[:rows]
-        keys, values = super().update(*newest, layer_idx, *args, **kwargs)  # type: ignore[misc]
+        # The kept cache must not hold the objective's graph, which KVScaling.newest carries for the newest slots.
+        kept = newest if self.edit is None else (newest[0].detach(), newest[1].detach())
+        keys, values = super().update(*kept, layer_idx, *args, **kwargs)  # type: ignore[misc]
         if self.edit is not None:
-            layer = self.layers[layer_idx]  # type: ignore[attr-defined]
-            # The kept cache must not hold the objective's graph, which KVScaling.newest carries for the newest slots.
-            layer.keys, layer.values = layer.keys.detach(), layer.values.detach()
-            keys, values, kv_scaling = self.edit(layer_idx, keys.detach(), values.detach())
+            keys, values, kv_scaling = self.edit(layer_idx, keys, values)
             if newest[0].requires_grad:
                 kv_scaling = replace(kv_scaling, newest=newest)
         self.extra.note(layer_idx, keys, values, (key_states[rows:], value_states[rows:]), kv_scaling)
