@@ -4,10 +4,11 @@ from functools import partial
 
 import lime_xai
 
-from . import of_commands, of_files, of_measurements, of_models, of_values
+from . import of_commands, of_files, of_measurements, of_models, of_reports, of_values
 from .draw import Draw
 
 SHARES = (
+    (of_reports.explain, 6, {"explain", "ExplainedAnswer", "ExplainedWord"}),
     (of_models.attribute, 22, {"attribute", "Attribution", "AttributionMethod"}),
     (of_models.steer, 20, {"steer", "SteeringOutput", "Policy", "DecodingStep", "KVEditor"}),
     (of_models.steering, 10, {"steering", "SteeringTrace", "StepTrace"}),

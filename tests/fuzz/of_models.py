@@ -122,7 +122,7 @@ def attribute(draw):
     def check(found):
         _check_attribution(found, subject, inputs)
 
-    return _call("attribute", draw, run, check, subject, inputs, _plain(subject, inputs))
+    return model_call("attribute", draw, run, check, subject, inputs, _plain(subject, inputs))
 
 
 def _check_attribution(found, subject, inputs):
@@ -195,7 +195,7 @@ def routes(draw):
         assert bool(found.states) == (given.get("relevance", "full") == "full")
         assert len(repr(found)) < 3000
 
-    return _call("routes", draw, run, check, subject, inputs, _plain(subject, inputs))
+    return model_call("routes", draw, run, check, subject, inputs, _plain(subject, inputs))
 
 
 def read_prompt(draw):
@@ -219,7 +219,7 @@ def read_prompt(draw):
         if recording is not None:
             assert recording.logits.shape[:2] == (rows, 1)
 
-    return _call("read_prompt", draw, run, check, subject, inputs, _plain(subject, inputs))
+    return model_call("read_prompt", draw, run, check, subject, inputs, _plain(subject, inputs))
 
 
 def audit(draw):
@@ -231,7 +231,7 @@ def audit(draw):
         assert found.rows
         assert found.summary()
 
-    return _call("audit", draw, lambda: lime_xai.audit(model), check, subject, None, None)
+    return model_call("audit", draw, lambda: lime_xai.audit(model), check, subject, None, None)
 
 
 def _check_generation(found, rows, length, inputs, given, trace):
@@ -285,7 +285,7 @@ def steer(draw):
         _check_generation(found.generation, *shape_of(inputs), read, given, found.trace)
 
     plain = _plain(subject, inputs, **given)
-    return _call("steer", draw, run, check, subject, inputs, plain, samples=_samples(given), generates=True)
+    return model_call("steer", draw, run, check, subject, inputs, plain, samples=_samples(given), generates=True)
 
 
 def steering(draw):
@@ -312,7 +312,7 @@ def steering(draw):
         _check_generation(found[0], *shape_of(inputs), inputs, given, found[1])
 
     plain = _plain(subject, inputs, **given)
-    return _call("steering", draw, run, check, subject, inputs, plain, samples=_samples(given), generates=True)
+    return model_call("steering", draw, run, check, subject, inputs, plain, samples=_samples(given), generates=True)
 
 
 def steered_generate(draw):
@@ -330,10 +330,13 @@ def steered_generate(draw):
         _check_generation(found, *shape_of(inputs), inputs, given, None)
 
     plain = _plain(subject, inputs, **given)
-    return _call("steered_generate", draw, run, check, subject, inputs, plain, samples=_samples(given), generates=True)
+    return model_call(
+        "steered_generate", draw, run, check, subject, inputs, plain, samples=_samples(given), generates=True
+    )
 
 
-def _call(entry, draw, run, check, subject, inputs, plain, **more):
+def model_call(entry, draw, run, check, subject, inputs, plain, **more):
+    """Return a call that takes a subject's model."""
     if any("own policy" in str(one) for one in draw.noted):
         more["errors"] = (RuntimeError,)  # what a policy of a user's own did wrong
     return Call(entry, run, check, "", subject, inputs, plain, mode=drawn_mode(draw), **more)

@@ -30,6 +30,8 @@ def whole_state(model):
     modules = dict(model.named_modules())
     return {
         **state(model),
+        # without versions: the metric of randomised weights changes weights and puts them back, bit for bit
+        "parameters": [(id(p), p.requires_grad, p.dtype, p.device) for p in model.parameters()],
         "gradients": [p.grad for p in model.parameters()],
         "weights": {name: tensor.detach().clone() for name, tensor in model.state_dict(keep_vars=True).items()},
         "buffers": {name: tensor.clone() for name, tensor in model.named_buffers()},
