@@ -3,6 +3,8 @@ from .attribution.groups import Groups
 from .attribution.methods.lrp import CPLRP, AttnLRP, GradientInput
 from .attribution.methods.registry import METHODS, register_method
 from .attribution.methods.task import AttributionMethod
+from .attribution.pixels.attribute import EncoderLRP, attribute_pixels
+from .attribution.pixels.result import PixelAttribution
 from .attribution.result import Attribution
 from .branches.branch import BranchKind
 from .decoding.policy import ContributionNeed, Needs, Policy, StreamNeed
@@ -47,6 +49,7 @@ __all__ = [
     "DecodingStep",
     "Edit",
     "EditSettings",
+    "EncoderLRP",
     "Example",
     "GradientInput",
     "Groups",
@@ -54,6 +57,7 @@ __all__ = [
     "LogitShift",
     "Needs",
     "Observe",
+    "PixelAttribution",
     "Plausible",
     "Policy",
     "Prompt",
@@ -67,6 +71,7 @@ __all__ = [
     "StreamNeed",
     "UniformGain",
     "attribute",
+    "attribute_pixels",
     "audit",
     "calibrate",
     "compare_attributions",
