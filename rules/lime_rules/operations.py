@@ -32,9 +32,9 @@ _LINEAR = """
 _adaptive_avg_pool2d _reshape_alias _to_copy _unsafe_view add add_ addmm alias as_strided avg_pool1d avg_pool2d
 avg_pool3d baddbmm bmm cat chunk clone col2im constant_pad_nd
 contiguous copy_ cumsum detach diagonal embedding expand flip gather im2col index index_add index_add_ index_copy
-index_put index_put_ index_select lift_fresh linear masked_fill masked_fill_ masked_scatter matmul mean mm movedim mv narrow
-neg new_zeros pad permute repeat repeat_interleave reshape roll rsub scatter scatter_add select select_scatter slice
-slice_scatter split split_with_sizes squeeze stack sub sub_ sum t to transpose tril triu unbind unflatten unfold
+index_put index_put_ index_select lift_fresh linear masked_fill masked_fill_ masked_scatter matmul mean mm movedim mv
+narrow neg new_zeros pad permute repeat repeat_interleave reshape roll rsub scatter scatter_add select select_scatter
+slice slice_scatter split split_with_sizes squeeze stack sub sub_ sum t to transpose tril triu unbind unflatten unfold
 unsqueeze upsample_bicubic2d upsample_bilinear2d upsample_nearest2d view view_as where
 """
 LINEAR = frozenset(_LINEAR.split())

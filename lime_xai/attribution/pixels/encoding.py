@@ -126,8 +126,8 @@ def _backward(
     missing = [name for name, grad in zip(leaves, grads, strict=True) if grad is None]
     if missing:
         raise NotImplementedError(
-            f"{', '.join(missing)} reaches the decoder of {type(prompt.model).__name__} by no differentiable way, as "
-            "where pictures become discrete codes: no relevance below its tokens. Use attribute."
+            f"{', '.join(missing)} reaches the decoder of {type(prompt.model).__name__} by no differentiable way (its "
+            "encoder makes discrete codes, or runs without gradients): no relevance below its tokens. Use attribute."
         )
     return {
         name: grad.to(torch.promote_types(grad.dtype, torch.float32))
