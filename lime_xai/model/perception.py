@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from .cache import CACHE_NAMES
@@ -78,7 +77,7 @@ def perceive(replayer: Replayer, prompt: Mapping[str, Any], changed: Mapping[str
     Raises
     ------
     NotImplementedError
-        If the model cannot be called with its inputs alone, or gives its decoder no embeddings.
+        If the model gives its decoder no embeddings.
     """
     found: list[Tensor] = []
 
@@ -98,13 +97,6 @@ def perceive(replayer: Replayer, prompt: Mapping[str, Any], changed: Mapping[str
     try:
         with replayer.suspended(), suppress(StopForward):
             replayer.model(**{**arguments, **replayer.last_logits, "use_cache": False, **changed})
-    except (torch.OutOfMemoryError, NotImplementedError):
-        raise
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise NotImplementedError(
-            f"{type(replayer.model).__name__} cannot be called with its inputs alone, outside generate ({error}): no "
-            "relevance below its tokens."
-        ) from error
     finally:
         handle.remove()
     return found

@@ -41,7 +41,15 @@ def covered_encoder(prompt: Prompt, composite: EncoderLRP) -> Audit:
     replayer, given = prompt.replayer, signals(prompt.inputs)
 
     def run(change: Callable[[Tensor], Tensor]) -> Sequence[Tensor]:
-        return perceive(replayer, prompt.inputs, {name: change(value) for name, value in given.items()})
+        try:
+            return perceive(replayer, prompt.inputs, {name: change(value) for name, value in given.items()})
+        except (torch.OutOfMemoryError, NotImplementedError):
+            raise
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise NotImplementedError(
+                f"{type(replayer.model).__name__} cannot be called with its inputs alone, outside generate ({error}): no "
+                "relevance below its tokens. Use attribute."
+            ) from error
 
     found = audit_encoder(encoder_of(replayer), composite, run)
     if not composite.functional:
