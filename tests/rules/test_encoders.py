@@ -133,7 +133,7 @@ def test_flat_spreads_the_relevance_of_a_patch_evenly():
     module, given = tower(), pixels()
     composite = EncoderLRP(first="flat")
     composite.first_layers = frozenset({"patches"})
-    found, above = relevance(module, composite, given)
+    found, _ = relevance(module, composite, given)
     own, _ = relevance(module, EncoderLRP(), given)
     for row in range(2):
         for column in range(2):

@@ -47,8 +47,8 @@ def covered_encoder(prompt: Prompt, composite: EncoderLRP) -> Audit:
             raise
         except (TypeError, ValueError, RuntimeError) as error:
             raise NotImplementedError(
-                f"{type(replayer.model).__name__} cannot be called with its inputs alone, outside generate ({error}): no "
-                "relevance below its tokens. Use attribute."
+                f"{type(replayer.model).__name__} cannot be called with its inputs alone, outside generate ({error}): "
+                "no relevance below its tokens. Use attribute."
             ) from error
 
     found = audit_encoder(encoder_of(replayer), composite, run)

@@ -36,18 +36,34 @@ def pixel_figure(found: PixelAttribution, title: str | None = None) -> Figure:
     limit = max(float(np.quantile(np.abs(_array(one)), QUANTILE)) for _, one in shown) or 1.0
     figure = Figure(figsize=(6.4, 2.9 * len(shown)), layout="constrained")
     grid = figure.subplots(len(shown), 2, squeeze=False)
-    for (left, right), (seen, relevance) in zip(grid, shown, strict=True):
-        _draw(left, seen, "gray", None)
+    colours = _coloured(found)
+    for index, ((left, right), (seen, relevance)) in enumerate(zip(grid, shown, strict=True)):
+        if seen.kind == "picture" and colours is not None:
+            left.imshow(colours[index])
+            left.set_xticks([])
+            left.set_yticks([])
+        else:
+            _draw(left, seen, "gray", None)
         _draw(right, relevance, COLOURS, limit)
         left.set_title(f"{seen.kind} as the model received it", fontsize=9)
         right.set_title("relevance", fontsize=9)
     bar = figure.colorbar(ScalarMappable(Normalize(-limit, limit), COLOURS), ax=grid[:, 1], extend="both", shrink=0.9)
-    bar.set_label(f"relevance; colours end at the {QUANTILE:.1%} quantile", fontsize=8)
+    bar.set_label(f"relevance, to {QUANTILE:.1%}", fontsize=8)
     kept = {name: float(value.sum()) for name, value in found.conservation.items()}
     more = f"; {len(pairs) - MOST} maps more are not shown" if len(pairs) > MOST else ""
     about = f"{found.tokens.method}: tokens {kept['tokens']:.3g}, pixels {kept['inputs']:.3g} in all{more}"
     figure.suptitle(about if title is None else f"{title}\n{about}", fontsize=9, parse_math=False)
     return figure
+
+
+def _coloured(found: PixelAttribution) -> Any:
+    """Return pictures ``[N, H, W, 3]`` from 0 to 1 where the only input is made of them; otherwise None."""
+    (value, *others) = found.inputs.values()
+    if others or found.companions or value.dim() < 4 or value.shape[-3] != 3:
+        return None
+    pictures = value.float().cpu().flatten(0, -4).permute(0, 2, 3, 1)
+    low, high = pictures.amin((1, 2, 3), keepdim=True), pictures.amax((1, 2, 3), keepdim=True)
+    return ((pictures - low) / (high - low).clamp(min=1e-9)).numpy()
 
 
 def _array(one: PixelMap) -> Any:

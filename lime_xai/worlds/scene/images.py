@@ -65,7 +65,8 @@ def object_masks(rng: np.random.Generator, scenes: Sequence[Scene]) -> NDArray[n
     """
     classes, _ = as_arrays(scenes)
     variants = rng.integers(0, _VARIANTS, (len(classes), CELLS))
-    return _sprites()[np.maximum(classes, 0), variants] * (classes != EMPTY)[..., None, None]
+    found: NDArray[np.float32] = _sprites()[np.maximum(classes, 0), variants] * (classes != EMPTY)[..., None, None]
+    return found
 
 
 def render(

@@ -123,8 +123,8 @@ def test_the_encoder_conserves_without_biases(name, first, double):
         model.get_submodule("model.audio_tower.embed_positions").weight.data.zero_()
     model, inputs = double(model, inputs)
     found = attribute_pixels(model, inputs, 20, encoder=EncoderLRP("cplrp", first=first)).conservation
-    # Zennit adds 1e-6 to denominators
-    torch.testing.assert_close(found["inputs"], found["tokens"], rtol=1e-8 if first is None else 1e-3, atol=1e-9)
+    # Qwen's norms are computed in float32, and Zennit adds 1e-6 to denominators.
+    torch.testing.assert_close(found["inputs"], found["tokens"], rtol=1e-7 if first is None else 1e-3, atol=1e-9)
 
 
 def test_biases_are_what_is_between_tokens_and_pixels():
@@ -233,7 +233,7 @@ def test_an_error_inside_leaves_nothing_behind():
 
     model, inputs = built("llava")
     before = state(model), hooks_of(model)
-    with pytest.raises(NotImplementedError, match="broken"):
+    with pytest.raises(RuntimeError, match="broken"):
         attribute_pixels(model, inputs, 20, encoder=EncoderLRP(layer_map=[(nn.Conv2d, Broken())]))
     assert (state(model), hooks_of(model)) == before
 
