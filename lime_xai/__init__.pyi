@@ -3,6 +3,8 @@ from .attribution.groups import Groups
 from .attribution.methods.lrp import CPLRP, AttnLRP, GradientInput
 from .attribution.methods.registry import METHODS, register_method
 from .attribution.methods.task import AttributionMethod
+from .attribution.pixels.attribute import EncoderLRP, attribute_pixels
+from .attribution.pixels.result import PixelAttribution
 from .attribution.result import Attribution
 from .branches.branch import BranchKind
 from .decoding.policy import ContributionNeed, Needs, Policy, StreamNeed
@@ -49,6 +51,7 @@ __all__ = [
     "DecodingStep",
     "Edit",
     "EditSettings",
+    "EncoderLRP",
     "Example",
     "ExplainedAnswer",
     "ExplainedWord",
@@ -58,6 +61,7 @@ __all__ = [
     "LogitShift",
     "Needs",
     "Observe",
+    "PixelAttribution",
     "Plausible",
     "Policy",
     "Prompt",
@@ -71,6 +75,7 @@ __all__ = [
     "StreamNeed",
     "UniformGain",
     "attribute",
+    "attribute_pixels",
     "audit",
     "calibrate",
     "compare_attributions",

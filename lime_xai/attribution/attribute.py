@@ -17,7 +17,7 @@ from lime_xai.values.checking import check_arguments
 
 from .audited import audited
 from .methods.lookup import MethodLike, as_method
-from .methods.task import AttributionTask, GroupsLike
+from .methods.task import AttributionTask, Explanation, GroupsLike
 from .result import Attribution
 from .targets import TargetLike, resolve_target
 
@@ -123,19 +123,29 @@ def attribute(
     with borrowed(model):
         task = AttributionTask(prompt, goal.ordinary(), per_token, groups, progress)
         found = chosen.explain(task)
-    name = method if isinstance(method, str) else chosen.name
+    return as_attribution(task, found, method if isinstance(method, str) else chosen.name)
+
+
+def as_attribution(task: AttributionTask, found: Explanation, name: str) -> Attribution:
+    """Return what a method found as a result.
+
+    Raises
+    ------
+    FloatingPointError
+        For NaN or infinite relevance.
+    """
     check_relevance(found.relevance, name)
     positions = found.recording.positions
     attended = positions.attended
     return Attribution(
         relevance=found.relevance * (attended[:, None] if found.relevance.dim() == 3 else attended),
         input_ids=positions.input_ids,
-        target_ids=found.target.ids if found.target.ids is not None else ids[:, :0],
+        target_ids=task.prompt.positions.input_ids[:, :0] if found.target.ids is None else found.target.ids,
         logits=found.values,
         attended=attended,
         spans=positions.spans,
         method=name,
         tokens=task.labels(found.recording),
         convergence_delta=found.convergence_delta,
-        layouts=prompt.layouts,
+        layouts=task.prompt.layouts,
     )

@@ -90,6 +90,18 @@ def relevance_of(
     Tensor
         ``[B, T]``, in at least float32.
     """
+    gradients = gradients_of(value, inputs, create_graph, retain_graph)
+    relevance = torch.cat([one.relevance(found) for one, found in zip(inputs, gradients, strict=True)], 1)
+    return relevance if create_graph else relevance.detach()
+
+
+def gradients_of(
+    value: Tensor, inputs: Sequence[DifferentiableCall], create_graph: bool = False, retain_graph: bool = False
+) -> list[list[Tensor]]:
+    """Return, per call, the gradients of a value with respect to ``DifferentiableCall.tensors``.
+
+    Parameters are those of ``relevance_of``; an input that the value does not depend on has zeros.
+    """
     flat = [tensor for one in inputs for tensor in one.tensors]
     found = torch.autograd.grad(
         value.sum(),
@@ -99,8 +111,7 @@ def relevance_of(
         allow_unused=True,
     )
     gradients = iter(torch.zeros_like(t) if g is None else g for t, g in zip(flat, found, strict=True))
-    relevance = torch.cat([one.relevance([next(gradients) for _ in one.tensors]) for one in inputs], 1)
-    return relevance if create_graph else relevance.detach()
+    return [[next(gradients) for _ in one.tensors] for one in inputs]
 
 
 def forward_sequence(

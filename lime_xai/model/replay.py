@@ -152,6 +152,12 @@ class Replayer:
         finally:
             self.busy = before
 
+    def named(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments of a decoder call by name."""
+        bound = self._signature.bind_partial(None, *args, **kwargs).arguments
+        bound.pop(next(iter(self._signature.parameters)), None)
+        return {**bound, **bound.pop("kwargs", {})}
+
     def describe(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> DecoderCall:
         """Turn what the decoder was called with into a ``DecoderCall``.
 
@@ -161,9 +167,7 @@ class Replayer:
             If the decoder merges the modalities itself, attends to them by cross-attention, or gets visual features in
             later layers in an unknown form: its input embeddings then do not hold all that was seen or heard.
         """
-        bound = self._signature.bind_partial(None, *args, **kwargs).arguments
-        bound.pop(next(iter(self._signature.parameters)), None)
-        call = {**bound, **bound.pop("kwargs", {})}
+        call = self.named(args, kwargs)
         embeddings = call.get("inputs_embeds")
         strange = [name for name, value in call.items() if _is_unknown_feature(name, value)]
         if strange:

@@ -6,7 +6,17 @@ Independent of ``lime_xai``; usable alone with Zennit: ``with AttnLRP().context(
 from .attention import AttentionCanonizer, AttentionRatios, AttentionRule
 from .audit import Audit, AuditRow, audit_decoder
 from .composites import CPLRP, LRP_METHODS, AttnLRP, GradientInput, TransformerComposite
-from .rules import ActivationRule, BlockRule, GradientForm, NormRule, ProductRule, RatioHook, ScaleInputRule
+from .encoders import EncoderLRP, audit_encoder
+from .rules import (
+    ActivationRule,
+    BlockRule,
+    GradientForm,
+    NormRule,
+    ProductRule,
+    RatioHook,
+    RelevanceForm,
+    ScaleInputRule,
+)
 from .stream.adjoint import adjoint_gap
 from .stream.cache import TangentCache, splitting_cache
 from .stream.engine import Stream
@@ -23,11 +33,13 @@ __all__ = [
     "Audit",
     "AuditRow",
     "BlockRule",
+    "EncoderLRP",
     "GradientForm",
     "GradientInput",
     "NormRule",
     "ProductRule",
     "RatioHook",
+    "RelevanceForm",
     "Role",
     "ScaleInputRule",
     "Stream",
@@ -35,6 +47,7 @@ __all__ = [
     "TransformerComposite",
     "adjoint_gap",
     "audit_decoder",
+    "audit_encoder",
     "roles",
     "splitting_cache",
 ]

@@ -101,11 +101,11 @@ def audit_decoder(
         role = found[name]
         if role.kind == "container":
             continue
-        rows.append(AuditRow(name, type(module).__name__, role, _rule_name(role, rules[name], composite)))
+        rows.append(AuditRow(name, type(module).__name__, role, rule_name(role, rules[name], composite)))
     return Audit(tuple(rows), () if embeddings is None else unseen_operations(decoder, embeddings))
 
 
-def _rule_name(role: Role, hook: Hook | None, composite: TransformerComposite) -> str:
+def rule_name(role: Role, hook: Hook | None, composite: TransformerComposite) -> str:
     """Return what passes relevance through a module: its hook's class, or the rule of an interface."""
     if role.kind == "router" and composite.expert_ratios.routing:
         return "plain gradient"

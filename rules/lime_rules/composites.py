@@ -98,6 +98,10 @@ class TransformerComposite(Composite):  # type: ignore[misc]
         """Return the template hook for a module of this role, or None for the plain gradient."""
         raise TypeError(f"{type(self).__name__} has no rule for a {role.kind!r} module: define rule_for.")
 
+    def find_roles(self, root: nn.Module) -> dict[str, Role]:
+        """Return the role of every module below a root."""
+        return roles(root)
+
     def _choose(self, ctx: dict[str, Any], name: str, module: nn.Module) -> Hook | None:
         own = self.rule_for(self._roles[name])
         for types, hook in self.layer_map:
@@ -115,12 +119,12 @@ class TransformerComposite(Composite):  # type: ignore[misc]
         root : nn.Module
             A decoder.
         """
-        self._roles = roles(root)
+        self._roles = self.find_roles(root)
         return {name: self._choose({}, name, module) for name, module in root.named_modules()}
 
     def register(self, module: nn.Module) -> None:
         """Apply canonizers and hooks to a decoder; on failure nothing stays applied."""
-        self._roles = roles(module)
+        self._roles = self.find_roles(module)
         try:
             super().register(module)
         except BaseException:

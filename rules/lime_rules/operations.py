@@ -8,7 +8,7 @@ listed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,18 +23,19 @@ from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 from transformers.masking_utils import eager_mask
 
 from .attention import ConfigSwap
-from .structure import ROLE_KINDS, parts_by_role, roles
+from .structure import ROLE_KINDS, Role, parts_by_role, roles
 
 AUDIT_IMPLEMENTATION = "lime_audit"
 _ATTRIBUTE = "_lime_audit"
 
 _LINEAR = """
-_reshape_alias _to_copy _unsafe_view add add_ addmm alias as_strided baddbmm bmm cat chunk clone constant_pad_nd
-contiguous copy_ cumsum detach diagonal embedding expand flip gather index index_add index_add_ index_copy index_put
-index_put_ index_select lift_fresh linear masked_fill masked_fill_ masked_scatter matmul mean mm movedim mv narrow neg
-new_zeros pad permute repeat repeat_interleave reshape roll rsub scatter scatter_add select select_scatter slice
-slice_scatter split split_with_sizes squeeze stack sub sub_ sum t to transpose tril triu unbind unflatten unfold
-unsqueeze view view_as where
+_adaptive_avg_pool2d _reshape_alias _to_copy _unsafe_view add add_ addmm alias as_strided avg_pool1d avg_pool2d
+avg_pool3d baddbmm bmm cat chunk clone col2im constant_pad_nd
+contiguous copy_ cumsum detach diagonal embedding expand flip gather im2col index index_add index_add_ index_copy
+index_put index_put_ index_select lift_fresh linear masked_fill masked_fill_ masked_scatter matmul mean mm movedim mv
+narrow neg new_zeros pad permute repeat repeat_interleave reshape roll rsub scatter scatter_add select select_scatter
+slice slice_scatter split split_with_sizes squeeze stack sub sub_ sum t to transpose tril triu unbind unflatten unfold
+unsqueeze upsample_bicubic2d upsample_bilinear2d upsample_nearest2d view view_as where
 """
 LINEAR = frozenset(_LINEAR.split())
 """Operations that are linear in whatever depends on the input, by their ATen names."""
@@ -59,21 +60,25 @@ class Operation:
     name: str
 
 
-class _Follow(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Follow(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Follows what depends on marked tensors and notes operations that need a rule and have none."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.marked: WeakSet[Any] = WeakSet()
         self.found: dict[Operation, None] = {}
+        self.reached: dict[str, None] = {}
+        """Names of the modules that were given something that depends on a marked tensor."""
         self.where: list[tuple[str, str]] = []
         """Modules under way: name and how much is covered (``all``, ``product`` or nothing)."""
 
     def mark(self, tensor: Tensor) -> Tensor:
+        """Return a tensor after noting that it depends on the input."""
         self.marked.add(_Key.of(tensor))
         return tensor
 
     def depends(self, value: Any) -> bool:
+        """Whether a value is a tensor that depends on a marked one."""
         return isinstance(value, Tensor) and getattr(value, "_lime_key", None) in self.marked
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -116,34 +121,41 @@ class _Key:
 
 
 def _attention(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Any:
-    follow: _Follow = getattr(module.config, _ATTRIBUTE)
-    return follow.mark(torch.zeros_like(query.transpose(1, 2))), None
+    follow: Follow = getattr(module.config, _ATTRIBUTE)
+    heads, length = query.shape[1:3]
+    batch = max(len(query), len(value))  # queries of resamplers are shared by all rows
+    return follow.mark(value.new_zeros(batch, length, heads, value.shape[-1])), None
 
 
 def _experts(module: Any, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
-    follow: _Follow = getattr(module.config, _ATTRIBUTE)
+    follow: Follow = getattr(module.config, _ATTRIBUTE)
     return follow.mark(torch.zeros_like(hidden_states))
 
 
 @contextmanager
-def _watched(decoder: nn.Module, follow: _Follow) -> Iterator[None]:
-    """Context in which hooks record the running module, and attention and experts are replaced by linear functions."""
-    found, handles = roles(decoder), []
-    for name, module in decoder.named_modules():
+def watched(root: nn.Module, follow: Follow, found: Mapping[str, Role]) -> Iterator[None]:
+    """Context in which hooks record the running module, and attention and experts are replaced by linear functions.
+
+    ``found`` are the roles of the modules below ``root``.
+    """
+    handles: list[Any] = []
+    for name, module in root.named_modules():
         kind = found[name].kind
         covered = (
             "all" if ROLE_KINDS[kind].operations_covered else "product" if parts_by_role(name, module, found) else ""
         )
 
-        def enter(module: nn.Module, args: Any, entry: tuple[str, str] = (name, covered)) -> None:
+        def enter(module: nn.Module, args: Any, kwargs: Any, entry: tuple[str, str] = (name, covered)) -> None:
             follow.where.append(entry)
+            if any(follow.depends(value) for value in tree_leaves((args, kwargs))):
+                follow.reached[entry[0]] = None
 
         def leave(module: nn.Module, args: Any, output: Any) -> None:
             follow.where.pop()
 
-        handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
+        handles += [module.register_forward_pre_hook(enter, with_kwargs=True), module.register_forward_hook(leave)]
     fields = {"_experts_implementation_internal": AUDIT_IMPLEMENTATION, _ATTRIBUTE: follow}
-    swap = ConfigSwap(decoder, AUDIT_IMPLEMENTATION, fields)
+    swap = ConfigSwap(root, AUDIT_IMPLEMENTATION, fields)
     swap.on()
     try:
         yield
@@ -175,8 +187,8 @@ def unseen_operations(decoder: nn.Module, embeddings: Tensor) -> tuple[Operation
         table = model.get_decoder().get_input_embeddings()
         unseen_operations(model.get_decoder(), table(torch.tensor([[5, 6]])))
     """
-    follow = _Follow()
-    with torch.inference_mode(False), torch.no_grad(), _watched(decoder, follow):
+    follow = Follow()
+    with torch.inference_mode(False), torch.no_grad(), watched(decoder, follow, roles(decoder)):
         values = embeddings.detach().clone()
         with follow:
             decoder(inputs_embeds=follow.mark(values), use_cache=False)

@@ -209,7 +209,7 @@ class BlockRule(RatioHook):
         return torch.zeros_like(tangent)
 
 
-class GradientForm(Hook):  # type: ignore[misc]
+class GradientForm(RatioHook):
     r"""Run one of Zennit's own rules (``Epsilon``, ``Gamma``, ...) inside a gradient x input composite.
 
     Zennit's rules take and return relevance. The adapter multiplies the incoming gradient by the output, calls
@@ -217,7 +217,7 @@ class GradientForm(Hook):  # type: ignore[misc]
 
     Parameters
     ----------
-    rule : zennit.core.Hook
+    rule : zennit.core.BasicHook
         A template; it is copied with the adapter.
     factor : float
         The gradient given on is multiplied by it; 1/2 after an elementwise product (``ProductRule``).
@@ -232,19 +232,45 @@ class GradientForm(Hook):  # type: ignore[misc]
         """Return an adapter around a copy of the rule."""
         return type(self)(self.rule.copy(), self.factor)
 
-    def forward(self, module: nn.Module, input: tuple[Tensor, ...], output: Tensor) -> None:
-        """Store input and output for the backward pass."""
-        self.stored_tensors["input"] = input
-        self.stored_tensors["output"] = output
-        self.rule.stored_tensors["input"] = input
-        self.rule.stored_tensors["kwargs"] = {}
+    def post_forward_ratio(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+        """Route the gradient of the output through the rule."""
 
-    def backward(
-        self, module: nn.Module, grad_input: Any, grad_output: tuple[Tensor, ...]
-    ) -> tuple[Tensor | None, ...]:
-        """Return the rule's relevance divided by the input."""
-        (value, *_), output = self.stored_tensors["input"], self.stored_tensors["output"]
-        relevance = self.rule.backward(module, grad_input, (grad_output[0] * output,))[0]
+        def local(value: Tensor, grad: Tensor) -> Tensor:
+            return self.passed(value, self.relevance(module, value, output.detach() if self.frozen else output, grad))
+
+        return replace_gradient(output, args[0], local, self)
+
+    def relevance(self, module: nn.Module, value: Tensor, output: Tensor, grad: Tensor) -> Tensor:
+        """Return the relevance of the input ``value`` by Zennit's rule, for a gradient of the output."""
+        self.rule.stored_tensors["input"] = (value,)
+        self.rule.stored_tensors["kwargs"] = {}
+        try:
+            found: Tensor = self.rule.backward(module, (value,), (grad * output,))[0]
+        finally:
+            self.rule.stored_tensors.clear()
+        return found
+
+    def passed(self, value: Tensor, relevance: Tensor) -> Tensor:
+        """Return what is given on to the input ``value``: its relevance divided by it."""
         safe = torch.where(value == 0, torch.ones_like(value), value)
-        gradient = torch.where(value == 0, torch.zeros_like(value), self.factor * relevance / safe)
-        return (gradient, *(None for _ in list(grad_input)[1:]))
+        return torch.where(value == 0, torch.zeros_like(value), self.factor * relevance / safe)
+
+
+class RelevanceForm(GradientForm):
+    """Run one of Zennit's own rules at the first layer of an encoder and give its relevance on, undivided.
+
+    ``Flat``, ``WSquare`` and ``ZBox`` give relevance to inputs that are 0, which no gradient times input can hold.
+    Nothing but copying and changes of shape may lie between the input and the module.
+
+    Attributes
+    ----------
+    total : float
+        Sum of the relevance that was given on since the rule was attached.
+    """
+
+    total = 0.0
+
+    def passed(self, value: Tensor, relevance: Tensor) -> Tensor:
+        """Return the relevance itself."""
+        self.total += float(relevance.detach().sum(dtype=torch.float64))
+        return self.factor * relevance

@@ -32,6 +32,7 @@ RoleKind = Literal[
     "experts",
     "router",
     "linear",
+    "convolution",
     "transparent",
     "container",
     "uncovered",
@@ -69,6 +70,7 @@ ROLE_KINDS: Mapping[RoleKind, KindFacts] = {
     "experts": KindFacts("experts of transformers' experts interface", "gated experts", True),
     "router": KindFacts("chooses and weights experts", "held fixed", True),
     "linear": KindFacts("a linear map, also quantised or with LoRA", "gradient", False),
+    "convolution": KindFacts("a convolution of an encoder, linear in its input", "gradient", True),
     "transparent": KindFacts("passes its input on, or does not depend on it", "gradient", True),
     "container": KindFacts("holds other modules", "none", False),
     "uncovered": KindFacts("has no rule", "missing", False),
@@ -160,7 +162,7 @@ def gated_parts(module: nn.Module) -> GatedParts | None:
     return None
 
 
-def parts_by_role(name: str, module: nn.Module, found: dict[str, Role]) -> GatedParts | None:
+def parts_by_role(name: str, module: nn.Module, found: Mapping[str, Role]) -> GatedParts | None:
     """Return the parts of a gated MLP whose roles are known, or None for any other module.
 
     Parameters
@@ -169,7 +171,7 @@ def parts_by_role(name: str, module: nn.Module, found: dict[str, Role]) -> Gated
         Of the module below the root of ``found``.
     module : nn.Module
         Any module.
-    found : dict of str to Role
+    found : mapping of str to Role
         What ``roles`` returned.
     """
     prefix = f"{name}." if name else ""

@@ -1,5 +1,6 @@
 """Every public entry, how often it is called, and the public names that each covers."""
 
+import re
 from functools import partial
 
 import lime_xai
@@ -38,6 +39,9 @@ SHARES = (
 COVERED = set().union(*(names for _, _, names in SHARES))
 PUBLIC = {name for name in lime_xai.__all__ if callable(getattr(lime_xai, name))}
 
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+"""In the repr of an object; differs from run to run."""
+
 _WITH_FILES = (of_measurements, of_files, of_commands)
 
 
@@ -49,5 +53,5 @@ def drawn_call(seed, number, folder):
         make.__module__ in {module.__name__ for module in _WITH_FILES} and make is not of_files.attribution_methods
     )
     call = (partial(make, folder=folder) if needs_folder else make)(draw)
-    call.number, call.text = number, "; ".join(map(str, draw.noted))
+    call.number, call.text = number, _ADDRESS.sub("", "; ".join(map(str, draw.noted)))
     return call

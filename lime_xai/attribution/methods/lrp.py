@@ -18,7 +18,7 @@ from lime_xai.attribution.audited import audited
 from lime_xai.attribution.targets import Target
 from lime_xai.model.decoder_call import DecoderCall, merged
 from lime_xai.model.differentiable import check_gradient
-from lime_xai.model.gradients import DifferentiableCall, forward_sequence, relevance_of
+from lime_xai.model.gradients import DifferentiableCall, forward_sequence, gradients_of
 from lime_xai.model.replay import Replayer
 from lime_xai.values.checking import Known
 
@@ -55,6 +55,11 @@ class LRP(AttributionMethod):
         """The name of the composite, or its class."""
         return self.composite if isinstance(self.composite, str) else type(self.composite).__name__
 
+    @property
+    def rules(self) -> TransformerComposite:
+        """The composite itself."""
+        return LRP_METHODS[self.composite]() if isinstance(self.composite, str) else self.composite
+
     def explain(self, task: AttributionTask) -> Explanation:
         """Return relevance and explained values.
 
@@ -68,21 +73,32 @@ class LRP(AttributionMethod):
         UserWarning
             Once per model, if some modules have no rule; they are named.
         """
-        composite = LRP_METHODS[self.composite]() if isinstance(self.composite, str) else self.composite
+        return self.explain_inputs(task)[0]
+
+    def explain_inputs(self, task: AttributionTask) -> tuple[Explanation, list[list[Tensor]]]:
+        """Return what ``explain`` does, and the gradients that give its relevance.
+
+        Returns
+        -------
+        explanation : Explanation
+        gradients : list of list of Tensor
+            Per explained value: of the prompt's ``DifferentiableCall.tensors``.
+        """
+        composite = self.rules
         replayer, goal = task.prompt.replayer, task.target
         recording = task.prompt.recording(goal.continuation)
         if recording.logits is not None:
             goal = goal.chosen(recording.logits)  # refuses NaN before the graph is built
         check_gradient(replayer, recording.calls[0])
         _warn_uncovered(replayer, composite)
-        found = _propagate(replayer, recording.calls, goal, composite, task.single)
-        return Explanation(*found, recording)
+        relevance, values, goal, gradients = _propagate(replayer, recording.calls, goal, composite, task.single)
+        return Explanation(relevance, values, goal, recording), gradients
 
 
 def _propagate(
     replayer: Replayer, calls: Sequence[DecoderCall], goal: Target, composite: TransformerComposite, single: bool
-) -> tuple[Tensor, Tensor, Target]:
-    """Return relevance, explained values, and the target with its ids."""
+) -> tuple[Tensor, Tensor, Target, list[list[Tensor]]]:
+    """Return relevance, explained values, the target with its ids, and the gradients of the prompt's inputs."""
     with torch.enable_grad(), composite.context(replayer.decoder):
         inputs = [DifferentiableCall.of(call) for call in merged(list(calls))]
         count = 1 if goal.ids is None else goal.ids.shape[1]
@@ -91,11 +107,15 @@ def _propagate(
         if not any(rule.calls for rule in composite.attention_rules()):
             raise ValueError(f"The attention of {type(replayer.decoder).__name__} cannot be switched to LRP rules.")
         values = goal.values(logits)
-        if single:
-            relevance = relevance_of(values, inputs, create_graph=False)
-            return relevance.float(), values.detach().sum(-1).float(), goal
-        rows = [relevance_of(values[:, g], inputs, False, retain_graph=g + 1 < count) for g in range(count)]
-    return torch.stack(rows, 1).float(), values.detach().float(), goal
+        explained = [values] if single else [values[:, g] for g in range(count)]
+        rows, gradients = [], []
+        for index, value in enumerate(explained):
+            found = gradients_of(value, inputs, retain_graph=index + 1 < len(explained))
+            rows.append(torch.cat([one.relevance(own) for one, own in zip(inputs, found, strict=True)], 1).detach())
+            gradients.append(found[0])
+    if single:
+        return rows[0].float(), values.detach().sum(-1).float(), goal, gradients
+    return torch.stack(rows, 1).float(), values.detach().float(), goal, gradients
 
 
 def _warn_uncovered(replayer: Replayer, composite: TransformerComposite) -> None:

@@ -15,7 +15,7 @@ def pointing(scored: Scored) -> float:
 
     Of equal ones each counts its share. Source: the pointing game, Zhang et al. 2018.
     """
-    return _hits(*_perceived(scored), count=1)
+    return hits(*_perceived(scored), count=1)
 
 
 def mass(scored: Scored) -> float:
@@ -25,10 +25,7 @@ def mass(scored: Scored) -> float:
 
     Zero if no perceptual position has positive relevance. Source: relevance mass accuracy, Arras et al. 2022.
     """
-    relevance, truth = _perceived(scored)
-    positive = relevance.clamp(min=0)
-    total = float(positive.sum())
-    return float(positive[truth].sum()) / total if total > 0 else 0.0
+    return positive_share(*_perceived(scored))
 
 
 def rank(scored: Scored) -> float:
@@ -37,7 +34,7 @@ def rank(scored: Scored) -> float:
     Of equal ones each counts its share. Source: relevance rank accuracy, Arras et al. 2022.
     """
     relevance, truth = _perceived(scored)
-    return _hits(relevance, truth, count=int(truth.sum()))
+    return hits(relevance, truth, count=int(truth.sum()))
 
 
 def _perceived(scored: Scored) -> tuple[Tensor, Tensor]:
@@ -46,8 +43,18 @@ def _perceived(scored: Scored) -> tuple[Tensor, Tensor]:
     return scored.relevance.cpu().double()[located], scored.truth.cpu()[located]
 
 
-def _hits(relevance: Tensor, truth: Tensor, count: int) -> float:
-    """Return the share of the ``count`` most relevant positions that are true, expected over orders of equal ones."""
+def positive_share(relevance: Tensor, truth: Tensor) -> float:
+    """Return the share of positive relevance ``[N]`` that lies where ``truth`` ``[N]`` is; 0 if nothing is positive."""
+    positive = relevance.clamp(min=0)
+    total = float(positive.sum())
+    return float(positive[truth].sum()) / total if total > 0 else 0.0
+
+
+def hits(relevance: Tensor, truth: Tensor, count: int) -> float:
+    """Return the share of the ``count`` most relevant positions that are true, expected over orders of equal ones.
+
+    ``relevance`` and ``truth`` are ``[N]``: of positions, or of pixels.
+    """
     last = relevance.sort(descending=True).values[count - 1]
     above, equal = relevance > last, relevance == last
     left = count - int(above.sum())

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from lime_xai.values.checking import Count, Natural, check_arguments
 
-from .images import render
-from .objects import POPULARITY, partner
+from .images import object_masks, render
+from .objects import CELL_SIZE, GRID, IMAGE_SIZE, POPULARITY, partner
 from .probes import OpenQuestion, Probe, open_questions, probes
 from .scenes import Scene, independent_scene
 from .text import CAPTION_REQUEST, DETAIL_REQUEST, YES, Message, exists_question, messages, prompt
@@ -166,6 +168,49 @@ def _scene_questions(rng: np.random.Generator, scene: Scene, index: int) -> Iter
             yield Question(index, split, obj, obj in scene.present, context)
 
 
+def _drawn(seed: int, scenes: int) -> tuple[np.random.Generator, tuple[Scene, ...], tuple[Question, ...]]:
+    """Return scenes and questions of a seed, and the generator in the state in which pictures are drawn."""
+    rng = np.random.default_rng(seed)
+    drawn = tuple(independent_scene(rng, smallest=2) for _ in range(scenes))
+    return rng, drawn, tuple(q for i, scene in enumerate(drawn) for q in _scene_questions(rng, scene, i))
+
+
+def pixel_mask(evaluation: EvaluationSet, scene: int, obj: int) -> NDArray[np.bool_]:
+    """Return the pixels that an object covers by more than half: its glyph in the picture, exactly.
+
+    Parameters
+    ----------
+    evaluation : EvaluationSet
+        As ``evaluation_set`` returned it.
+    scene : int
+        Index of the scene.
+    obj : int
+        Class index of the object.
+
+    Returns
+    -------
+    numpy.ndarray
+        Bool of shape [72, 72].
+
+    Raises
+    ------
+    ValueError
+        If the object is not in the scene.
+    """
+    cell = evaluation.scenes[scene].cell_of(obj)
+    masks = _masks(evaluation.seed, len(evaluation.scenes))
+    found = np.zeros((IMAGE_SIZE, IMAGE_SIZE), bool)
+    top, left = (CELL_SIZE * part for part in divmod(cell, GRID))
+    found[top : top + CELL_SIZE, left : left + CELL_SIZE] = masks[scene, cell] > 0.5
+    return found
+
+
+@lru_cache(maxsize=4)
+def _masks(seed: int, scenes: int) -> NDArray[np.float32]:
+    rng, drawn, _ = _drawn(seed, scenes)
+    return object_masks(rng, drawn)
+
+
 def evaluation_set(seed: Natural, scenes: Count = 300, noise: float = DEFAULT_NOISE) -> EvaluationSet:
     """Draw independent scenes of two to four objects with their pictures and questions.
 
@@ -199,9 +244,7 @@ def evaluation_set(seed: Natural, scenes: Count = 300, noise: float = DEFAULT_NO
         For arguments of another type.
     """
     check_arguments(evaluation_set, seed=seed, scenes=scenes, noise=noise)
-    rng = np.random.default_rng(seed)
-    drawn = tuple(independent_scene(rng, smallest=2) for _ in range(scenes))
-    questions = tuple(q for i, scene in enumerate(drawn) for q in _scene_questions(rng, scene, i))
+    rng, drawn, questions = _drawn(seed, scenes)
     pixels = render(rng, drawn, noise=noise, opacity=OPACITY)
     images = tuple(Image.fromarray(p) for p in pixels)
     # a generator of its own: what is asked beside must not change the closed questions of a seed

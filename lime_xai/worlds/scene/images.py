@@ -48,6 +48,27 @@ def _bounds(name: str, value: Range, top: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def object_masks(rng: np.random.Generator, scenes: Sequence[Scene]) -> NDArray[np.float32]:
+    """Draw which glyph variants stand in the cells of scenes: the first draw of ``render``.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of randomness; in the state in which ``render`` is given it, the masks are those of its pictures.
+    scenes : sequence of Scene
+        What is drawn.
+
+    Returns
+    -------
+    numpy.ndarray
+        Coverage of each pixel of each cell, 0 to 1, float32 of shape [B, 4, 36, 36]; 0 in empty cells.
+    """
+    classes, _ = as_arrays(scenes)
+    variants = rng.integers(0, _VARIANTS, (len(classes), CELLS))
+    found: NDArray[np.float32] = _sprites()[np.maximum(classes, 0), variants] * (classes != EMPTY)[..., None, None]
+    return found
+
+
 def render(
     rng: np.random.Generator, scenes: Sequence[Scene], *, noise: Range = 0.2, opacity: Range = (0.5, 1.0)
 ) -> NDArray[np.uint8]:
@@ -77,8 +98,7 @@ def render(
     noise_range, opacity_range = _bounds("noise", noise, 4.0), _bounds("opacity", opacity, 1.0)
     classes, colours = as_arrays(scenes)
     count = len(classes)
-    variants = rng.integers(0, _VARIANTS, (count, CELLS))
-    masks = _sprites()[np.maximum(classes, 0), variants] * (classes != EMPTY)[..., None, None]
+    masks = object_masks(rng, scenes)
     masks = masks * rng.uniform(*opacity_range, (count, CELLS, 1, 1)).astype(np.float32)
     inks = np.asarray(RGB)[np.maximum(colours, 0)] + rng.normal(0, 12, (count, CELLS, 3))
     shades = np.clip(inks, 0, 255).astype(np.float32)[:, :, None, None, :]
