@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lime_xai.attribution.row import RowRelevance, stretches
+from lime_xai.attribution.sounds import sound_picture
 from lime_xai.model.layouts.layout import WHOLE, Layout, SoundLayout, Tile
 from lime_xai.model.layouts.pictures import Received
 from lime_xai.model.layouts.views import View, views
 from lime_xai.storage.store import number
 
 from .answer import ExplainedAnswer, ExplainedWord
-from .sounds import sound_picture
 
 LEVELS = 32767
 """Of relevance: the largest 16-bit integer."""
