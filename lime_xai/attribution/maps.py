@@ -138,7 +138,7 @@ def _size(view: View, picture: Picture | None, side: float) -> tuple[float, floa
 def _aspect(view: View, picture: Picture | None) -> float:
     """Return height by width of a view."""
     if picture is not None:
-        return picture.shape[0] / picture.shape[1]
+        return float(picture.shape[0] / picture.shape[1])
     boxes = [tile.box or WHOLE for tile in view.tiles]
     x0, y0, x1, y1 = boxes[0]
     square = (x1 - x0) / view.tiles[0].columns / ((y1 - y0) / view.tiles[0].rows)

@@ -199,9 +199,10 @@ class Sheet:
         mapped = ScalarMappable(Normalize(-limit, limit), OVERLAY)
         bar = self.figure.colorbar(mapped, cax=axes, orientation="horizontal", ticks=[-limit, 0, limit])
         bar.ax.set_xticklabels([signed(-limit), "0", signed(limit)], fontsize=SMALL, family=fonts())
-        for text, side in zip(bar.ax.get_xticklabels(), ("left", "center", "right"), strict=True):
-            text.set_horizontalalignment(side)
-        bar.outline.set_linewidth(0.5)  # type: ignore[operator]
+        first, _, last = bar.ax.get_xticklabels()
+        first.set_horizontalalignment("left")
+        last.set_horizontalalignment("right")
+        bar.outline.set_linewidth(0.5)
         label_axes(axes, x=label)
         return top + 0.08 + 2.4 * SMALL * LINE + 0.04
 
@@ -248,7 +249,7 @@ def text_width(text: str, size: float) -> float:
 
 def wrapped(text: str, width: float, size: float) -> str:
     """Return text in lines that fit a width in inches."""
-    widest = 1.1 * text_width(text, size) / max(len(text), 1)
+    widest = 1.02 * text_width(text, size) / max(len(text), 1)
     letters = max(8, int(width / max(widest, 0.5 * size / 72)))
     lines = [line for part in visible(text).split("\n") for line in textwrap.wrap(part, letters) or [""]]
     return "\n".join(lines)

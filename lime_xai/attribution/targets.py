@@ -95,7 +95,8 @@ def _text(ids: Sequence[int], processor: Any) -> str:
     real = [token for token in ids if token != IGNORED]
     if processor is not None:
         text = "".join(piece.text for piece in pieces(real, processor)).strip()
-        return text or " ".join(token_labels(torch.tensor([real]), processor)[0])
+        labels = token_labels(torch.tensor([real]), processor) or [[]]
+        return text or " ".join(labels[0])
     return f"token{'s' if len(real) != 1 else ''} {', '.join(map(str, real))}"
 
 
