@@ -108,7 +108,10 @@ def composed_figure(
     beside = columns == 2 and bool(row.layouts) and bool(found.bars)
     bottom = top
     if row.layouts:
-        bottom = draw_maps(sheet, row, (MARGIN, top, inner - (_TEXT + 0.2 if beside else 0)), above)
+        wide = inner - (_TEXT + 0.2 if beside else 0)
+        limit = largest(row)
+        bottom = draw_items(sheet, row, (MARGIN, _draw_above(sheet, above, (MARGIN, top, wide)), wide), limit)
+        bottom = draw_scale(sheet, row, (MARGIN, bottom, wide), limit)
     if found.bars:
         total = sum(bar.value for bar in words.bars)
         start = (sheet.width - MARGIN - _TEXT, top) if beside else (MARGIN, bottom + (0.05 if row.layouts else 0))
@@ -120,30 +123,34 @@ def composed_figure(
     return sheet.finished(bottom + MARGIN, numbers_of(row, words.bars, words.kind))
 
 
-def draw_maps(
-    sheet: Sheet,
-    row: RowRelevance,
-    place: tuple[float, float, float],
-    above: Sequence[Picture] = (),
-    limit: float | None = None,
-) -> float:
-    """Draw all images, videos and sounds with their scale, and return where they end."""
+def draw_items(sheet: Sheet, row: RowRelevance, place: tuple[float, float, float], limit: float) -> float:
+    """Draw all images, videos and sounds at a place (left, top, width in inches), and return where they end."""
     left, top, width = place
-    limit = largest(row) if limit is None else limit
-    for picture in above:
+    for index, (layout, name) in enumerate(zip(row.layouts, row.names, strict=True)):
+        item = Drawn(layout, name, row.picture_of(index))
+        top = draw_item(sheet, row, item, (left, top, width), limit) + 0.04
+    return top
+
+
+def draw_scale(sheet: Sheet, row: RowRelevance, place: tuple[float, float, float], limit: float) -> float:
+    """Draw the colour bar of maps, if something is read from its colour alone, and return where it ends."""
+    left, top, width = place
+    if not _coloured(row):
+        return top
+    unit = "stretch" if isinstance(row.layouts[0], SoundLayout) else "token"
+    return sheet.colour_bar(left + 0.05, top + 0.02, min(width - 0.1, 2.0), limit, f"relevance of a {unit}")
+
+
+def _draw_above(sheet: Sheet, pictures: Sequence[Picture], place: tuple[float, float, float]) -> float:
+    """Draw pictures of which it is not known which maps show them, and return where they end."""
+    left, top, width = place
+    for picture in pictures:
         wide = min(width, 1.6, 1.6 * picture.shape[1] / picture.shape[0])
         tall = wide * picture.shape[0] / picture.shape[1]
         axes = sheet.axes(left, top, wide, tall)
         axes.imshow(picture, cmap="gray" if picture.ndim == 2 else None)
         axes.set_axis_off()
         top += tall + GAP
-    for index, (layout, name) in enumerate(zip(row.layouts, row.names, strict=True)):
-        item = Drawn(layout, name, row.picture_of(index))
-        top = draw_item(sheet, row, item, (left, top, width), limit) + 0.04
-    if _coloured(row):
-        sound = isinstance(row.layouts[0], SoundLayout)
-        label = "relevance of a stretch" if sound else "relevance of a token"
-        top = sheet.colour_bar(left + 0.05, top + 0.02, min(width - 0.1, 2.0), limit, label)
     return top
 
 

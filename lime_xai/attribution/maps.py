@@ -285,7 +285,7 @@ def largest(row: RowRelevance) -> float:
         cells = (
             [value for _, _, value in stretches(row, layout)]
             if isinstance(layout, SoundLayout)
-            else row.of(layout.positions).tolist()
+            else row.of([position for tile in layout.tiles for position in tile.positions] or layout.positions).tolist()
         )
         found += [abs(value) for value in cells]
     return max(value for value in found if math.isfinite(value))

@@ -19,7 +19,7 @@ from lime_xai.attribution.sheet import LARGE, LINE, SMALL, Columns, Sheet, Shown
 from lime_xai.model.layouts.layout import SoundLayout
 
 from .answer import ExplainedAnswer
-from .figures import row_of, word_bars, word_caption
+from .figures import names_of, row_of, word_bars, word_caption
 
 Event = tuple[float, float, str]
 
@@ -77,7 +77,7 @@ def steps_figure(found: ExplainedAnswer, columns: Columns = 1) -> ShownFigure:
         label_axes(bar.ax, y="token of the answer")
     bottom = top + tall + 2.8 * SMALL * LINE
     fell = sum(losses[-1] < losses[0] for _, losses in curves)
-    caption = f"{', '.join(found.policies)}; the objective fell at {fell} of {len(curves)} tokens"
+    caption = f"{names_of(found)}; the objective fell at {fell} of {len(curves)} tokens"
     bottom = sheet.wrapped(MARGIN, bottom, caption, inner, SMALL, color="#333333")
     numbers = [
         {"token": index, "word": _token_name(found, index), "step": step, "objective": loss}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lime_xai.attribution.bars import Bar, chosen, draw_bars
-from lime_xai.attribution.figure import MARGIN, Words, composed_figure, draw_maps, numbers_of
+from lime_xai.attribution.figure import MARGIN, Words, composed_figure, draw_items, draw_scale, numbers_of
 from lime_xai.attribution.maps import largest
 from lime_xai.attribution.row import Explained, RowRelevance
 from lime_xai.attribution.sheet import (
@@ -84,7 +84,7 @@ def before_after_figure(found: ExplainedAnswer, word: int, columns: Columns = 2)
             "plot_before_after needs the answer without a policy; call explain(model, inputs, policy, compare=True)."
         )
     other = counterpart(found, word)
-    sides = [(found.before, other, "without a policy"), (found, word, f"under {_names(found)}")]
+    sides = [(found.before, other, "without a policy"), (found, word, f"under {names_of(found)}")]
     rows = [row_of(answer, index) for answer, index, _ in sides]
     bars = [word_bars(answer, index) for answer, index, _ in sides]
     limit = max(map(largest, rows))
@@ -101,9 +101,8 @@ def before_after_figure(found: ExplainedAnswer, word: int, columns: Columns = 2)
     )
     bottom = top = top + 0.05
     if rows[0].layouts:
-        bottom = max(
-            draw_maps(sheet, row, (left, top, wide), limit=limit) for left, row in zip(lefts, rows, strict=True)
-        )
+        bottom = max(draw_items(sheet, row, (left, top, wide), limit) for left, row in zip(lefts, rows, strict=True))
+        bottom = draw_scale(sheet, rows[0], (MARGIN, bottom, wide), limit)
     ends = [bottom]
     for left, some in zip(lefts, bars, strict=True):
         if some:
@@ -133,7 +132,8 @@ def counterpart(found: ExplainedAnswer, word: int) -> int:
     return min(same, key=lambda index: abs(index - word)) if same else min(word, len(before) - 1)
 
 
-def _names(found: ExplainedAnswer) -> str:
+def names_of(found: ExplainedAnswer) -> str:
+    """Return the names of the policies without their settings."""
     return ", ".join(policy.partition("(")[0] for policy in found.policies)
 
 

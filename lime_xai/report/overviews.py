@@ -149,10 +149,11 @@ def matrix_figure(found: ExplainedAnswer, columns: Columns = 2) -> ShownFigure:
     axes.imshow(values, cmap=OVERLAY, vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
     axes.set_yticks(range(len(rows)), rows, fontsize=SMALL, family=fonts(), parse_math=False)
     axes.tick_params(axis="y", length=0)
-    for name, start in groups:
+    for name, start, stop in groups:
         if start:
             axes.axvline(start - 0.5, color="black", linewidth=0.6)
-        sheet.text(left + start * cell, top - 0.13, name, SMALL, color="#333333")
+        if text_width(name, SMALL) < cell * (stop - start):
+            sheet.text(left + start * cell, top - 0.13, name, SMALL, color="#333333")
     bottom = top + tall + word_ticks(axes, labels, cell)
     bottom = sheet.colour_bar(MARGIN + 0.05, bottom + 0.06, 2.0, limit, "sum of relevance of an input")
     numbers = [
@@ -166,8 +167,8 @@ def matrix_figure(found: ExplainedAnswer, columns: Columns = 2) -> ShownFigure:
     return sheet.finished(bottom + MARGIN, numbers)
 
 
-def _matrix(found: ExplainedAnswer, most: int) -> tuple[list[str], NDArray[Any], list[tuple[str, int]]]:
-    """Return the labels of the columns, the values ``[words, inputs]`` and where each group of columns begins."""
+def _matrix(found: ExplainedAnswer, most: int) -> tuple[list[str], NDArray[Any], list[tuple[str, int, int]]]:
+    """Return the labels of the columns, the values ``[words, inputs]``, and groups of columns: name, start, stop."""
     relevance = np.stack([found.relevance(word).numpy() for word in range(len(found.words))]).astype(np.float64)
     row, length = found.attribution.row(0), found.prompt_length
     perceived = [
@@ -184,9 +185,9 @@ def _matrix(found: ExplainedAnswer, most: int) -> tuple[list[str], NDArray[Any],
     prompt = _strongest(prompt, max(keep, room - len(answer)))
     answer = _strongest(answer, max(3, room - len(prompt)))
     groups, start = [], 0
-    for name, part in (("seen" if perceived else "", perceived), ("prompt", prompt), ("answer", answer)):
+    for name, part in (("perceived", perceived), ("prompt", prompt), ("answer", answer)):
         if part:
-            groups.append((name, start))
+            groups.append((name, start, start + len(part)))
         start += len(part)
     joined = [*perceived, *prompt, *answer]
     return [readable(label, 18) for label, _ in joined], np.stack([column for _, column in joined], 1), groups
