@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
@@ -22,6 +23,12 @@ _AFTER, _BEFORE = "answer.", "before."
 """Of the names of the tensors of the answer, and of the answer without a policy."""
 
 
+_Number = float | str
+"""A number; text where it is not finite, which JSON has not: the margin is infinite if no other token is possible."""
+
+_NUMBERS = ("logit", "residual", "probability", "entropy", "margin", "alternative_probability", "grounding")
+
+
 class _Word(TypedDict):
     text: str
     lead: str
@@ -31,14 +38,14 @@ class _Word(TypedDict):
 
 
 class _Explained(_Word):
-    logit: float
-    residual: float
-    probability: float
-    entropy: float
-    margin: float
+    logit: _Number
+    residual: _Number
+    probability: _Number
+    entropy: _Number
+    margin: _Number
     alternative: str
-    alternative_probability: float
-    grounding: float | None
+    alternative_probability: _Number
+    grounding: _Number | None
     relevance: dict[str, float]
     shares: dict[str, float]
 
@@ -83,7 +90,7 @@ def _described(found: ExplainedAnswer, prefix: str) -> tuple[dict[str, Any], dic
     attribution, tensors = described(found.attribution)
     description = {
         "attribution": attribution,
-        "words": [asdict(word) for word in found.words],
+        "words": [_stored(asdict(word)) for word in found.words],
         "context": [asdict(word) for word in found.context],
         "policies": list(found.policies),
         "steps": [asdict(step) for step in found.steps],
@@ -133,7 +140,7 @@ def _answer(
             raise ValueError(f"a word has shares of {sorted(word['shares'])}; expected {sorted(names)}")
     return ExplainedAnswer(
         attribution=attribution,
-        words=tuple(ExplainedWord(**_known(word, ExplainedWord)) for word in found["words"]),
+        words=tuple(ExplainedWord(**_numbers(_known(word, ExplainedWord))) for word in found["words"]),
         context=tuple(ContextWord(**_known(word, ContextWord)) for word in found["context"]),
         policies=tuple(found["policies"]),
         steps=tuple(Step(*(tuple(step[name]) for name in _Step.__annotations__)) for step in found["steps"]),
@@ -145,6 +152,17 @@ def _answer(
 def _known(data: dict[str, Any], kind: Any) -> dict[str, Any]:
     """Return the entries that a dataclass has."""
     return {item.name: data[item.name] for item in fields(kind)}
+
+
+def _stored(word: dict[str, Any]) -> dict[str, Any]:
+    """Return a word whose numbers JSON has."""
+    numbers = {name: word[name] for name in _NUMBERS if word[name] is not None}
+    return word | {name: str(value) for name, value in numbers.items() if not math.isfinite(value)}
+
+
+def _numbers(word: dict[str, Any]) -> dict[str, Any]:
+    """Return a word with the numbers that ``_stored`` wrote."""
+    return word | {name: float(word[name]) for name in _NUMBERS if word[name] is not None}
 
 
 def _check_places(words: list[dict[str, Any]], length: int, name: str) -> None:
