@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any, TypedDict
 
 from torch import Tensor
 
@@ -65,9 +65,12 @@ class _Answer(TypedDict):
     no_grounding: str | None
 
 
-class _File(TypedDict):
+class _Held(TypedDict):
     answer: _Answer
-    before: NotRequired[_Answer]
+
+
+class _File(_Held, total=False):
+    before: _Answer
 
 
 def write_answer(path: str | Path, found: ExplainedAnswer) -> None:
