@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 from lime_rules import Audit
 from lime_xai.model.checks import check_relevance
 from lime_xai.model.exclusive import borrowed, exclusive
+from lime_xai.model.pieces import readable_labels
 from lime_xai.model.positions import Perceptual
 from lime_xai.model.prompt import PromptLike, read_prompt
 from lime_xai.model.replay import Replayer
@@ -80,7 +81,8 @@ def attribute(
         For a phrase or answer: relevance of each of its tokens, ``[B, G, T]``; False: of their sum, ``[B, T]``. LRP
         needs one backward pass for the sum; methods that work row by row run once per token otherwise.
     processor : object, optional
-        Gives token labels and encodes a phrase; tokens of a word are perturbed together.
+        Gives token labels, encodes a phrase and undoes the normalisation of pictures; tokens of a word are perturbed
+        together.
     perceptual : Tensor or mapping, optional
         ``[B, T]`` masks instead of the placeholders.
     groups : Groups or sequence of Groups, optional
@@ -145,7 +147,9 @@ def as_attribution(task: AttributionTask, found: Explanation, name: str) -> Attr
         attended=attended,
         spans=positions.spans,
         method=name,
-        tokens=task.labels(found.recording),
+        tokens=readable_labels(positions.input_ids, positions.spans, task.prompt.processor),
         convergence_delta=found.convergence_delta,
         layouts=task.prompt.layouts,
+        received=task.prompt.received,
+        targets=found.target.texts(task.prompt.processor) if found.target.ids is not None else [],
     )

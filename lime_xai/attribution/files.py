@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lime_xai.model.arguments import holds_whole_numbers
-from lime_xai.model.layouts.layout import layout_from_dict
+from lime_xai.model.layouts.layout import Layout, SoundLayout, layout_from_dict, layout_to_dict
+from lime_xai.model.layouts.pictures import Received
+from lime_xai.model.layouts.views import views
 from lime_xai.model.modalities import Span
 from lime_xai.storage.store import holding, read_tensors
 from lime_xai.values.checking import checked
+
+if TYPE_CHECKING:
+    from .result import Attribution
+
+_PICTURE = "received."
+"""Tensors of pictures, spectrograms and waveforms are named so, and numbered."""
 
 KEY = "lime_xai"
 """Of the description in the metadata."""
@@ -25,6 +35,15 @@ OPTIONAL = ("convergence_delta",)
 """Fields that are a tensor or None."""
 
 
+class StoredReceived(TypedDict):
+    """A ``Received``, whose pictures are numbers of tensors."""
+
+    kind: str | None
+    reason: str | None
+    note: str | None
+    pictures: list[int]
+
+
 class Described(TypedDict):
     """What the metadata always hold."""
 
@@ -34,9 +53,45 @@ class Described(TypedDict):
 
 
 class Description(Described, total=False):
-    """What the metadata hold; files of earlier versions have no layouts."""
+    """What the metadata hold; files of earlier versions have no layouts, pictures and texts of targets."""
 
     layouts: list[list[dict[str, Any]]]
+    received: list[list[StoredReceived]]
+    targets: list[str]
+
+
+def described(found: Attribution) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the description and the tensors of an attribution, as ``parts_from`` reads them.
+
+    A picture of several entries is stored once.
+    """
+    numbers: dict[int, int] = {}
+    pictures: list[Tensor] = []
+
+    def number(picture: NDArray[Any]) -> int:
+        if id(picture) not in numbers:
+            numbers[id(picture)] = len(pictures)
+            pictures.append(torch.from_numpy(np.array(picture)))
+        return numbers[id(picture)]
+
+    received: list[list[StoredReceived]] = [
+        [
+            {"kind": one.kind, "reason": one.reason, "note": one.note, "pictures": [number(p) for p in one.pictures]}
+            for one in row
+        ]
+        for row in found.received
+    ]
+    description = {
+        "method": found.method,
+        "tokens": found.tokens,
+        "spans": [[[span.modality, span.start, span.stop] for span in row] for row in found.spans],
+        "layouts": [[layout_to_dict(layout) for layout in row] for row in found.layouts],
+        "received": received,
+        "targets": found.targets,
+    }
+    held = {name: getattr(found, name) for name in (*TENSORS, *OPTIONAL)}
+    tensors = {name: tensor.detach().clone() for name, tensor in held.items() if tensor is not None}
+    return description, tensors | {f"{_PICTURE}{index}": picture for index, picture in enumerate(pictures)}
 
 
 def read_parts(path: str | Path) -> dict[str, Any]:
@@ -52,17 +107,90 @@ def read_parts(path: str | Path) -> dict[str, Any]:
     what = "an attribution, which Attribution.save writes"
     found, tensors = read_tensors(path, KEY, what)
     with holding(path, what, "write it again"):
-        checked("its description", found, Description)
-        missing = [name for name in TENSORS if name not in tensors]
-        if missing:
-            raise ValueError(f"it lacks {', '.join(missing)}")
-        check_parts(found, tensors)
-        layouts = [[layout_from_dict(layout) for layout in row] for row in found.get("layouts", [])]
-        if layouts and len(layouts) != len(found["spans"]):
-            raise ValueError(f"layouts has {len(layouts)} rows, spans {len(found['spans'])}")
+        return parts_from(found, tensors)
+
+
+def parts_from(found: dict[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return the fields of an ``Attribution`` from its description and tensors.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If something is missing, or the parts do not belong together.
+    """
+    checked("its description", found, Description)
+    missing = [name for name in TENSORS if name not in tensors]
+    if missing:
+        raise ValueError(f"it lacks {', '.join(missing)}")
+    check_parts(found, tensors)
+    rows = len(found["spans"])
+    layouts = [[layout_from_dict(layout) for layout in row] for row in found.get("layouts", [])]
+    targets = found.get("targets", [])
+    for name, held in (("layouts", layouts), ("targets", targets), ("received", found.get("received", []))):
+        if held and len(held) != rows:
+            raise ValueError(f"{name} has {len(held)} rows, spans {rows}")
     spans = [[Span(*span) for span in row] for row in found["spans"]]
+    received = _received(found.get("received", []), layouts, tensors)
     named = {name: tensors.get(name) for name in (*TENSORS, *OPTIONAL)}
-    return {"method": found["method"], "tokens": found["tokens"], "spans": spans, "layouts": layouts, **named}
+    described = {"method": found["method"], "tokens": found["tokens"], "targets": targets}
+    return {**described, "spans": spans, "layouts": layouts, "received": received, **named}
+
+
+def _received(
+    rows: Sequence[Sequence[StoredReceived]], layouts: Sequence[Sequence[Layout]], tensors: Mapping[str, Tensor]
+) -> list[list[Received]]:
+    """Return what the model received, with its pictures.
+
+    Raises
+    ------
+    ValueError
+        If a picture is missing or of another form, or entries do not fit the layouts.
+    """
+    if rows and [len(row) for row in rows] != [len(row) for row in layouts]:
+        raise ValueError("received does not fit layouts")
+    made: dict[int, NDArray[Any]] = {}
+    found: list[list[Received]] = []
+    for stored, some in zip(rows, layouts, strict=False):
+        found.append([])
+        for one, layout in zip(stored, some, strict=True):
+            for index in one["pictures"]:
+                made.setdefault(index, _picture(tensors, index, one["kind"]))
+            pictures = tuple(made[index] for index in one["pictures"])
+            _check_pictures(one["kind"], pictures, layout)
+            found[-1].append(Received(pictures, one["kind"], one["reason"], one["note"]))
+    return found
+
+
+_FORMS = {"pictures": (3, torch.uint8), "spectrogram": (2, torch.float32), "waveform": (1, torch.float32)}
+"""Dimensions and type of what was received, by its kind."""
+
+
+def _picture(tensors: Mapping[str, Tensor], index: int, kind: str | None) -> NDArray[Any]:
+    name = f"{_PICTURE}{index}"
+    if name not in tensors or kind not in _FORMS:
+        raise ValueError(f"it lacks {name}" if kind in _FORMS else f"the kind of {name} is {kind!r}")
+    tensor = tensors[name]
+    if not tensor.numel() or not bool(tensor.isfinite().all()):
+        raise ValueError(f"{name} is empty or holds numbers that are not finite")
+    array: NDArray[Any] = tensor.numpy()
+    return array
+
+
+def _check_pictures(kind: str | None, pictures: Sequence[NDArray[Any]], layout: Layout) -> None:
+    """Refuse pictures that a figure cannot draw."""
+    if kind is None and not pictures:
+        return
+    if kind not in _FORMS:
+        raise ValueError(f"the kind of what was received is {kind!r}; expected one of {sorted(_FORMS)}")
+    wanted = 1 if isinstance(layout, SoundLayout) else len(views(layout))
+    if len(pictures) != wanted or isinstance(layout, SoundLayout) != (kind != "pictures"):
+        raise ValueError(f"{len(pictures)} {kind} do not fit the {wanted} maps of a {type(layout).__name__}")
+    dimensions, dtype = _FORMS[kind]
+    for picture in pictures:
+        if picture.ndim != dimensions or torch.from_numpy(picture).dtype != dtype:
+            raise ValueError(f"a picture is {picture.dtype} of shape {picture.shape}, which is no part of {kind}")
+        if kind == "pictures" and picture.shape[-1] != 3:
+            raise ValueError(f"a picture has shape {picture.shape}; expected [H, W, 3]")
 
 
 def check_parts(found: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:

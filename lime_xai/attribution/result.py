@@ -10,18 +10,20 @@ import torch
 from rich.text import Text
 from torch import Tensor
 
-from lime_xai.model.layouts.layout import Layout, layout_to_dict, unknown_layouts
+from lime_xai.model.layouts.layout import Layout, unknown_layouts
+from lime_xai.model.layouts.pictures import Received
 from lime_xai.model.modalities import Span
 from lime_xai.model.records import Content
 from lime_xai.storage.store import write_tensors
 from lime_xai.values.checking import check_fields, check_row
 
-from .files import KEY, OPTIONAL, TENSORS, check_shapes, read_parts
-from .row import GridLike, RowRelevance
+from .files import KEY, OPTIONAL, TENSORS, check_shapes, described, read_parts
+from .row import Explained, GridLike, RowRelevance
+from .targets import Target
 from .terminal import relevance_text
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from .sheet import Columns, ShownFigure
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -51,13 +53,17 @@ class Attribution(Content):
     method : str
         Name of the attribution method.
     tokens : list of list of str, or None
-        Labels, if a processor was given.
+        Labels, if a processor was given: text tokens as they are decoded, others as the tokenizer writes them.
     convergence_delta : Tensor or None
         ``[B]`` or ``[B, G]`` float32: by how much the sum of relevance misses the one that the method has by
         definition, the change of the logit from the replaced prompt to the real one; Captum's name. Of integrated
         gradients and gradient SHAP; None for all others.
     layouts : list of list of Layout
         Per row, in order: how the tokens of every image, video and sound lie in it. By default unknown.
+    received : list of list of Received
+        Per row, aligned with ``layouts``: what the model received of each; figures draw maps on it. By default empty.
+    targets : list of str
+        Per row: what was explained, as text. By default the ids of the target.
 
     Raises
     ------
@@ -77,6 +83,8 @@ class Attribution(Content):
     tokens: list[list[str]] | None = None
     convergence_delta: Tensor | None = None
     layouts: list[list[Layout]] = field(default_factory=list)
+    received: list[list[Received]] = field(default_factory=list)
+    targets: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -87,6 +95,8 @@ class Attribution(Content):
             object.__setattr__(self, "layouts", unknown)
         if len(self.layouts) != len(self.spans):
             raise ValueError(f"layouts has {len(self.layouts)} rows, spans {len(self.spans)}.")
+        if not self.targets:
+            object.__setattr__(self, "targets", Target(self.target_ids).texts() if self.target_ids.dim() == 2 else [])
 
     @property
     def residual(self) -> Tensor:
@@ -113,22 +123,39 @@ class Attribution(Content):
     def _expanded(self, mask: Tensor) -> Tensor:
         return mask[:, None] if self.relevance.dim() == 3 else mask
 
-    def plot(self, row: int = 0, image: Any = None, grid: GridLike = None, title: str | None = None) -> Figure:
-        """Return a figure of one row: maps of images and videos, sounds over time, text as bars.
+    def plot(
+        self,
+        row: int = 0,
+        image: Any = None,
+        grid: GridLike = None,
+        title: str | None = None,
+        *,
+        columns: Columns = 2,
+    ) -> ShownFigure:
+        """Return a figure of one row: maps on images and videos, sounds over time, text as bars.
 
-        Tiles are drawn at their places in the picture. Where a layout is unknown, the tokens are a strip in their
-        order, and the figure says why.
+        Maps are drawn on the pictures as the model received them, in grey. All maps have one scale; a line below gives
+        the strongest token of each kind, so that a map that is small beside the text is known to be. Where a layout is
+        unknown, the tokens are a strip in their order, and the figure says why. Of a long text, the tokens with the
+        most relevance are drawn, with their neighbours.
 
         Parameters
         ----------
         row : int
             Of the batch.
         image : PIL.Image or array ``[H, W, 3]``, or a list of them, optional
-            The picture, or one per image of the row.
+            The picture, or one per image of the row, under its map in place of what the model received.
         grid : (int, int) or sequence of (int, int) or None, optional
             Rows and columns of the tokens of the only image, or of each, instead of its layout.
         title : str, optional
-            Over the figure.
+            Over the figure; by default it names what was explained.
+        columns : int
+            Columns of a page that the figure is as wide as: 1 (3.3 inches) or 2 (6.9 inches).
+
+        Returns
+        -------
+        ShownFigure
+            A figure of matplotlib; ``save(path)`` also writes the numbers behind it as CSV.
 
         Raises
         ------
@@ -137,7 +164,7 @@ class Attribution(Content):
         """
         from .figure import attribution_figure  # matplotlib is slow to import
 
-        return attribution_figure(self.row(row), image, grid, title)
+        return attribution_figure(self.row(row), image, grid, title, columns=columns)
 
     def text(self, row: int = 0, width: int | None = None, grid: GridLike = None) -> Text:
         """Return one row for a terminal: maps as shaded cells, text tokens with their values.
@@ -170,7 +197,14 @@ class Attribution(Content):
         relevance = self.relevance[index]
         values = (relevance if relevance.dim() == 1 else relevance.sum(0)).float().cpu().numpy()
         labels = [str(token) for token in self.input_ids[index].tolist()] if self.tokens is None else self.tokens[index]
-        return RowRelevance(values, self.spans[index], labels, self.layouts[index])
+        return RowRelevance(
+            values,
+            self.spans[index],
+            labels,
+            self.layouts[index],
+            self.received[index] if self.received else (),
+            Explained(self.targets[index], self.method, float(self.logits[index].sum())) if self.targets else None,
+        )
 
     def save(self, path: str | Path) -> None:
         """Write everything to one safetensors file.
@@ -180,15 +214,12 @@ class Attribution(Content):
         ValueError
             If there is no such folder.
         """
-        spans = [[[s.modality, s.start, s.stop] for s in row] for row in self.spans]
-        layouts = [[layout_to_dict(layout) for layout in row] for row in self.layouts]
-        described = {"method": self.method, "tokens": self.tokens, "spans": spans, "layouts": layouts}
-        found = {name: getattr(self, name) for name in (*TENSORS, *OPTIONAL)}
-        write_tensors(path, {name: tensor for name, tensor in found.items() if tensor is not None}, KEY, described)
+        description, tensors = described(self)
+        write_tensors(path, tensors, KEY, description)
 
     @classmethod
     def load(cls, path: str | Path) -> Attribution:
-        """Read what ``save`` wrote; layouts are unknown in files that were written without them.
+        """Read what ``save`` wrote; in files of earlier versions, layouts are unknown and there are no pictures.
 
         Raises
         ------

@@ -14,6 +14,7 @@ from torch import Tensor
 from lime_xai.model.arguments import check_values, holds_whole_numbers
 from lime_xai.model.cache import detach_inference
 from lime_xai.model.checks import check_finite
+from lime_xai.model.pieces import pieces, token_labels
 from lime_xai.model.records import Content
 
 IGNORED = -100
@@ -67,10 +68,36 @@ class Target(Content):
         """Return the target with tensors that may enter a graph, also if they were made in inference mode."""
         return replace(self, ids=detach_inference(self.ids), against=detach_inference(self.against))
 
+    def texts(self, processor: Any = None) -> list[str]:
+        """Return per row what is explained, as text: a token, a phrase, ``yes against no``; ids without a processor.
+
+        Raises
+        ------
+        ValueError
+            If the target has no token ids yet.
+        """
+        if self.ids is None:
+            raise ValueError("The target has no token ids.")
+        found = [_text(row, processor) for row in self.ids.tolist()]
+        if self.against is None:
+            return found
+        others = [_text(row, processor) for row in self.against.tolist()]
+        return [f"{one} against {other}" for one, other in zip(found, others, strict=True)]
+
     @property
     def continuation(self) -> Tensor | None:
         """The tokens to force while decoding, ``[B, G]``, or None for a single step."""
         return self.ids.clamp(min=0) if self.answer and self.ids is not None else None
+
+
+def _text(ids: Sequence[int], processor: Any) -> str:
+    """Return tokens as text, or their ids without a processor; padding is left out."""
+    real = [token for token in ids if token != IGNORED]
+    if processor is not None:
+        text = "".join(piece.text for piece in pieces(real, processor)).strip()
+        labels = token_labels(torch.tensor([real]), processor) or [[]]
+        return text or " ".join(labels[0])
+    return f"token{'s' if len(real) != 1 else ''} {', '.join(map(str, real))}"
 
 
 def target_values(logits: Tensor, ids: Tensor, against: Tensor | None = None) -> Tensor:

@@ -6,11 +6,14 @@ import shutil
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from rich.color import Color
+from rich.style import Style
 from rich.text import Text
 
 from lime_xai.model.layouts.layout import ImageLayout, Layout, SoundLayout, UnknownLayout, VideoLayout
 
-from .row import GridLike, RowRelevance, Values, View, stretches, views
+from .colours import Rgb, ink_on, on_white
+from .row import GridLike, RowRelevance, Values, View, readable, stretches, views
 
 _SHADES = " ░▒▓█"
 _GAP = 2
@@ -33,8 +36,9 @@ def relevance_text(row: RowRelevance, width: int | None = None, grid: GridLike =
     Returns
     -------
     rich.text.Text
-        Green where relevance is positive, red where negative; the fuller a cell, the more relevance (of either sign).
-        Tokens of unknown layout are a strip in their order, with the reason.
+        Red where relevance is positive, blue where negative, as in figures: cells have the colour of a map on white;
+        without colours, the fuller a cell, the more relevance (of either sign). Every map has its own scale, and a last
+        line compares the strongest tokens. Tokens of unknown layout are a strip in their order, with the reason.
 
     Raises
     ------
@@ -49,16 +53,22 @@ def relevance_text(row: RowRelevance, width: int | None = None, grid: GridLike =
     row = row.with_grids(grid)
     first = {layout.positions[0]: (layout, name) for layout, name in zip(row.layouts, row.names, strict=True)}
     text = Text()
+    loudest = max([1e-12, *np.abs(row.of(row.text_positions)).tolist()])
     for span in row.spans:
         if span.modality == "text":
             for position in range(span.start, span.stop):
                 value = row.values[position]
-                text.append(f"{row.labels[position]} ")
-                text.append(f"{value:+.2f} ", style=_style(value))
+                text.append(f"{readable(row.labels[position])} ")
+                paper = on_white(value, loudest)
+                text.append(f"{value:+.2f}", style=_style(ink_on(paper), paper))
+                text.append(" ")
             text.append("\n")
         for position in range(span.start, span.stop):
             if position in first:
                 _add_layout(text, row, *first[position], columns)
+    strongest = [f"{name} token {value:+.2f}" for name, value in row.strongest().items()]
+    if len(strongest) > 1:
+        text.append(f"\nstrongest {', strongest '.join(strongest)}\n")
     return text
 
 
@@ -188,8 +198,9 @@ def _add_cells(text: Text, values: Sequence[float] | Values, scale: float, repea
             text.append(" " * repeat)
             continue
         shade = _SHADES[min(int(abs(value) / scale * len(_SHADES)), len(_SHADES) - 1)]
-        text.append(shade * repeat, style=_style(value))
+        colour = on_white(value, scale)
+        text.append(shade * repeat, style=_style(colour, colour))
 
 
-def _style(value: float) -> str:
-    return "green" if value > 0 else "red"
+def _style(ink: Rgb, paper: Rgb) -> Style:
+    return Style(color=Color.from_rgb(*ink), bgcolor=Color.from_rgb(*paper))

@@ -13,7 +13,8 @@ from lime_xai.attribution.methods.base import check_cost
 from lime_xai.attribution.methods.task import AttributionMethod
 from lime_xai.attribution.problem import problems
 from lime_xai.attribution.targets import TargetLike, resolve_target
-from lime_xai.model.prompt import Prompt, token_labels
+from lime_xai.model.pieces import token_labels
+from lime_xai.model.prompt import Prompt
 
 from .opening import synchronised
 

@@ -29,7 +29,9 @@ from .exclusive import borrowed
 from .gradients import DifferentiableCall, forward_sequence
 from .layouts import read_layouts
 from .layouts.layout import Layout
+from .layouts.pictures import Received, received
 from .modalities import modality_masks
+from .pieces import token_labels
 from .positions import Perceptual, Positions, mask_from_padding, read_positions
 from .recording import Recording, record
 from .records import ShortRepr
@@ -89,6 +91,11 @@ class Prompt(ShortRepr):
         Some are known only with a processor (``read_layouts``).
         """
         return read_layouts(self.model.config, self.inputs, self.positions, self.processor)
+
+    @cached_property
+    def received(self) -> list[list[Received]]:
+        """Per row, aligned with ``layouts``: what the model received of every image, video and sound."""
+        return received(self)
 
     def recording(self, continuation: Tensor | None = None, *, logits: bool = False) -> Recording:
         """Return the decoder calls of the prompt and of a continuation.
@@ -201,19 +208,6 @@ def input_weights(model: PreTrainedModel) -> tuple[object, ...]:
             found += [*module.parameters(recurse=False), *module.buffers(recurse=False)]
             pending += module.children()
     return tensor_identities(found)
-
-
-def token_labels(ids: Tensor, processor: Any) -> list[list[str]] | None:
-    """Return tokens ``[B][T]`` as the processor's tokenizer writes them; None without a processor."""
-    if processor is None:
-        return None
-    tokenizer = getattr(processor, "tokenizer", processor)
-
-    def label(token: int) -> str:
-        # Models have more embeddings than their tokenizer has tokens; such ids have no name.
-        return str(tokenizer.convert_ids_to_tokens(token) or f"<{token}>")
-
-    return [[label(token) for token in row] for row in ids.tolist()]
 
 
 PromptLike = Mapping[str, Any] | Prompt

@@ -15,6 +15,8 @@ from lime_xai.model.layouts.pictures import Received
 from lime_xai.model.records import Content
 from lime_xai.storage.store import number, write_json, write_text
 
+from .plots import Plots
+
 if TYPE_CHECKING:
     import pandas
 
@@ -111,7 +113,7 @@ class Step:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ExplainedAnswer(Content):
+class ExplainedAnswer(Content, Plots):
     """What ``explain`` returns: an answer, the relevance of every input for each of its words, and how it was decided.
 
     Attributes
@@ -122,8 +124,6 @@ class ExplainedAnswer(Content):
         In order.
     context : tuple of ContextWord
         Words of the prompt.
-    received : tuple of Received
-        What the model received of every image, video and sound.
     policies : tuple of str
         Under which the answer was generated.
     steps : tuple of Step
@@ -137,7 +137,6 @@ class ExplainedAnswer(Content):
     attribution: Attribution
     words: tuple[ExplainedWord, ...]
     context: tuple[ContextWord, ...] = ()
-    received: tuple[Received, ...] = ()
     policies: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
     no_grounding: str | None = None
@@ -163,10 +162,10 @@ class ExplainedAnswer(Content):
         return int(self.attribution.relevance.shape[-1]) - int(self.attribution.relevance.shape[1]) + 1
 
     @property
-    def received_or_unknown(self) -> tuple[Received, ...]:
-        """One entry per image, video and sound, also if ``received`` was not given."""
-        count = len(self.attribution.layouts[0])
-        return self.received or (Received(reason="the answer was made without its pictures"),) * count
+    def received(self) -> tuple[Received, ...]:
+        """What the model received of every image, video and sound: one entry each."""
+        row = self.attribution.row(0)
+        return tuple(row.picture_of(index) for index in range(len(row.layouts)))
 
     def relevance(self, word: int) -> Tensor:
         """Return the relevance ``[T]`` of every position for a word, summed over its tokens; float32.
@@ -176,7 +175,7 @@ class ExplainedAnswer(Content):
         TypeError, IndexError
             If the answer has no such word.
         """
-        found = self.words[self._index(word)]
+        found = self.words[self.word_index(word)]
         return self.attribution.relevance[0, found.start : found.stop].sum(0)
 
     def find(self, text: str) -> int:
@@ -192,9 +191,30 @@ class ExplainedAnswer(Content):
                 return index
         raise ValueError(f"The answer has no word {text!r}; its words are {[word.text for word in self.words]}.")
 
-    def _index(self, word: int) -> int:
+    @property
+    def first_word(self) -> int:
+        """The word that is shown first: the one with the lowest grounding, or the first if grounding is not known."""
+        known = [
+            (word.grounding, index)
+            for index, word in enumerate(self.words)
+            if word.grounding is not None and not word.special
+        ]
+        return min(known)[1] if known else 0
+
+    def word_index(self, word: int | str | None) -> int:
+        """Return the number of a word that is given as such, as text, or as None for ``first_word``.
+
+        Raises
+        ------
+        TypeError, IndexError, ValueError
+            If the answer has no such word.
+        """
+        if word is None:
+            return self.first_word
+        if isinstance(word, str):
+            return self.find(word)
         if not isinstance(word, int) or isinstance(word, bool):
-            raise TypeError(f"word is {type(word).__name__}; expected int, as find(text) returns it.")
+            raise TypeError(f"word is {type(word).__name__}; expected its number or its text.")
         if not 0 <= word < len(self.words):
             raise IndexError(f"word is {word}; the answer has words 0 to {len(self.words) - 1}.")
         return word
@@ -258,6 +278,33 @@ class ExplainedAnswer(Content):
     def to_csv(self, path: str | Path) -> None:
         """Write ``to_frame`` as CSV."""
         write_text(path, self.to_frame().to_csv(index=False))
+
+    def save(self, path: str | Path) -> None:
+        """Write everything, pictures and the answer without a policy included, to one safetensors file.
+
+        Raises
+        ------
+        ValueError
+            If there is no such folder.
+        """
+        from .files import write_answer
+
+        write_answer(path, self)
+
+    @classmethod
+    def load(cls, path: str | Path) -> ExplainedAnswer:
+        """Read what ``save`` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        DamagedFileError
+            If it is a file of something else, or damaged.
+        """
+        from .files import read_answer
+
+        return read_answer(path)
 
 
 def _joined(words: Sequence[ContextWord | ExplainedWord]) -> str:

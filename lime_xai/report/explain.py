@@ -17,7 +17,6 @@ from lime_xai.decoding.policy import Policy
 from lime_xai.decoding.trace import SteeringTrace
 from lime_xai.generation.checks import check_generation, check_policies
 from lime_xai.generation.steer import steer
-from lime_xai.model.layouts.pictures import received
 from lime_xai.model.positions import Perceptual
 from lime_xai.model.prompt import Prompt, PromptLike, read_prompt
 from lime_xai.policies.registry import PolicyLike, as_policies
@@ -146,7 +145,6 @@ class _Run:
             attribution=on_cpu(found),
             words=explained_words(prompt, found, ids, sure, gain),
             context=prompt_words(prompt),
-            received=tuple(received(prompt)[0]),
             policies=tuple(map(repr, policies)),
             steps=steps_of(said.trace),
             no_grounding=reason,

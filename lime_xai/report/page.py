@@ -13,6 +13,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from lime_xai.attribution.colours import BRIGHTNESS, CONTRAST, NEGATIVE, OPACITY, POSITIVE
 from lime_xai.model.layouts.pictures import Received
 
 from .answer import ExplainedAnswer
@@ -23,6 +24,14 @@ THRESHOLD = 0.5
 
 THUMBNAIL = 96
 """Pixels of the longer side of a thumbnail."""
+
+COLOURS = {
+    "positive": ", ".join(map(str, POSITIVE)),
+    "negative": ", ".join(map(str, NEGATIVE)),
+    "contrast": CONTRAST,
+    "brightness": BRIGHTNESS,
+}
+"""Of maps and of pictures under them, as the style sheet and the script read them."""
 
 COLUMNS = ("word", "grounding", "probability", "entropy", "logit", "residual")
 """Of the table, before the shares."""
@@ -82,6 +91,8 @@ def _page(entries: Sequence[Entry], title: str, table: tuple[Sequence[str], Sequ
         script=Markup(texts["script.js"]),
         data=Markup(script_json({"entries": [_entry(entry) for entry in entries]})),
         threshold=THRESHOLD,
+        colours=COLOURS,
+        opacity=OPACITY,
         columns=columns,
         rows=rows,
         method=entries[0].answer.attribution.method,

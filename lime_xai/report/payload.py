@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lime_xai.attribution.row import RowRelevance, stretches
+from lime_xai.attribution.sounds import sound_picture
 from lime_xai.model.layouts.layout import WHOLE, Layout, SoundLayout, Tile
 from lime_xai.model.layouts.pictures import Received
 from lime_xai.model.layouts.views import View, views
 from lime_xai.storage.store import number
 
 from .answer import ExplainedAnswer, ExplainedWord
-from .sounds import sound_picture
 
 LEVELS = 32767
 """Of relevance: the largest 16-bit integer."""
@@ -50,24 +50,14 @@ def payload(found: ExplainedAnswer, title: str) -> dict[str, Any]:
         "relevance": base64.b64encode(rounded.tobytes()).decode(),
         "scales": scales.tolist(),
         "limit": max(limit, 1e-12),
-        "first": first_word(found),
+        "first": found.first_word,
         "items": [
             _item(row, layout, name, received)
-            for layout, name, received in zip(row.layouts, row.names, found.received_or_unknown, strict=True)
+            for layout, name, received in zip(row.layouts, row.names, found.received, strict=True)
         ],
         "context": _context(found, row),
         "words": [_word(found, word) for word in found.words],
     }
-
-
-def first_word(found: ExplainedAnswer) -> int:
-    """Return the word to show first: the one with the lowest grounding, or the first where grounding is not known."""
-    known = [
-        (word.grounding, index)
-        for index, word in enumerate(found.words)
-        if word.grounding is not None and not word.special
-    ]
-    return min(known)[1] if known else 0
 
 
 def _word(found: ExplainedAnswer, word: ExplainedWord) -> dict[str, Any]:

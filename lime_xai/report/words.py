@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-INCOMPLETE = "\N{REPLACEMENT CHARACTER}"
-"""What a decoder writes for bytes that are no whole character yet."""
-
-_LONGEST = 8
-"""Tokens that may together be one character; more are bytes that are no text."""
+from lime_xai.model.pieces import Piece, pieces
 
 _JOINERS = "'\N{RIGHT SINGLE QUOTATION MARK}-_\N{ZERO WIDTH JOINER}"
 """Characters that join what is before and after them to one word."""
@@ -52,16 +48,6 @@ class Word:
     special: bool = False
 
 
-@dataclass(frozen=True)
-class _Piece:
-    """The fewest tokens that decode to whole characters."""
-
-    text: str
-    start: int
-    stop: int
-    special: bool
-
-
 def words_of(ids: Sequence[int], tokenizer: Any, before: Sequence[int] = ()) -> list[Word]:
     """Merge tokens to words.
 
@@ -85,15 +71,15 @@ def words_of(ids: Sequence[int], tokenizer: Any, before: Sequence[int] = ()) -> 
         Every token is in exactly one.
     """
     words: list[Word] = []
-    pieces = list(_pieces(list(ids), getattr(tokenizer, "tokenizer", tokenizer), list(before)[-1:]))
+    found = list(pieces(ids, tokenizer, before))
     lead, start = "", 0
-    for index, piece in enumerate(pieces):
+    for index, piece in enumerate(found):
         core = piece.text.strip()
         if not core and not piece.special:
             lead += piece.text
             continue
-        before_it = pieces[index - 1] if index else None
-        if before_it is not None and not lead and _joins(before_it, piece, pieces[index + 1 : index + 2]):
+        before_it = found[index - 1] if index else None
+        if before_it is not None and not lead and _joins(before_it, piece, found[index + 1 : index + 2]):
             words[-1] = replace(words[-1], text=words[-1].text + core, stop=piece.stop)
         else:
             lead += piece.text[: len(piece.text) - len(piece.text.lstrip())]
@@ -105,29 +91,7 @@ def words_of(ids: Sequence[int], tokenizer: Any, before: Sequence[int] = ()) -> 
     return words
 
 
-def _pieces(ids: list[int], tokenizer: Any, context: list[int]) -> Iterator[_Piece]:
-    """Yield the pieces of a text; a tokenizer's decoder sees the token before a piece, and the piece."""
-    special = set(tokenizer.all_special_ids)
-    start = 0
-    for stop in range(1, len(ids) + 1):
-        before = ids[start - 1 : start] or context
-        first = _decoded(tokenizer, before)
-        both = _decoded(tokenizer, before + ids[start:stop])
-        goes_on = stop < len(ids) and ids[stop] not in special and stop - start < _LONGEST
-        if both.endswith(INCOMPLETE) and goes_on:
-            continue
-        text = both.removeprefix(first) if both.startswith(first) else _decoded(tokenizer, ids[start:stop])
-        yield _Piece(text, start, stop, stop - start == 1 and ids[start] in special)
-        start = stop
-
-
-def _decoded(tokenizer: Any, ids: Sequence[int]) -> str:
-    if not ids:
-        return ""
-    return str(tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
-
-
-def _joins(before: _Piece, piece: _Piece, following: Sequence[_Piece]) -> bool:
+def _joins(before: Piece, piece: Piece, following: Sequence[Piece]) -> bool:
     """Whether a piece belongs to the word of the piece before it; ``following``: the piece after it, if any."""
     if before.special or piece.special:
         return False

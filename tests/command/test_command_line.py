@@ -41,7 +41,7 @@ def test_attribute_prints_and_writes_what_the_library_finds(lime, picture, tmp_p
     assert result.exit_code == 0, result.output
     text = result.stdout
     found = Attribution.load(tmp_path / "a.safetensors")
-    assert found.tokens[0][-1] == "assistant:"
+    assert found.tokens[0][-1] == " assistant:"
     assert found.mask("image").sum() == 36
     assert f"target 'yes', logit {float(found.logits[0]):.3f}, residual {float(found.residual[0]):+.3f}" in text
     assert f"image {float(found.shares['image'][0]):.3f}" in text

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from lime_xai.attribution.groups import Groups
 from lime_xai.attribution.targets import Target
-from lime_xai.model.prompt import Prompt, token_labels
+from lime_xai.model.pieces import token_labels
+from lime_xai.model.prompt import Prompt
 from lime_xai.model.recording import Recording
 from lime_xai.model.records import ShortRepr
 from lime_xai.values.checking import check_fields

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 
-from lime_xai.attribution.figure import COLOURS
+from lime_xai.attribution.sheet import OVERLAY
 
 from .maps import PixelMap
 
@@ -44,10 +44,10 @@ def pixel_figure(found: PixelAttribution, title: str | None = None) -> Figure:
             left.set_yticks([])
         else:
             _draw(left, seen, "gray", None)
-        _draw(right, relevance, COLOURS, limit)
+        _draw(right, relevance, OVERLAY, limit)
         left.set_title(f"{seen.kind} as the model received it", fontsize=9)
         right.set_title("relevance", fontsize=9)
-    bar = figure.colorbar(ScalarMappable(Normalize(-limit, limit), COLOURS), ax=grid[:, 1], extend="both", shrink=0.9)
+    bar = figure.colorbar(ScalarMappable(Normalize(-limit, limit), OVERLAY), ax=grid[:, 1], extend="both", shrink=0.9)
     bar.set_label(f"relevance, to {QUANTILE:.1%}", fontsize=8)
     kept = {name: float(value.sum()) for name, value in found.conservation.items()}
     more = f"; {len(pairs) - MOST} maps more are not shown" if len(pairs) > MOST else ""
@@ -73,7 +73,7 @@ def _array(one: PixelMap) -> Any:
     return values.sum(0) if one.kind == "video" else values
 
 
-def _draw(axes: Any, one: PixelMap, colours: str, limit: float | None) -> None:
+def _draw(axes: Any, one: PixelMap, colours: str | Colormap, limit: float | None) -> None:
     """Draw a map; a video as the sum of its frames, a waveform as a strip."""
     values = _array(one)
     scale = {} if limit is None else {"vmin": -limit, "vmax": limit}

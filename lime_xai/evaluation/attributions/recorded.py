@@ -19,8 +19,9 @@ from lime_xai.attribution.methods.registry import METHODS
 from lime_xai.attribution.problem import Problem, problems
 from lime_xai.attribution.replacement import DELETION, substitute_of
 from lime_xai.attribution.targets import IGNORED, resolve_target
+from lime_xai.model.pieces import token_labels
 from lime_xai.model.positions import Positions
-from lime_xai.model.prompt import Prompt, read_prompt, token_labels
+from lime_xai.model.prompt import Prompt, read_prompt
 from lime_xai.model.records import ShortRepr
 
 from .example import Example

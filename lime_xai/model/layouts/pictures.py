@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lime_xai.model.records import ShortRepr
+from lime_xai.model.records import Content
 
 from .colours import Colours, coloured, normalisation
 from .layout import WHOLE, Box, ImageLayout, Layout, SoundLayout, UnknownLayout, VideoLayout
@@ -29,7 +29,7 @@ _EMPTY = "white parts are shown by no tile"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Received(ShortRepr):
+class Received(Content):
     """What the model received of one image, video or sound.
 
     Attributes

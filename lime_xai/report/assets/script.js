@@ -5,7 +5,8 @@
   const own = document.getElementById("own");
   const opacity = document.getElementById("opacity");
   const panels = [];
-  const POSITIVE = "178,24,43", NEGATIVE = "33,102,172";
+  const styles = getComputedStyle(document.documentElement);
+  const POSITIVE = styles.getPropertyValue("--positive"), NEGATIVE = styles.getPropertyValue("--negative");
 
   function make(tag, attributes = {}, ...children) {
     const node = document.createElement(tag);

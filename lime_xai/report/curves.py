@@ -1,0 +1,167 @@
+"""Figures of explained answers over steps and over time: the objective of an edit, a word on a sound."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.ticker import MaxNLocator
+
+from lime_xai.attribution.figure import MARGIN, numbers_of
+from lime_xai.attribution.maps import draw_sound, largest
+from lime_xai.attribution.row import readable
+from lime_xai.attribution.sheet import LARGE, LINE, SMALL, Columns, Sheet, ShownFigure, label_axes, signed
+from lime_xai.model.layouts.layout import SoundLayout
+
+from .answer import ExplainedAnswer
+from .figures import names_of, row_of, word_bars, word_caption
+
+Event = tuple[float, float, str]
+
+_TOLD = 8
+"""Curves that are named one by one; more have a colour bar."""
+
+_PALETTE = "cividis"
+"""Sequential, with one order for every kind of colour blindness."""
+
+
+def steps_figure(found: ExplainedAnswer, columns: Columns = 1) -> ShownFigure:
+    """Return the objective over the optimisation steps of an edit, one curve per token.
+
+    Raises
+    ------
+    ValueError
+        If no policy noted an objective.
+    """
+    curves = [(index, step.losses) for index, step in enumerate(found.steps) if step.losses]
+    if not curves:
+        raise ValueError(
+            "plot_steps needs the objective of an edit, which this answer does not have; call explain(model, inputs, "
+            "'edit') without answer= and num_beams=."
+        )
+    sheet = Sheet(columns)
+    inner = sheet.width - 2 * MARGIN
+    top = (
+        sheet.wrapped(MARGIN, MARGIN, "Objective over the steps of the edit, one curve per token", inner, LARGE) + 0.06
+    )
+    left, tall = 0.55, 1.7
+    told = len(curves) <= _TOLD
+    room = 1.0 if told else 0.55
+    axes = sheet.axes(left, top, sheet.width - left - room, tall)
+    colours = colormaps[_PALETTE]
+    last = max(len(curves) - 1, 1)
+    for order, (index, losses) in enumerate(curves):
+        axes.plot(
+            range(len(losses)),
+            losses,
+            color=colours(0.92 * order / last),
+            linewidth=1.0,
+            marker=".",
+            markersize=3,
+            label=_token_name(found, index),
+        )
+    axes.set_xlim(left=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    label_axes(axes, "update step", "objective")
+    if told:
+        _tell(sheet, curves, found, (sheet.width - room + 0.08, top))
+    else:
+        bar_axes = sheet.axes(sheet.width - room + 0.1, top, 0.08, tall)
+        bar = sheet.figure.colorbar(ScalarMappable(Normalize(0, last / 0.92), colours), cax=bar_axes)
+        bar.ax.set_ylim(0, last)
+        label_axes(bar.ax, y="token of the answer")
+    bottom = top + tall + 2.8 * SMALL * LINE
+    fell = sum(losses[-1] < losses[0] for _, losses in curves)
+    caption = f"{names_of(found)}; the objective fell at {fell} of {len(curves)} tokens"
+    bottom = sheet.wrapped(MARGIN, bottom, caption, inner, SMALL, color="#333333")
+    numbers = [
+        {"token": index, "word": _token_name(found, index), "step": step, "objective": loss}
+        for index, losses in curves
+        for step, loss in enumerate(losses)
+    ]
+    return sheet.finished(bottom + MARGIN, numbers)
+
+
+def _token_name(found: ExplainedAnswer, token: int) -> str:
+    """Return the word of a token, numbered where it has several."""
+    for word in found.words:
+        if word.start <= token < word.stop:
+            part = f" {token - word.start + 1}/{word.stop - word.start}" if word.stop - word.start > 1 else ""
+            return readable(word.text, 14) + part
+    return f"token {token}"
+
+
+def _tell(
+    sheet: Sheet, curves: Sequence[tuple[int, Sequence[float]]], found: ExplainedAnswer, place: tuple[float, float]
+) -> None:
+    """Write the names of curves in their colours, in the order of the answer."""
+    left, top = place
+    last = max(len(curves) - 1, 1)
+    for order, (index, _) in enumerate(curves):
+        line = sheet.axes(left, top + 0.04, 0.14, 0.03)
+        line.set_axis_off()
+        line.axhline(0.5, color=colormaps[_PALETTE](0.92 * order / last), linewidth=1.5)
+        top = sheet.text(left + 0.18, top, _token_name(found, index), SMALL)
+
+
+def sound_figure(
+    found: ExplainedAnswer, word: int, events: Sequence[Event] | None = None, columns: Columns = 2
+) -> ShownFigure:
+    """Return every sound with the relevance of a word over time, and bounds of events.
+
+    Raises
+    ------
+    ValueError
+        If there is no sound; for events that are no stretches of time.
+    """
+    row = row_of(found, word)
+    sounds = [(i, layout) for i, layout in enumerate(row.layouts) if isinstance(layout, SoundLayout)]
+    if not sounds:
+        kinds = sorted({layout.modality for layout in row.layouts}) or ["no image, video or sound"]
+        raise ValueError(
+            f"plot_sound needs a sound of known layout; the prompt has {', '.join(kinds)}. Use plot(word)."
+        )
+    bounds = checked_events(events or ())
+    sheet = Sheet(columns)
+    inner = sheet.width - 2 * MARGIN
+    top = sheet.wrapped(MARGIN, MARGIN, f"Relevance for “{found.words[word].text}” over time", inner, LARGE) + 0.05
+    limit = largest(row)
+    for index, layout in sounds:
+        total = float(row.of(layout.positions).sum())
+        top = sheet.text(MARGIN, top, f"relevance of {row.names[index]}: {signed(total)}") + 0.03
+        received = row.picture_of(index)
+        for note in (received.reason, received.note):
+            if note is not None:
+                top = sheet.wrapped(MARGIN, top, note, inner, SMALL, color="#555555")
+        top = draw_sound(sheet, row, layout, received, (MARGIN, top, inner), limit, bounds)
+    if any(row.picture_of(index).pictures for index, _ in sounds):
+        top = sheet.colour_bar(MARGIN + 0.42, top, 2.0, limit, "relevance of a stretch")
+    for line in word_caption(found, word):
+        top = sheet.wrapped(MARGIN, top, line, inner, SMALL, color="#333333")
+    return sheet.finished(top + MARGIN, numbers_of(row, word_bars(found, word), "word"))
+
+
+def checked_events(events: Sequence[Any]) -> list[Event]:
+    """Return events as start, stop and name.
+
+    Raises
+    ------
+    ValueError
+        If one is something else.
+    """
+    found = []
+    for event in events:
+        try:
+            start, stop, name = event
+            start, stop = float(start), float(stop)
+        except (TypeError, ValueError):
+            start, stop, name = math.nan, math.nan, None
+        if not (np.isfinite(start) and np.isfinite(stop) and start < stop and isinstance(name, str)):
+            raise ValueError(f"events has {event!r}; expected (start, stop, name) with start < stop in seconds.")
+        found.append((start, stop, name))
+    return found

@@ -1,0 +1,110 @@
+"""Figures as methods of an explained answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from lime_xai.attribution.sheet import Columns, ShownFigure
+
+    from .answer import ExplainedAnswer
+
+
+class Plots:
+    """Base of ``ExplainedAnswer``: its figures.
+
+    All are as wide as one or two columns of a page (3.3 or 6.9 inches), embed their fonts, and are shown by a notebook
+    as the last line of a cell. ``figure.save("name.pdf")`` also writes the numbers behind the figure, ``name.csv``;
+    ``figure.to_frame()`` returns them. A word is given by its number or its text; by default it is the one with the
+    lowest grounding.
+    """
+
+    @property
+    def _answer(self) -> ExplainedAnswer:
+        return cast("ExplainedAnswer", self)
+
+    def plot(self, word: int | str | None = None, *, columns: Columns = 2) -> ShownFigure:
+        """Return a figure of a word: maps on what the model received, and the words before it as bars.
+
+        Raises
+        ------
+        TypeError, IndexError, ValueError
+            If the answer has no such word, or for another width.
+        """
+        from .figures import word_figure  # matplotlib is slow to import
+
+        return word_figure(self._answer, self._answer.word_index(word), columns)
+
+    def plot_words(self, *, columns: Columns = 2) -> ShownFigure:
+        """Return a figure of all words: the shares of images, sounds and text as stacked bars, and grounding below."""
+        from .overviews import words_figure
+
+        return words_figure(self._answer, columns)
+
+    def plot_matrix(self, *, columns: Columns = 2) -> ShownFigure:
+        """Return a matrix of words by inputs: images, videos and sounds, words of the prompt, words of the answer.
+
+        Of long texts, the inputs with the largest relevance have a column each, and the sum of the others one.
+        """
+        from .overviews import matrix_figure
+
+        return matrix_figure(self._answer, columns)
+
+    def plot_before_after(self, word: int | str | None = None, *, columns: Columns = 2) -> ShownFigure:
+        """Return a word in the answers without and with the policies, beside each other, with one scale.
+
+        The word of the answer without the policies is the same text that is nearest; where that answer does not say
+        it, the word in its place.
+
+        Raises
+        ------
+        ValueError
+            If the answer was made without a policy, or without comparing.
+        TypeError, IndexError
+            If the answer has no such word.
+        """
+        from .figures import before_after_figure
+
+        return before_after_figure(self._answer, self._answer.word_index(word), columns)
+
+    def plot_steps(self, *, columns: Columns = 1) -> ShownFigure:
+        """Return the objective of an edit over its update steps, one curve per token (figure 3 of the paper).
+
+        Raises
+        ------
+        ValueError
+            If no policy noted an objective.
+        """
+        from .curves import steps_figure
+
+        return steps_figure(self._answer, columns)
+
+    def plot_sound(
+        self,
+        word: int | str | None = None,
+        *,
+        events: Sequence[tuple[float, float, str]] | None = None,
+        columns: Columns = 2,
+    ) -> ShownFigure:
+        """Return the sounds, spectrogram or waveform, with the relevance of a word over time (figure 4 of the paper).
+
+        Parameters
+        ----------
+        word : int or str, optional
+            Of the answer.
+        events : sequence of (start, stop, name), optional
+            Bounds in seconds (feature frames where seconds are not known) that are drawn, of what sounds when.
+        columns : int
+            Of a page: 1 or 2.
+
+        Raises
+        ------
+        ValueError
+            If there is no sound of known layout; for other events.
+        TypeError, IndexError
+            If the answer has no such word.
+        """
+        from .curves import sound_figure
+
+        return sound_figure(self._answer, self._answer.word_index(word), events, columns)

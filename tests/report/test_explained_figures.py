@@ -1,0 +1,154 @@
+"""Figures and files of explained answers hold the numbers of the answer."""
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from support.families import FAMILIES
+from support.words import numbered_tokenizer
+
+from lime_xai.attribution.colours import NEGATIVE, OPACITY, POSITIVE
+from lime_xai.attribution.sheet import WIDTHS
+from lime_xai.report.answer import ExplainedAnswer, Step
+from lime_xai.report.explain import explain
+from lime_xai.report.page import answer_page
+
+SHORT = {"max_new_tokens": 4, "min_new_tokens": 4, "do_sample": False}
+KINDS = ("plot", "plot_words", "plot_matrix", "plot_before_after", "plot_steps")
+
+
+def explained(family, policy=None):
+    model, inputs, _ = FAMILIES[family].build()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return explain(model, inputs, policy, processor=numbered_tokenizer(), **SHORT)
+
+
+@pytest.fixture(scope="module")
+def edited():
+    return explained("llava_next", "edit")
+
+
+@pytest.fixture(scope="module")
+def heard():
+    return explained("qwen2_audio")
+
+
+def lines(figure):
+    return [text.get_text() for text in figure.texts]
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+@pytest.mark.parametrize("kind", KINDS)
+def test_figures_are_saved_with_their_numbers_and_nothing_lies_outside(kind, columns, edited, tmp_path):
+    import pandas
+
+    figure = getattr(edited, kind)(columns=columns)
+    assert figure.get_size_inches()[0] == WIDTHS[columns]
+    figure.save(tmp_path / "a.png")
+    assert len(pandas.read_csv(tmp_path / "a.csv")) == len(figure.numbers) > 0
+    for axes in figure.axes:
+        box = axes.get_position()
+        assert -0.001 <= box.x0 < box.x1 <= 1.001
+        assert -0.001 <= box.y0 < box.y1 <= 1.001
+    width, height = figure.get_size_inches() * figure.dpi
+    drawn = [
+        *figure.texts,
+        *(label for axes in figure.axes for label in axes.get_yticklabels() + axes.get_xticklabels()),
+    ]
+    for text in drawn:
+        box = text.get_window_extent()
+        assert box.x0 >= -1
+        assert box.x1 <= width + 3, text.get_text()
+        assert box.y0 >= -1
+        assert box.y1 <= height + 1
+
+
+def test_shares_and_grounding_are_bars(edited):
+    shares, grounding = [axes for axes in edited.plot_words().axes if axes.patches and axes.get_ylabel()]
+    heights = np.array([patch.get_height() for patch in shares.patches]).reshape(-1, len(edited.words))
+    wanted = [[word.shares[name] for word in edited.words] for name in edited.words[0].shares]
+    assert np.allclose(heights, wanted)
+    assert [patch.get_height() for patch in grounding.patches] == [word.grounding for word in edited.words]
+    assert [label.get_text() for label in grounding.get_xticklabels()] == [word.text for word in edited.words]
+
+
+def test_the_matrix_loses_no_relevance(edited):
+    for columns in (1, 2):
+        (axes,) = [axes for axes in edited.plot_matrix(columns=columns).axes if axes.images]
+        values = np.ma.filled(axes.images[0].get_array().astype(float), 0.0)
+        assert values.sum(1) == pytest.approx([word.logit + word.residual for word in edited.words], abs=1e-4)
+
+
+def test_before_and_after_have_one_scale(edited):
+    figure = edited.plot_before_after(1)
+    maps = [image for axes in figure.axes for image in axes.images if image.get_array().ndim == 2]
+    assert len({image.get_clim() for image in maps}) == 1
+    assert {entry["answer"] for entry in figure.numbers} == {"without a policy", "under Edit"}
+    with pytest.raises(ValueError, match="compare=True"):
+        edited.before.plot_before_after()
+
+
+def test_the_objective_is_a_curve_per_token(edited):
+    curves = [line for axes in edited.plot_steps().axes for line in axes.lines if line.get_marker() == "."]
+    assert [tuple(curve.get_ydata()) for curve in curves] == [step.losses for step in edited.steps]
+    for without in (replace(edited, steps=()), replace(edited, steps=(Step(),))):
+        with pytest.raises(ValueError, match="needs the objective of an edit"):
+            without.plot_steps()
+
+
+def test_events_bound_stretches_of_a_sound(heard, edited):
+    figure = heard.plot_sound(0, events=[(4, 12, "dog $$"), (20, 26, "[/x]")])
+    drawn = [axes for axes in figure.axes if any(line.get_linestyle() == "--" for line in axes.lines)]
+    assert len(drawn) == 2
+    edges = [line.get_xdata()[0] for line in drawn[0].lines if line.get_linestyle() == "--"]
+    assert edges == [4, 12, 20, 26]
+    assert [text.get_text() for text in drawn[0].texts] == ["dog $$", "[/x]"]
+    assert not any(text.get_parse_math() for text in drawn[0].texts)
+    for events in ([(4, 2, "a")], [(1, 2)], [("a", 2, "b")], [(0, float("inf"), "b")], [3]):
+        with pytest.raises(ValueError, match=r"expected \(start, stop, name\)"):
+            heard.plot_sound(events=events)
+    with pytest.raises(ValueError, match="needs a sound of known layout; the prompt has image"):
+        edited.plot_sound()
+
+
+def test_a_word_is_given_by_number_text_or_not_at_all(edited):
+    named = edited.plot(edited.words[2].text)
+    assert lines(named)[0].startswith(f"Relevance for “{edited.words[2].text}”")
+    lowest = min((word.grounding, index) for index, word in enumerate(edited.words))[1]
+    assert edited.first_word == lowest
+    assert lines(edited.plot()) == lines(edited.plot(lowest))
+    for word, error in ((99, IndexError), (True, TypeError), ("nothing", ValueError), (1.0, TypeError)):
+        with pytest.raises(error):
+            edited.plot(word)
+
+
+@pytest.mark.parametrize("text", ["$$x$$", "[/x]", "שלום", "👩‍🚀", "猫"])
+def test_words_are_shown_as_they_are(text, edited):
+    found = replace(edited, words=tuple(replace(word, text=text) for word in edited.words))
+    for kind in KINDS:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph|.*font")
+            assert getattr(found, kind)()._repr_png_().startswith(b"\x89PNG")
+    (axes,) = [axes for axes in found.plot_matrix().axes if axes.images]
+    assert [label.get_text() for label in axes.get_yticklabels()] == [text] * len(found.words)
+    assert not any(label.get_parse_math() for label in axes.get_yticklabels() + axes.get_xticklabels())
+
+
+@pytest.mark.parametrize("name", ["edited", "heard"])
+def test_answers_are_saved_whole(name, request, tmp_path):
+    found = request.getfixturevalue(name)
+    found = replace(found, words=(replace(found.words[0], margin=float("inf")), *found.words[1:]))
+    found.save(tmp_path / "a.safetensors")
+    back = ExplainedAnswer.load(tmp_path / "a.safetensors")
+    assert back == found
+    assert back.to_html() == found.to_html()
+
+
+def test_the_page_has_the_colours_of_figures(edited):
+    page = answer_page(edited)
+    assert f"--positive: {', '.join(map(str, POSITIVE))};" in page
+    assert f"--negative: {', '.join(map(str, NEGATIVE))};" in page
+    assert f'step="0.05" value="{OPACITY}"' in page
+    assert "178,24,43" not in page.replace(" ", "").replace("--positive:178,24,43", "")
