@@ -9,7 +9,7 @@ from support.families import FAMILIES
 from support.words import numbered_tokenizer
 
 from lime_xai.attribution.colours import NEGATIVE, OPACITY, POSITIVE
-from lime_xai.attribution.sheet import WIDTHS
+from lime_xai.attribution.sheet import DPI, WIDTHS
 from lime_xai.report.answer import ExplainedAnswer, Step
 from lime_xai.report.explain import explain
 from lime_xai.report.page import answer_page
