@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from support.families import FAMILIES
 from support.words import numbered_tokenizer
 
@@ -52,6 +53,8 @@ def test_figures_are_saved_with_their_numbers_and_nothing_lies_outside(kind, col
         box = axes.get_position()
         assert -0.001 <= box.x0 < box.x1 <= 1.001
         assert -0.001 <= box.y0 < box.y1 <= 1.001
+    figure.set_dpi(DPI)  # matplotlib keeps the sizes of text that it measured for the file
+    FigureCanvasAgg(figure).draw()
     width, height = figure.get_size_inches() * figure.dpi
     drawn = [
         *figure.texts,
