@@ -1,4 +1,4 @@
-"""Make ``docs/_static/explained-answer.png``: ``python docs/explained_answer.py`` (needs Chromium)."""
+"""Make ``docs/_static/explained-*.png``: ``python docs/explained_answer.py`` (needs Chromium)."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ def main() -> None:
     """Explain the example of the docs under a policy, and take a picture of its page."""
     model, processor, inputs = example()
     answer = lime_xai.explain(model, inputs, "contrast", processor=processor, max_new_tokens=30)
+    answer.before.plot_words().savefig(STATIC / "explained-words.png", dpi=130)
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "answer.html"
         answer.to_html(page, title="Describe the image.")

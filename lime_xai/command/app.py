@@ -20,6 +20,7 @@ from .compare import compare
 from .conformance import conformance
 from .demo import demo
 from .explain import explain
+from .plot import plot
 from .screen import console, fail, literal_output, notices
 from .steer import steer
 from .world import world_app
@@ -103,7 +104,7 @@ def start(
         typer.echo(context.get_help())
 
 
-for command in (demo, attribute, explain, steer, audit, conformance, compare):
+for command in (demo, attribute, explain, plot, steer, audit, conformance, compare):
     app.command()(command)
 app.add_typer(world_app, name="world")
 

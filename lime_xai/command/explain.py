@@ -21,7 +21,7 @@ from .common import (
     Threads,
     set_threads,
 )
-from .files import Output, check_outputs
+from .files import PICTURE, Output, check_outputs
 
 
 def explain(
@@ -50,6 +50,10 @@ def explain(
     sample: Annotated[bool, typer.Option(help="Sample instead of taking the best token.")] = False,
     seed: Annotated[int, typer.Option(help="For sampling.")] = 0,
     html: Annotated[Path | None, typer.Option(help="Page to click through, one file that needs no network.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Figure to write of the word with the lowest grounding: PNG, PDF, SVG or JPEG.")
+    ] = None,
+    save: Annotated[Path | None, typer.Option(help="Safetensors file to write, for lime-xai plot.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Table of the words to write.")] = None,
     report: Json = None,
     device: Device = None,
@@ -59,14 +63,18 @@ def explain(
     """Answer a prompt and explain every word: what it rests on, how sure it is, whether it is grounded."""
     images, audios = image or [], audio or []
     inputs = [*images, *audios, *([] if calibration is None else [calibration])]
-    check_outputs(
-        [Output("--html", html, (".html",)), Output("--csv", csv, (".csv",)), Output("--json", report, (".json",))],
-        inputs,
+    kinds = (
+        Output("--html", html, (".html",)),
+        Output("--out", out, PICTURE),
+        Output("--save", save, (".safetensors",)),
+        Output("--csv", csv, (".csv",)),
+        Output("--json", report, (".json",)),
     )
+    check_outputs(kinds, inputs)
     from .opening import Asked
-    from .run_explain import Wanted, run_explain
+    from .run_explain import Files, Wanted, run_explain
 
     set_threads(threads)
     asked = Asked(model, prompt, system, images, audios, device, dtype.value)
     wanted = Wanted(policy, calibration, answer, against, method, max_new_tokens, sample, seed)
-    run_explain(asked, wanted, folder, html, csv, report)
+    run_explain(asked, wanted, folder, Files(html, out, save, csv, report))

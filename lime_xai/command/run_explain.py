@@ -46,9 +46,18 @@ class Wanted:
     seed: int
 
 
-def run_explain(
-    asked: Asked, wanted: Wanted, folder: Path | None, html: Path | None, csv: Path | None, report: Path | None
-) -> None:
+@dataclass(frozen=True)
+class Files:
+    """What to write, as the options say it; None: nothing."""
+
+    html: Path | None = None
+    out: Path | None = None
+    save: Path | None = None
+    csv: Path | None = None
+    json: Path | None = None
+
+
+def run_explain(asked: Asked, wanted: Wanted, folder: Path | None, files: Files) -> None:
     """Explain one answer, or one for every image of a folder; print them, and write files.
 
     Parameters
@@ -59,32 +68,48 @@ def run_explain(
         How answers are made and explained.
     folder : Path, optional
         Of images.
-    html, csv, report : Path, optional
-        Page, table and JSON, checked before.
+    files : Files
+        To write, checked before.
 
     Raises
     ------
     ValueError
-        For a folder beside --image, or one without images.
+        For a folder beside --image, --out or --save, or one without images.
     """
     if folder is not None:
-        entries = _explained_folder(asked, wanted, folder, html)
+        entries = _explained_folder(asked, wanted, folder, files)
     else:
         opened = open_prompt(asked)
         found = _explained(opened, wanted, _policies(opened.processor, asked, wanted))
         entries = [Entry(str(asked.images[0]) if asked.images else "", found)]
-        show(entries[0].answer)
-    if html is not None:
-        _write_page(entries, html, asked)
-        console.print(f"page: {html}", soft_wrap=True)
-    if csv is not None:
+        show(found)
+        _write_figure(found, files)
+    _write(entries, asked, files)
+
+
+def _write_figure(found: ExplainedAnswer, files: Files) -> None:
+    """Write figure and tensors of one answer."""
+    if files.out is not None:
+        found.plot().savefig(files.out, dpi=150)
+        console.print(f"figure: {files.out}", soft_wrap=True)
+    if files.save is not None:
+        found.save(files.save)
+        console.print(f"tensors: {files.save}", soft_wrap=True)
+
+
+def _write(entries: Sequence[Entry], asked: Asked, files: Files) -> None:
+    """Write page, table and report."""
+    if files.html is not None:
+        _write_page(entries, files.html, asked)
+        console.print(f"page: {files.html}", soft_wrap=True)
+    if files.csv is not None:
         frames = [entry.answer.to_frame().assign(file=entry.name) for entry in entries]
-        write_text(csv, pandas.concat(frames).to_csv(index=False))
-        console.print(f"table: {csv}", soft_wrap=True)
-    if report is not None:
+        write_text(files.csv, pandas.concat(frames).to_csv(index=False))
+        console.print(f"table: {files.csv}", soft_wrap=True)
+    if files.json is not None:
         answers = [{"file": entry.name, **entry.answer.to_dict()} for entry in entries]
-        write_json(report, {**asked.to_dict(), "answers": answers})
-        console.print(f"report: {report}", soft_wrap=True)
+        write_json(files.json, {**asked.to_dict(), "answers": answers})
+        console.print(f"report: {files.json}", soft_wrap=True)
 
 
 def _explained(opened: Opened, wanted: Wanted, policies: Sequence[Policy]) -> ExplainedAnswer:
@@ -111,10 +136,12 @@ def _policies(processor: Any, asked: Asked, wanted: Wanted) -> list[Policy]:
     return [one for one in named.values() if one is not None]
 
 
-def _explained_folder(asked: Asked, wanted: Wanted, folder: Path, html: Path | None) -> list[Entry]:
+def _explained_folder(asked: Asked, wanted: Wanted, folder: Path, files: Files) -> list[Entry]:
     """Return an explained answer for every image of a folder; the page is written anew after each."""
-    if asked.images:
-        raise ValueError("--folder and --image are given; give one of them.")
+    alone = {"--image": asked.images, "--out": files.out, "--save": files.save}
+    for option, given in alone.items():
+        if given:
+            raise ValueError(f"--folder and {option} are given; {option} is for a single answer. Give one of them.")
     paths = pictures_of(folder)
     check_device(asked.device)
     found = find_checkpoint(asked.model)
@@ -126,8 +153,8 @@ def _explained_folder(asked: Asked, wanted: Wanted, folder: Path, html: Path | N
             one = replace(asked, images=[path])
             opened = ask(model, processor, one, [read_image(path, notice)])
             entries.append(Entry(path.name, _explained(opened, wanted, policies)))
-            if html is not None:
-                _write_page(entries, html, asked)
+            if files.html is not None:
+                _write_page(entries, files.html, asked)
     return entries
 
 

@@ -249,6 +249,25 @@ def read_tensors(path: str | Path, key: str, what: str) -> tuple[dict[str, Any],
     return found, tensors
 
 
+def holds(path: str | Path, key: str) -> bool:
+    """Whether a file is one of ``write_tensors`` with this key; whether it is whole, ``read_tensors`` says.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).exists():
+        raise FileNotFoundError(f"There is no file {path}.")
+    try:
+        with safe_open(path, "pt") as file:
+            return key in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
 @contextmanager
 def weights_read(path: str | Path) -> Iterator[None]:
     """Context in which another library reads the weights of a model.

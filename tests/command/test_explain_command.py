@@ -49,7 +49,8 @@ def test_a_margin_of_two_words(lime, picture, tmp_path):
     ("options", "says"),
     [
         (("--folder", "empty"), "holds no image"),
-        (("--folder", "empty", "--image", "PICTURE"), "give one of them"),
+        (("--folder", "empty", "--image", "PICTURE"), "Give one of them"),
+        (("--folder", "empty", "--save", "answer.safetensors"), "Give one of them"),
         (("--against", "no"), "give answer= of one token"),
         (("--policy", "contrats"), "contrast"),
         (("--method", "attnlrpp"), "attnlrp"),
@@ -59,3 +60,40 @@ def test_what_cannot_be_explained_is_refused(refused, picture, tmp_path, options
     (tmp_path / "empty").mkdir()
     given = [picture if option == "PICTURE" else option for option in options]
     refused(*ASK, *(() if "--folder" in given else ("--image", picture)), *given, says=[says])
+
+
+def test_a_saved_answer_is_drawn_again(lime, picture, tmp_path):
+    saved = tmp_path / "answer.safetensors"
+    result = lime(*ASK, "--image", picture, "--policy", "edit", "--save", saved, "--out", tmp_path / "first.png")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "first.png").stat().st_size > 5000
+    for kind in ("word", "words", "matrix", "before-after", "steps"):
+        out = tmp_path / f"{kind}.pdf"
+        result = lime("plot", saved, "--kind", kind, "--out", out)
+        assert result.exit_code == 0, result.output
+        assert out.read_bytes().startswith(b"%PDF")
+        assert out.with_suffix(".csv").stat().st_size > 20
+    result = lime("plot", saved, "--html", tmp_path / "again.html")
+    assert result.exit_code == 0, result.output
+    assert "</html>" in (tmp_path / "again.html").read_text()
+
+
+def test_a_saved_attribution_is_drawn_on_its_picture(lime, picture, tmp_path):
+    saved = tmp_path / "why.safetensors"
+    lime("attribute", "scene", "--prompt", "describe this picture", "--image", picture, "--save", saved)
+    result = lime("plot", saved, "--out", tmp_path / "why.png", "--columns", "1")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "why.png").stat().st_size > 5000
+
+
+def test_what_cannot_be_drawn_is_refused(refused, lime, picture, tmp_path):
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(b"nothing")
+    refused("plot", other, "--out", tmp_path / "a.png", says=["other.safetensors"])
+    refused("plot", tmp_path / "none.safetensors", "--out", tmp_path / "a.png", says=["none.safetensors"])
+    saved = tmp_path / "why.safetensors"
+    lime("attribute", "scene", "--prompt", "describe this picture", "--image", picture, "--save", saved)
+    refused("plot", saved, says=["--out"])
+    refused("plot", saved, "--out", tmp_path / "a.png", "--kind", "words", says=["words", "explain"])
+    refused("plot", saved, "--out", tmp_path / "a.png", "--kind", "wordz", says=["wordz"])
+    refused("plot", saved, "--html", tmp_path / "a.html", says=["explain"])

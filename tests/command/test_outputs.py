@@ -21,6 +21,8 @@ OUTPUTS = [
     (("attribute", "scene", *ASK), "--save", ".safetensors"),
     (("attribute", "scene", *ASK), "--json", ".json"),
     (("explain", "scene", *ASK), "--html", ".html"),
+    (("explain", "scene", *ASK), "--out", ".png"),
+    (("explain", "scene", *ASK), "--save", ".safetensors"),
     (("explain", "scene", *ASK), "--csv", ".csv"),
     (("explain", "scene", *ASK), "--json", ".json"),
     (("steer", "scene", *ASK), "--json", ".json"),
