@@ -1,7 +1,7 @@
 """Tables and pictures of the scene world's reports: ``python benchmarks/world_report.py``.
 
 Reads ``benchmarks/results/acceptance.json`` (from ``lime-xai world accept``) and ``benchmarks/results/world_*.json``
-(from ``lime-xai world --json``); writes Markdown beside them, the table of README and
+(from ``lime-xai world --json``); writes Markdown beside them, the table of ``docs/explanation/policies.md`` and
 pictures in ``docs/_static``. Nothing is measured.
 """
 
@@ -22,7 +22,7 @@ from lime_xai.worlds.scene.causes import CELLS
 from lime_xai.worlds.scene.criteria import KIND_NAMES
 
 RESULTS = Path(__file__).parent / "results"
-README = Path(__file__).parents[1] / "README.md"
+PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "policies.md"
 STATIC = Path(__file__).parents[1] / "docs" / "_static"
 COLUMNS = (
     ("CHAIR_i", "no_repeat.chair_i"),
@@ -169,8 +169,8 @@ def draw_policies(reports: Mapping[str, Report], out: Path) -> None:
     plt.close(figure)
 
 
-def readme_table(report: Report) -> str:
-    """Return the table of README: one model, plain captions, captions under the ban, questions, grounding, cost."""
+def policies_table(report: Report) -> str:
+    """Return the table of a model: plain captions, captions under the ban, questions, grounding, cost."""
     header = ("", "CHAIR_i / F1", "no-repeat CHAIR_i", "no-repeat F1", "its change", "finished")
     header += ("random", "dialogue", "grounding of names", "cost")
     rows = []
@@ -193,13 +193,13 @@ def readme_table(report: Report) -> str:
     return table(header, rows)
 
 
-def update_readme(report: Report) -> None:
-    """Put the table of the bundled model between README's marks."""
-    text = README.read_text(encoding="utf-8")
+def update_page(report: Report) -> None:
+    """Put the table of the bundled model between the marks of the page on policies."""
+    text = PAGE.read_text(encoding="utf-8")
     begin, end = "<!-- world-table -->\n", "<!-- /world-table -->"
     before, _, rest = text.partition(begin)
     _, _, after = rest.partition(end)
-    README.write_text(f"{before}{begin}{readme_table(report)}\n{end}{after}", encoding="utf-8")
+    PAGE.write_text(f"{before}{begin}{policies_table(report)}\n{end}{after}", encoding="utf-8")
 
 
 def main() -> None:
@@ -217,7 +217,7 @@ def main() -> None:
     if measured:
         draw_policies(measured, STATIC / "policies.png")
     if "bundled" in measured:
-        update_readme(measured["bundled"])
+        update_page(measured["bundled"])
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""Checks of prompts, generation arguments and policies, before any compute."""
+"""Checks of prompts, generation arguments and policies before any compute, and of the logits of a policy."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from lime_xai.decoding.policy import Policy
@@ -83,3 +84,17 @@ def check_policies(model: PreTrainedModel, policies: Sequence[Policy]) -> None:
     """
     for policy in policies:
         policy.check_model(model)
+
+
+def check_logits(policy: Policy, logits: object, plain: Tensor) -> Tensor:
+    """Return logits ``[B, V]`` of a policy, which may be of a class from outside this package.
+
+    Raises
+    ------
+    TypeError
+        For anything else.
+    """
+    if isinstance(logits, Tensor) and logits.shape == plain.shape:
+        return logits
+    found = f"a tensor of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
+    raise TypeError(f"{type(policy).__name__}.step returned {found}; expected logits of shape {tuple(plain.shape)}.")

@@ -27,7 +27,7 @@ from lime_xai.model.prompt import Prompt
 from lime_xai.model.replay import Replayer
 from lime_xai.stream.engine import StreamState
 
-from .checks import check_perceptual
+from .checks import check_logits, check_perceptual
 from .extras import SessionExtras
 from .plausibility import plausible
 from .requests import Requests
@@ -333,7 +333,7 @@ class Session:
         entry: StepTrace | None = None
         for policy, memory in zip(self.policies, state.memories, strict=True):
             step.state = memory
-            step.logits = _checked(policy, policy.step(step), step.plain)
+            step.logits = check_logits(policy, policy.step(step), step.plain)
             found: StepTrace | None = memory.pop("trace", None)
             entry = entry if found is None else found.over(entry)
         masked = plausible(step.logits, step.plain, self.needs.plausibility)
@@ -351,11 +351,3 @@ class Session:
 
 _TYPES = ("token_type_ids", "mm_token_type_ids")
 """Arguments that hold one type per token."""
-
-
-def _checked(policy: Policy, logits: object, plain: Tensor) -> Tensor:
-    """Refuse what is not logits ``[B, V]``: policies from outside this package run here too."""
-    if isinstance(logits, Tensor) and logits.shape == plain.shape:
-        return logits
-    found = f"a tensor of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
-    raise TypeError(f"{type(policy).__name__}.step returned {found}; expected logits of shape {tuple(plain.shape)}.")
