@@ -31,7 +31,7 @@ from .checks import check_logits, check_perceptual
 from .extras import SessionExtras
 from .plausibility import plausible
 from .requests import Requests
-from .state import GenerationState
+from .state import TOKEN_TYPES, GenerationState
 
 
 class Session:
@@ -240,7 +240,7 @@ class Session:
     def _begin(self, cache: Cache, ids: Tensor, kwargs: dict[str, Any]) -> None:
         self._release()
         positions = self._positions(ids, kwargs)
-        types = {name: kwargs[name] for name in _TYPES if isinstance(kwargs.get(name), Tensor)}
+        types = {name: kwargs[name] for name in TOKEN_TYPES if isinstance(kwargs.get(name), Tensor)}
         self.state = state = GenerationState(cache, positions, [{} for _ in self.policies], types=types)
         if self.needs.branch is not None and self.needs.branch.name == "blind":
             state.markers = self._markers(positions, kwargs)
@@ -347,7 +347,3 @@ class Session:
             return masked  # a loop of the user's own has no processors
         self.requests.mask.plain = step.plain
         return step.logits
-
-
-_TYPES = ("token_type_ids", "mm_token_type_ids")
-"""Arguments that hold one type per token."""

@@ -15,6 +15,10 @@ from lime_xai.model.positions import Positions
 from lime_xai.stream.engine import StreamState
 
 
+TOKEN_TYPES = ("token_type_ids", "mm_token_type_ids")
+"""Arguments that hold one type per token."""
+
+
 @dataclass(eq=False)
 class GenerationState:
     """The state of the generation that is running.
