@@ -14,7 +14,6 @@ from lime_xai.model.decoder_call import DecoderCall
 from lime_xai.model.positions import Positions
 from lime_xai.stream.engine import StreamState
 
-
 TOKEN_TYPES = ("token_type_ids", "mm_token_type_ids")
 """Arguments that hold one type per token."""
 
