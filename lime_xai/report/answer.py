@@ -59,7 +59,8 @@ class ExplainedWord:
     residual : float
         Sum of relevance minus ``logit``.
     probability : float
-        Of the word, the product over its tokens, in the distribution that the answer was taken from.
+        Of the word, the product over its tokens, by the logits of the policies, or of the model without any; before
+        temperature and bans of ``generate``.
     entropy : float
         Of that distribution at its first token, in nats: doubt.
     margin : float
