@@ -6,11 +6,13 @@ from contextlib import contextmanager
 import pytest
 import torch
 from support.families import FAMILIES
+from support.words import numbered_tokenizer
 
 import lime_xai
 from lime_xai.attribution.methods.registry import method_from_dict, method_to_dict, register_method
 
 OBJECT = object()
+TOKENIZER = numbered_tokenizer()
 NOT_BOOL = (None, 1, "yes", OBJECT)
 NOT_TEXT = (None, 3, [1], True, OBJECT, torch.zeros(2))
 NOT_MASK = ("image", 3, True, [1, 0], {"image": 3}, {1: torch.ones(1, 12)}, OBJECT)
@@ -42,6 +44,38 @@ FUNCTIONS = {
             "processor": NOT_PROCESSOR,
             "perceptual": NOT_MASK,
             "groups": (3, "words", True, [3], torch.zeros(12), OBJECT),
+            "progress": NOT_BOOL,
+        },
+    ),
+    "attribute_pixels": (
+        lime_xai.attribute_pixels,
+        ("model", "inputs"),
+        {
+            "model": NOT_MODEL,
+            "inputs": NOT_INPUTS,
+            "target": NOT_TARGET,
+            "method": (*NOT_METHOD, "saliency"),
+            "encoder": (3, True, [1], "attnlpr", lime_xai.AttnLRP, torch.zeros(2), OBJECT),
+            "per_token": NOT_BOOL,
+            "processor": NOT_PROCESSOR,
+            "perceptual": NOT_MASK,
+        },
+    ),
+    "explain": (
+        lambda model, inputs, processor=TOKENIZER, **kwargs: lime_xai.explain(
+            model, inputs, processor=processor, max_new_tokens=1, **kwargs
+        ),
+        ("model", "inputs"),
+        {
+            "model": NOT_MODEL,
+            "inputs": NOT_INPUTS,
+            "policy": NOT_POLICY,
+            "processor": (None, *NOT_PROCESSOR),
+            "answer": (1.5, True, OBJECT, [], "", torch.zeros(1), [None], [128], (3, 4, 5.5)),
+            "against": (3, "w4", OBJECT),
+            "method": NOT_METHOD,
+            "perceptual": NOT_MASK,
+            "compare": NOT_BOOL,
             "progress": NOT_BOOL,
         },
     ),

@@ -51,6 +51,10 @@ def pieces(ids: Sequence[int], processor: Any, before: Sequence[int] = ()) -> It
     """
     tokenizer = getattr(processor, "tokenizer", processor)
     ids, context = list(ids), list(before)[-1:]
+    if not hasattr(tokenizer, "decode"):  # a processor of a user's own may only name tokens
+        for number, token in enumerate(ids):
+            yield Piece(str(tokenizer.convert_ids_to_tokens(token)), number, number + 1, False)
+        return
     special = set(tokenizer.all_special_ids)
     start = 0
     for stop in range(1, len(ids) + 1):

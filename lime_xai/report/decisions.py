@@ -55,7 +55,7 @@ def decisions(logits: Tensor, ids: Tensor) -> Decisions:
     return Decisions(said, entropy, said - best, alternative, best.exp())
 
 
-@dataclass
+@dataclass(eq=False)
 class _Noted:
     """Logits of the steps of one answer, ``[1, V]`` each."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from lime_xai.attribution.attribute import attribute
-from lime_xai.attribution.methods.lookup import MethodLike
+from lime_xai.attribution.methods.lookup import MethodLike, as_method
 from lime_xai.attribution.targets import resolve_target
 from lime_xai.decoding.policy import Policy
 from lime_xai.decoding.trace import SteeringTrace
@@ -86,6 +87,7 @@ def explain(
         without an answer of one token.
     """
     check_arguments(explain, compare=compare, progress=progress)
+    as_method(method)  # refused before the answer is generated
     prompt = read_prompt(model, inputs, processor=processor, perceptual=perceptual)
     policies = [] if policy is None else as_policies(policy)
     _check(prompt, policies, generate_kwargs)
@@ -166,6 +168,15 @@ def _check(prompt: Prompt, policies: Sequence[Policy], generate_kwargs: dict[str
     check_policies(prompt.model, policies)
 
 
+@contextmanager
+def _naming(argument: str) -> Iterator[None]:
+    """Context in which errors about a target name the argument that it was given as."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{argument}=: {error}") from error
+
+
 def _given(prompt: Prompt, answer: str | Sequence[int] | Tensor) -> Tensor:
     """Return the ids ``[G]`` of a given answer.
 
@@ -175,7 +186,8 @@ def _given(prompt: Prompt, answer: str | Sequence[int] | Tensor) -> Tensor:
         If a token that ends an answer is before its last.
     """
     ids = prompt.positions.input_ids
-    goal = resolve_target(answer, 1, prompt.vocabulary, ids.device, prompt.processor, ids)
+    with _naming("answer"):
+        goal = resolve_target(answer, 1, prompt.vocabulary, ids.device, prompt.processor, ids)
     if goal.ids is None:
         raise ValueError("answer holds no tokens.")
     found = goal.ids[0]
@@ -196,7 +208,8 @@ def _margin(prompt: Prompt, given: Tensor | None, against: str | int | None) -> 
     if against is None:
         return None
     ids = prompt.positions.input_ids
-    other = resolve_target(against, 1, prompt.vocabulary, ids.device, prompt.processor, ids).ids
+    with _naming("against"):
+        other = resolve_target(against, 1, prompt.vocabulary, ids.device, prompt.processor, ids).ids
     if given is None or len(given) != 1:
         raise ValueError("against= compares two single tokens; give answer= of one token.")
     if other is None or other.numel() != 1:

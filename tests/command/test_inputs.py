@@ -317,7 +317,7 @@ def test_text_only_chat_models_are_attributed(lime, refused, text_model, picture
     assert result.exit_code == 0, result.output
     assert "shares: text 1.000" in result.stdout
     tokens = json.loads((tmp_path / "r.json").read_text())["targets"][0]["tokens"]
-    assert tokens == ["user:", "is", "there", "a", "cup", "?", "assistant:"]
+    assert tokens == ["user:", " is", " there", " a", " cup", " ?", " assistant:"]
     refused(*asked, "--image", picture, says=["LlamaForCausalLM takes text;"])
     refused("steer", text_model, "--prompt", "is there a cup ?", says=["No perceptual tokens"])
 

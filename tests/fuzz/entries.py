@@ -10,6 +10,7 @@ from .draw import Draw
 
 SHARES = (
     (of_reports.explain, 6, {"explain", "ExplainedAnswer", "ExplainedWord"}),
+    (of_models.attribute_pixels, 4, {"attribute_pixels", "PixelAttribution"}),
     (of_models.attribute, 22, {"attribute", "Attribution", "AttributionMethod"}),
     (of_models.steer, 20, {"steer", "SteeringOutput", "Policy", "DecodingStep", "KVEditor"}),
     (of_models.steering, 10, {"steering", "SteeringTrace", "StepTrace"}),
@@ -27,7 +28,7 @@ SHARES = (
     (of_values.span, 1, {"Span"}),
     (of_values.objective, 1, {"RelevanceObjective"}),
     (of_values.register, 1, {"register_policy", "register_method", "register_layout"}),
-    (of_values.composite, 1, {"AttnLRP", "CPLRP", "GradientInput"}),
+    (of_values.composite, 1, {"AttnLRP", "CPLRP", "GradientInput", "EncoderLRP"}),
     (of_files.attribution, 1, {"Attribution"}),
     (of_files.attribution_methods, 1, {"Attribution"}),
     (of_files.calibration, 1, {"Calibration"}),

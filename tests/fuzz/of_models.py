@@ -125,6 +125,32 @@ def attribute(draw):
     return model_call("attribute", draw, run, check, subject, inputs, _plain(subject, inputs))
 
 
+def attribute_pixels(draw):
+    """``attribute_pixels``."""
+    subject = drawn_subject(draw)
+    inputs = drawn_inputs(draw, subject)
+    rows, _ = shape_of(inputs)
+    model, target = drawn_model(draw, subject), drawn_target(draw, rows)
+    method = draw.choices(("attnlrp", "cplrp", "gradient_input", "saliency", "nonsense"), (50, 20, 15, 10, 5))[0]
+    given = {"perceptual": drawn_mask(draw, subject, inputs)}
+    table = {"encoder": (None, "cplrp", "gradient_input", "nonsense", 3), "per_token": (True, False)}
+    given |= draw.some(table, most=2)
+    draw.note(f"{method} {given.get('encoder')!r}")
+
+    def run():
+        return lime_xai.attribute_pixels(model, inputs, target, method, **given)
+
+    def check(found):
+        _check_attribution(found.tokens, subject, inputs)
+        read = inputs.inputs if isinstance(inputs, lime_xai.Prompt) else inputs
+        for name, relevance in found.relevance.items():
+            assert relevance.shape[-read[name].dim() :] == read[name].shape
+            assert relevance.isfinite().all()
+        assert len(repr(found)) < 3000
+
+    return model_call("attribute_pixels", draw, run, check, subject, inputs, _plain(subject, inputs))
+
+
 def _check_attribution(found, subject, inputs):
     rows, length = shape_of(inputs)
     relevance, answer = found.relevance, found.target_ids.shape[1]

@@ -1,6 +1,7 @@
 """Calls without a model: settings, records, groups, JSON, registration."""
 
 import json
+import math
 from dataclasses import asdict, dataclass, replace
 
 import torch
@@ -237,7 +238,9 @@ class _HasPolicy(lime_xai.Policy):
 
 
 def composite(draw):
-    """The composites ``AttnLRP``, ``CPLRP`` and ``GradientInput``."""
+    """The composites ``AttnLRP``, ``CPLRP``, ``GradientInput`` and ``EncoderLRP``."""
+    if draw.chance(0.25):
+        return _encoder_composite(draw)
     cls = draw.choice((lime_xai.AttnLRP, lime_xai.CPLRP, lime_xai.GradientInput))
     table = {
         "layer_map": (None, [], [(torch.nn.Linear, None)], [torch.nn.Linear], [(3, 4)]),
@@ -253,3 +256,25 @@ def composite(draw):
         return made, lime_xai.attribute(model.model, model.batches[1], method=made)
 
     return Call("composites", run, lambda found: repr(found[0]), "", model)
+
+
+def _encoder_composite(draw):
+    table = {
+        "base": ("attnlrp", "cplrp", "gradient_input", "nonsense", 3),
+        "gamma": (0.0, 0.1, {"*": 0.25}, {"*layers*": 0.1, "*": 0.0}, -1.0, math.nan, "much", {3: 0.1}),
+        "epsilon": (0.0, 1e-6, {"*": 1e-3}, -1.0, None),
+        "first": (None, "flat", "wsquare", "nonsense", 3),
+    }
+    given = draw.some(table, most=3, wrong=0.1)
+    draw.note(f"EncoderLRP {given!r:.160}")
+    model = subject("llava")
+
+    def run():
+        made = lime_xai.EncoderLRP(**given)
+        return lime_xai.attribute_pixels(model.model, model.batches[1], 7, encoder=made)
+
+    def check(found):
+        assert found.relevance["pixel_values"].shape == model.batches[1]["pixel_values"].shape
+        assert found.relevance["pixel_values"].isfinite().all()
+
+    return Call("composites", run, check, "", model)

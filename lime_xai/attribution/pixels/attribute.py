@@ -6,12 +6,13 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from lime_rules import EncoderLRP
+from lime_rules import LRP_METHODS, EncoderLRP
 from lime_xai.attribution.attribute import as_attribution
 from lime_xai.attribution.methods.lookup import MethodLike, as_method
 from lime_xai.attribution.methods.lrp import LRP
 from lime_xai.attribution.methods.task import AttributionTask
 from lime_xai.attribution.targets import TargetLike, resolve_target
+from lime_xai.errors import unknown_name
 from lime_xai.model.checks import check_relevance
 from lime_xai.model.exclusive import borrowed
 from lime_xai.model.gradients import DifferentiableCall
@@ -100,6 +101,8 @@ def attribute_pixels(
         raise TypeError(
             f"encoder is {type(encoder).__name__}; expected a name (attnlrp, cplrp, gradient_input) or an EncoderLRP."
         )
+    if isinstance(encoder, str) and encoder not in LRP_METHODS:
+        raise unknown_name("encoder", encoder, LRP_METHODS)
     composite = encoder if isinstance(encoder, EncoderLRP) else EncoderLRP(chosen.rules if encoder is None else encoder)
     prompt = read_prompt(model, inputs, processor=processor, perceptual=perceptual)
     given = signals(prompt.inputs)

@@ -17,7 +17,7 @@ _OUTSIDE = 32.0
 """Levels by which colours may leave 0 to 255: a cubic resize in floating point overshoots at edges."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Normalisation:
     """What a processor did to colours from 0 to 255.
 

@@ -11,7 +11,7 @@ from lime_xai import Example, attribute, compare_attributions
 from lime_xai.attribution.groups import Groups
 from lime_xai.attribution.methods.ablation import FeatureAblation
 from lime_xai.attribution.methods.shapley import ShapleyValueSampling
-from lime_xai.evaluation.attributions.localisation import _hits
+from lime_xai.evaluation.attributions.localisation import hits
 from lime_xai.evaluation.attributions.registry import METRICS
 from lime_xai.evaluation.attributions.statistics import Clusters
 
@@ -142,7 +142,7 @@ def test_clusters_may_be_numpys(tmp_path):
     ],
 )
 def test_equal_positions_share_what_they_hit(relevance, truth, count, wanted):
-    assert _hits(torch.tensor(relevance).double(), torch.tensor(truth).bool(), count) == pytest.approx(wanted)
+    assert hits(torch.tensor(relevance).double(), torch.tensor(truth).bool(), count) == pytest.approx(wanted)
 
 
 def test_the_median_is_that_of_the_examples():
