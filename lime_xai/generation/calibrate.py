@@ -17,6 +17,7 @@ from lime_xai.decoding.policy import ContributionNeed, Needs, Policy
 from lime_xai.decoding.step import DecodingStep
 from lime_xai.editing.editor import KVEditor
 from lime_xai.model.checks import check_relevance, checked_replayer
+from lime_xai.model.exclusive import memory_kept
 from lime_xai.model.prompt import Prompt, PromptLike, read_prompt
 from lime_xai.policies.calibration import Calibration
 from lime_xai.policies.edit import Edit
@@ -219,7 +220,8 @@ def _measured(
     ends = frozenset(() if end is None else [end] if isinstance(end, int) else end)
     sums = _Sums()
     recorder = _Recorder(sums, need, edit, ends)
-    steer(model, prompt, recorder, max_new_tokens=max_new_tokens, do_sample=False, num_beams=1)
+    with memory_kept(model):  # a conversation of the user's may go on afterwards
+        steer(model, prompt, recorder, max_new_tokens=max_new_tokens, do_sample=False, num_beams=1)
     if sums.contributions is None:
         raise RuntimeError("The model decided no token.")
     gains = {name: (gain / sums.steps).float() for name, gain in sums.gains.items()}

@@ -178,7 +178,7 @@ def test_a_cache_of_an_earlier_turn_is_refused_and_kept(method):
 
 
 @pytest.mark.parametrize("name", [name for name in FAMILIES if name.startswith(("qwen", "glm"))])
-@pytest.mark.parametrize("call", ["attribute", "routes", "recording"])
+@pytest.mark.parametrize("call", ["attribute", "routes", "recording", "calibrate", "compare_attributions"])
 def test_stored_position_offsets_are_put_back(name, call):
     """A later turn of a conversation uses the offsets of its own prompt."""
     model, inputs, _ = FAMILIES[name].build()
@@ -193,6 +193,10 @@ def test_stored_position_offsets_are_put_back(name, call):
             lime_xai.attribute(model, text, [5, 6], method="gradient_input")
         elif call == "recording":
             read_prompt(model, text).recording(torch.tensor([[5, 6]]))
+        elif call == "calibrate":
+            lime_xai.calibrate(model, [inputs], gains=False, max_new_tokens=1, progress=False)
+        elif call == "compare_attributions":
+            lime_xai.compare_attributions(model, text, "gradient_input", "residual", target=5, progress=False)
         else:
             lime_xai.routes(model, text)
     assert [module.rope_deltas is value for module, value in zip(places, before, strict=True)] == [True] * len(places)

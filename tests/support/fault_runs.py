@@ -51,6 +51,7 @@ def quiet():
 @cache
 def calls(family, name):
     """Number of calls of every place in a run of a subject on a fresh model without a fault."""
+    expected(family, name)  # a calibration that the subject needs is measured here, outside the places
     subject, (model, prompts) = subjects(family)[name], fresh(family)
     faults, arguments = {place: Fault() for place in PLACES}, {}
     with tempfile.TemporaryDirectory() as folder, quiet(), ExitStack() as stack:
