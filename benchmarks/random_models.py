@@ -47,9 +47,9 @@ SHAPES = {
 
 
 def random_llava(
-    shape: Shape, device: str = "cpu", dtype: torch.dtype = torch.float32
+    shape: Shape, device: str = "cpu", dtype: torch.dtype = torch.float32, picture: int = 28
 ) -> LlavaForConditionalGeneration:
-    """Return a LLaVA with random weights, seed 0; its vision tower is a formality."""
+    """Return a LLaVA with random weights, seed 0; its vision tower is a formality. ``picture``: pixels of a side."""
     torch.manual_seed(0)
     vision: dict[str, Any] = {
         "model_type": "clip_vision_model",
@@ -57,7 +57,7 @@ def random_llava(
         "intermediate_size": 64,
         "num_hidden_layers": 1,
         "num_attention_heads": 2,
-        "image_size": 28,
+        "image_size": picture,
         "patch_size": 14,
     }
     text = {

@@ -36,18 +36,22 @@ Pixels = NDArray[np.uint8]
 def payload(found: ExplainedAnswer, title: str) -> dict[str, Any]:
     """Return an answer as JSON-ready data for the page.
 
-    Relevance is rounded to 1/32767 of the word's largest absolute value.
+    Relevance is rounded to 1/32767 of the word's largest absolute value. Rows are as long as what is before the word:
+    ``lengths`` positions.
     """
     values = torch.stack([found.relevance(word) for word in range(len(found.words))]).double().numpy()
     scales = np.abs(values).max(1).clip(1e-30) / LEVELS
     rounded = np.round(values / scales[:, None]).astype("<i2")
+    lengths = [found.prompt_length + word.stop - 1 for word in found.words]
+    rows = np.concatenate([row[:count] for row, count in zip(rounded, lengths, strict=True)])
     row = found.attribution.row(0)
     placed = [position for layout in row.layouts for position in layout.positions]
     limit = float(np.abs(values[:, placed]).max()) if placed else float(np.abs(values).max())
     return {
         "title": title,
         "length": values.shape[1],
-        "relevance": base64.b64encode(rounded.tobytes()).decode(),
+        "lengths": lengths,
+        "relevance": base64.b64encode(rows.tobytes()).decode(),
         "scales": scales.tolist(),
         "limit": max(limit, 1e-12),
         "first": found.first_word,
@@ -66,12 +70,12 @@ def _word(found: ExplainedAnswer, word: ExplainedWord) -> dict[str, Any]:
     data: dict[str, Any] = {name: getattr(word, name) for name in names}
     for name in numbers:
         value = getattr(word, name)
-        data[name] = None if value is None else number(value, 6)
-    data["relevance"] = {name: number(value, 6) for name, value in word.relevance.items()}
-    data["shares"] = {name: number(value, 6) for name, value in word.shares.items()}
+        data[name] = None if value is None else number(value, 4)
+    data["relevance"] = {name: number(value, 4) for name, value in word.relevance.items()}
+    data["shares"] = {name: number(value, 4) for name, value in word.shares.items()}
     steps = found.steps[word.start : word.stop]
     if steps and steps[0].losses:
-        data["losses"] = [number(loss, 6) for loss in steps[0].losses]
+        data["losses"] = [number(loss, 5) for loss in steps[0].losses]
     if steps and steps[0].share_before and steps[0].share_after:
         data["steps"] = f"{steps[0].share_before[0]:.2f} to {steps[0].share_after[0]:.2f}"
     return data
@@ -175,5 +179,5 @@ def data_uri(picture: Pixels, largest: int = LARGEST) -> str:
     image.thumbnail((largest, largest))
     kind = "PNG" if image.width * image.height <= SMALL else "JPEG"
     file = io.BytesIO()
-    image.save(file, kind, **({"quality": 85} if kind == "JPEG" else {"optimize": True}))
+    image.save(file, kind, **({"quality": 80} if kind == "JPEG" else {"optimize": True}))
     return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -33,9 +33,10 @@
   function decode(answer) {
     const bytes = Uint8Array.from(atob(answer.relevance), (letter) => letter.charCodeAt(0));
     const view = new DataView(bytes.buffer);
+    let offset = 0;
     return answer.scales.map((scale, word) => {
-      const row = new Float64Array(answer.length);
-      for (let i = 0; i < answer.length; i++) row[i] = view.getInt16(2 * (word * answer.length + i), true) * scale;
+      const row = new Float64Array(answer.length);  // zero behind the word
+      for (let i = 0; i < answer.lengths[word]; i++, offset += 2) row[i] = view.getInt16(offset, true) * scale;
       return row;
     });
   }
