@@ -1,5 +1,6 @@
 import os
 
+import pytest
 from support.fault_record import RECORD
 
 
@@ -9,22 +10,15 @@ def pytest_sessionfinish(session):
         session.config.workeroutput["faults"] = RECORD.plain()
 
 
-class Merging:
-    """Takes the records of workers."""
-
-    def pytest_testnodedown(self, node, error):
-        RECORD.merge(getattr(node, "workeroutput", {}).get("faults", []))
-
-
-def pytest_configure(config):
-    """Register what only pytest-xdist knows."""
-    if config.pluginmanager.hasplugin("dsession"):
-        config.pluginmanager.register(Merging())
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Take the record of a worker."""
+    RECORD.merge(getattr(node, "workeroutput", {}).get("faults", []))
 
 
-def pytest_terminal_summary(terminalreporter):
+def pytest_terminal_summary(terminalreporter, config):
     """Print how many faults were injected where, and write the record that ``LIME_FAULTS_RECORD`` names."""
-    if not RECORD.total:
+    if not RECORD.total or hasattr(config, "workerinput"):
         return
     terminalreporter.section("injected faults")
     for line in RECORD.table():

@@ -57,7 +57,7 @@ class Record:
         heads = list(PLACES)
         lines = ["faults injected; columns:", *(f"  {chr(97 + index)}  {name}" for index, name in enumerate(heads))]
         lines.append(f"{'':38s}" + "".join(f"{chr(97 + index):>5s}" for index in range(len(heads))))
-        for family, subject in dict.fromkeys(key[:2] for key in self.calls):
+        for family, subject in sorted({key[:2] for key in self.calls}):
             cells = [self._cell((family, subject, place)) for place in heads]
             lines.append(f"{family + ': ' + subject:38s}" + "".join(f"{cell:>5s}" for cell in cells))
         sums = self.by_place()
@@ -73,7 +73,7 @@ class Record:
     def write(self, path):
         """Write everything as JSON."""
         nested = defaultdict(lambda: defaultdict(dict))
-        for (family, subject, place), calls in self.calls.items():
+        for (family, subject, place), calls in sorted(self.calls.items()):
             key = family, subject, place
             entry = {"calls": calls, "faults": self.injected[key], "wrong": self.failed[key]}
             nested[family][subject][place] = entry if calls else "not called"
