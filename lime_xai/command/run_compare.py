@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from lime_xai.attribution.methods.lookup import as_method
 from lime_xai.evaluation.attributions.compare import compare_attributions
 from lime_xai.evaluation.attributions.scene import scene_examples
 from lime_xai.storage.store import check_writable
@@ -48,6 +49,8 @@ def run_compare(
     for path in files.values():
         if path is not None:
             check_writable(path)
+    for method in methods:
+        as_method(method)  # unknown names are refused before a model is loaded
     model, processor = load_frozen(model_name)
     found = compare_attributions(
         model,

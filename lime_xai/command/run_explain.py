@@ -76,6 +76,9 @@ def run_explain(asked: Asked, wanted: Wanted, folder: Path | None, files: Files)
     ValueError
         For a folder beside --image, --out or --save, or one without images.
     """
+    read_method(wanted.method)  # unknown names are refused before a model is loaded
+    if wanted.policy is not None:
+        read_policies(wanted.policy)
     if folder is not None:
         entries = _explained_folder(asked, wanted, folder, files)
     else:
