@@ -13,6 +13,7 @@ from .common import (
     Dtype,
     Images,
     Json,
+    Method,
     Model,
     Precision,
     Prompt,
@@ -35,9 +36,7 @@ def attribute(
     against: Annotated[
         str | None, typer.Option(help="Token whose logit is subtracted from that of each target: a margin.")
     ] = None,
-    method: Annotated[
-        str, typer.Option(help="Name in lime_xai.METHODS, or JSON with settings as method_to_dict writes it.")
-    ] = "attnlrp",
+    method: Method = "attnlrp",
     out: Annotated[
         Path | None, typer.Option(help="Picture to write, PNG, PDF, SVG or JPEG; numbered if there are more targets.")
     ] = None,

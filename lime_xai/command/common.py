@@ -36,6 +36,12 @@ Json = Annotated[Path | None, typer.Option("--json", help="Report to write.")]
 Threads = Annotated[
     int | None, typer.Option(min=1, help="CPU threads; by default torch's choice, which OMP_NUM_THREADS sets.")
 ]
+Method = Annotated[
+    str, typer.Option(help="Name in lime_xai.METHODS, or JSON with settings as method_to_dict writes it.")
+]
+MaxNewTokens = Annotated[int, typer.Option(min=1)]
+Sample = Annotated[bool, typer.Option(help="Sample instead of taking the best token.")]
+Seed = Annotated[int, typer.Option(help="For sampling.")]
 Calibrated = Annotated[
     Path | None,
     typer.Option("--calibration", exists=True, dir_okay=False, help="Of the model, for reweight and constant."),

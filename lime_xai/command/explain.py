@@ -14,9 +14,13 @@ from .common import (
     Dtype,
     Images,
     Json,
+    MaxNewTokens,
+    Method,
     Model,
     Precision,
     Prompt,
+    Sample,
+    Seed,
     System,
     Threads,
     set_threads,
@@ -43,12 +47,10 @@ def explain(
     against: Annotated[
         str | None, typer.Option(help="Token whose logit is subtracted from that of --answer: a margin.")
     ] = None,
-    method: Annotated[
-        str, typer.Option(help="Name in lime_xai.METHODS, or JSON with settings as method_to_dict writes it.")
-    ] = "attnlrp",
-    max_new_tokens: Annotated[int, typer.Option(min=1)] = 64,
-    sample: Annotated[bool, typer.Option(help="Sample instead of taking the best token.")] = False,
-    seed: Annotated[int, typer.Option(help="For sampling.")] = 0,
+    method: Method = "attnlrp",
+    max_new_tokens: MaxNewTokens = 64,
+    sample: Sample = False,
+    seed: Seed = 0,
     html: Annotated[Path | None, typer.Option(help="Page to click through, one file that needs no network.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Figure to write of the word with the lowest grounding: PNG, PDF, SVG or JPEG.")
@@ -72,9 +74,12 @@ def explain(
     )
     check_outputs(kinds, inputs)
     from .opening import Asked
+    from .policies import read_policies
+    from .run_attribute import read_method
     from .run_explain import Files, Wanted, run_explain
 
     set_threads(threads)
     asked = Asked(model, prompt, system, images, audios, device, dtype.value)
-    wanted = Wanted(policy, calibration, answer, against, method, max_new_tokens, sample, seed)
+    policies = None if policy is None else read_policies(policy)
+    wanted = Wanted(policies, calibration, answer, against, read_method(method), max_new_tokens, sample, seed)
     run_explain(asked, wanted, folder, Files(html, out, save, csv, report))

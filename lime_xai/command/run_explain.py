@@ -14,6 +14,7 @@ from rich.progress import Progress, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from lime_xai.attribution.methods.task import AttributionMethod
 from lime_xai.decoding.policy import Policy
 from lime_xai.policies.calibration import Calibration
 from lime_xai.report.answer import ExplainedAnswer, ExplainedWord
@@ -24,8 +25,7 @@ from lime_xai.storage.store import write_json, write_text
 from .loading import check_device, find_checkpoint, load_model
 from .media import read_image
 from .opening import Asked, Opened, ask, open_prompt
-from .policies import read_policies, steering_choice
-from .run_attribute import read_method
+from .policies import Written, steering_choice
 from .screen import console, labelled, notice, notices
 
 MARKED = "bold yellow"
@@ -34,13 +34,13 @@ MARKED = "bold yellow"
 
 @dataclass(frozen=True)
 class Wanted:
-    """How answers are made and explained, as the options say it."""
+    """How answers are made and explained; names and JSON of the options were read before a model is loaded."""
 
-    policy: str | None
+    policies: Written | None
     calibration: Path | None
     answer: str | None
     against: str | None
-    method: str
+    method: AttributionMethod
     max_new_tokens: int
     sample: bool
     seed: int
@@ -76,9 +76,6 @@ def run_explain(asked: Asked, wanted: Wanted, folder: Path | None, files: Files)
     ValueError
         For a folder beside --image, --out or --save, or one without images.
     """
-    read_method(wanted.method)  # unknown names are refused before a model is loaded
-    if wanted.policy is not None:
-        read_policies(wanted.policy)
     if folder is not None:
         entries = _explained_folder(asked, wanted, folder, files)
     else:
@@ -125,17 +122,17 @@ def _explained(opened: Opened, wanted: Wanted, policies: Sequence[Policy]) -> Ex
         list(policies) or None,
         answer=wanted.answer,
         against=wanted.against,
-        method=read_method(wanted.method),
+        method=wanted.method,
         **settings,
     )
 
 
 def _policies(processor: Any, asked: Asked, wanted: Wanted) -> list[Policy]:
     """Return the policies that the options name."""
-    if wanted.policy is None:
+    if wanted.policies is None:
         return []
     measured = None if wanted.calibration is None else Calibration.load(wanted.calibration)
-    named = steering_choice(read_policies(wanted.policy), asked.model, processor, measured)
+    named = steering_choice(wanted.policies, asked.model, processor, measured)
     return [one for one in named.values() if one is not None]
 
 
