@@ -77,7 +77,7 @@ class FusedFirstPass:
             self._deltas = deltas = self.settings.zero_deltas(past, positions, positions.length - 1)
         counted = self.settings.counted(positions.attended, positions.bos)
         # generate runs the model under no_grad: the mode is set here, before the decoder runs, and put back by
-        # ``restore`` in the model's post-hook, which runs after the head.
+        # ``restore`` after the model's call, which includes the head.
         self._mode = torch.is_grad_enabled()
         torch.set_grad_enabled(True)
         return difference_state(positions.perceptual, counted, deltas)

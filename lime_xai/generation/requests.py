@@ -57,11 +57,34 @@ class Requests:
         return self.replayer.model
 
     @contextmanager
-    def attached(self) -> Iterator[None]:
-        """Context in which ``generate`` of the model object is claimed and its processors get the mask."""
+    def attached(self, after: Callable[[], None]) -> Iterator[None]:
+        """Context in which ``generate`` of the model object is claimed and its processors get the mask.
+
+        Parameters
+        ----------
+        after : callable
+            Called after every steered call of ``forward``, also after an exception of any kind.
+        """
+
+        def ending(call: Callable[..., Any]) -> Callable[..., Any]:
+            @wraps(call)
+            def ended(*args: Any, **kwargs: Any) -> Any:
+                running = len(self._open)
+                try:
+                    return call(*args, **kwargs)
+                finally:
+                    while len(self._open) > running:
+                        if self.in_steered_call:
+                            after()
+                        self.leave()
+
+            return ended
+
         with (
             replaced_method(self.model, "generate", self._claiming),
             replaced_method(self.model, "_get_logits_processor", self._masking),
+            # PyTorch runs no hook after a KeyboardInterrupt, so that the end of a call is seen around it.
+            replaced_method(self.model, "_call_impl", ending),
         ):
             yield
 
@@ -204,11 +227,6 @@ class Requests:
         else:
             self._awaits_prompt = False
         return not other
-
-    @property
-    def running(self) -> int:
-        """Number of calls that this thread has begun and not ended."""
-        return len(self._open)
 
     @property
     def in_steered_call(self) -> bool:

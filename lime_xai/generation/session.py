@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import wraps
 from typing import Any
 
 import torch
@@ -20,7 +19,6 @@ from lime_xai.model.cache import cache_length, check_cache, detach_inference, fo
 from lime_xai.model.checks import FiniteWatch, check_ids, check_padding
 from lime_xai.model.decoder_call import DecoderCall
 from lime_xai.model.differentiable import check_gradient
-from lime_xai.model.exclusive import replaced_method
 from lime_xai.model.layouts.markers import marker_mask
 from lime_xai.model.positions import Perceptual, Positions, expanded, expanded_mask, read_positions
 from lime_xai.model.prompt import Prompt
@@ -47,7 +45,7 @@ class Session:
        separate calls.
     4. A ``DecodingStep`` is made and every policy returns new logits, in order.
     5. The last position's logits in the model's output are replaced. generate continues with them.
-    6. ``_ending``, around the call: what the call has set is put back, also after an exception of any kind.
+    6. ``_ended``, after the call: what it has set is put back, also after an exception of any kind.
 
     Parameters
     ----------
@@ -104,9 +102,7 @@ class Session:
         try:
             # The recording hook is registered before those of the extras: they extend a call that is recorded already.
             recording = self.replayer.recording(self._calls, wanted=lambda: not self.requests.is_other_call())
-            # PyTorch runs no hook after a KeyboardInterrupt, so that the end of a call is seen around it.
-            ended = replaced_method(self.model, "_call_impl", self._ending)
-            with self.requests.attached(), ended, self._stack, recording:
+            with self.requests.attached(self._ended), self._stack, recording:
                 yield
         finally:
             for handle in handles:
@@ -252,22 +248,9 @@ class Session:
             state.stream = contributions.engine.start(positions.perceptual[:, None])
         state.follow_beams()
 
-    def _ending(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the model's call, hooks included, after which nothing of it is left, however it ended."""
-
-        @wraps(call)
-        def ended(*args: Any, **kwargs: Any) -> Any:
-            running = self.requests.running
-            try:
-                return call(*args, **kwargs)
-            finally:
-                while self.requests.running > running:
-                    if self.requests.in_steered_call:
-                        self.extras.restore_mode()
-                        self.extras.close()
-                    self.requests.leave()
-
-        return ended
+    def _ended(self) -> None:
+        self.extras.restore_mode()
+        self.extras.close()
 
     def _post(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         steered = not self.requests.is_replay() and self.requests.in_steered_call and self.state is not None
