@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from lime_xai.decoding.policy import Needs, Policy
 from lime_xai.decoding.step import DecodingStep
@@ -94,7 +95,7 @@ class LogitShift(Policy):
     Raises
     ------
     ValueError
-        During decoding, for a token id outside the vocabulary.
+        When steering begins, for a token id outside the vocabulary of the model.
     """
 
     shifts: Mapping[int, float] = field(default_factory=dict)
@@ -104,12 +105,15 @@ class LogitShift(Policy):
         """Whether nothing is shifted."""
         return not any(self.shifts.values())
 
-    def step(self, step: DecodingStep) -> Tensor:
-        """Return the shifted logits."""
-        size = step.logits.shape[-1]
+    def check_model(self, model: PreTrainedModel) -> None:
+        """Refuse token ids outside the model's vocabulary."""
+        size = int(model.config.get_text_config().vocab_size)
         bad = [token for token in self.shifts if not 0 <= int(token) < size]
         if bad:
             raise ValueError(f"Token ids {bad} are out of range; the vocabulary has {size} entries.")
+
+    def step(self, step: DecodingStep) -> Tensor:
+        """Return the shifted logits."""
         logits = step.logits.clone()
         for token, shift in self.shifts.items():
             logits[:, int(token)] += shift

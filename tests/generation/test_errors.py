@@ -220,6 +220,19 @@ def test_shifted_tokens_out_of_range(llava):
         lime_xai.steer(model, inputs, LogitShift({999: 1.0}), **SHORT)
 
 
+def test_shifted_tokens_are_checked_before_any_call(llava):
+    model, inputs = llava
+    calls = []
+    hook = model.register_forward_pre_hook(lambda *_: calls.append(1))
+    policy = LogitShift({-1: 1.0})
+    try:
+        with pytest.raises(ValueError, match=r"\[-1\] are out of range"), lime_xai.steering(model, policy):
+            model.generate(**inputs, **SHORT)
+    finally:
+        hook.remove()
+    assert not calls
+
+
 # Models --------------------------------------------------------------------------------------------------------------
 
 
