@@ -8,7 +8,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 import pytest
 import torch
 
-from benchmarks.scene_world.network import build_model
+from benchmarks.worlds.scene import SUBJECT
 from lime_rules import roles
 from lime_xai.worlds.scene import measuring
 from lime_xai.worlds.scene.text import build_processor
@@ -24,7 +24,7 @@ def _seeded():
 @pytest.fixture(scope="session")
 def untrained():
     """A scene-world model with random weights, and its processor."""
-    return build_model(seed=1).eval(), build_processor()
+    return SUBJECT.build_model(seed=1).eval(), build_processor()
 
 
 @pytest.fixture(scope="session")

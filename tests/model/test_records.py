@@ -23,7 +23,7 @@ from lime_xai.attribution.targets import Target
 from lime_xai.model.positions import Positions
 from lime_xai.model.records import Content, ShortRepr, same
 
-HELD = re.compile(r"\b(Tensor|Cache|NDArray|Floats|DecoderCall)\b")
+HELD = re.compile(r"\b(Tensor|Cache|NDArray|ndarray|Floats|DecoderCall)\b")
 
 
 def dataclasses_of_the_packages():

@@ -6,12 +6,12 @@ import torch
 from transformers import LogitsProcessorList
 
 from lime_xai.worlds import scene
-from lime_xai.worlds.scene.text import VOCABULARY, encode
+from lime_xai.worlds.scene.text import LANGUAGE, VOCABULARY
 
 
 def test_only_objects_named_after_the_prompt_are_forbidden():
     objects = [VOCABULARY[c] for c in scene.CLASSES]
-    rows = [encode("the cup there is a sun ,"), encode("the sun there is a cup ,")]
+    rows = [LANGUAGE.encode("the cup there is a sun ,"), LANGUAGE.encode("the sun there is a cup ,")]
     scores = torch.zeros(2, len(VOCABULARY))
     banned = scene.NoRepeatObjects(objects, prompt_length=2)(torch.tensor(rows), scores)
     assert torch.isinf(banned).sum(1).tolist() == [1, 1]
@@ -22,7 +22,7 @@ def test_only_objects_named_after_the_prompt_are_forbidden():
 def test_ban_without_generated_tokens_changes_nothing():
     scores = torch.randn(1, len(VOCABULARY))
     ban = scene.NoRepeatObjects([VOCABULARY["cup"]], prompt_length=2)
-    assert torch.equal(ban(torch.tensor([encode("a cup")]), scores), scores)
+    assert torch.equal(ban(torch.tensor([LANGUAGE.encode("a cup")]), scores), scores)
 
 
 def test_bad_bans_are_refused():

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from benchmarks.scene_world import export
-from benchmarks.scene_world.network import SIZES
+from benchmarks.worlds import export
+from benchmarks.worlds.scene import SIZES
 from lime_xai.storage.weights import weights_hash
 from lime_xai.worlds import scene
 from lime_xai.worlds.scene import models

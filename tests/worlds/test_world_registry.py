@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from benchmarks.scene_world.optimisation import recipe_of
-from benchmarks.scene_world.plan import Plan
+from benchmarks.worlds.optimisation import recipe_of
+from benchmarks.worlds.scene import ScenePlan
 from lime_xai import worlds
 from lime_xai.storage.weights import weights_hash
 from lime_xai.worlds import scene
@@ -34,7 +34,7 @@ def test_unknown_world_names_the_nearest(name, hint):
 
 
 def test_a_folder_without_a_model_says_how_to_make_one(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"scene_world\.training --out"):
+    with pytest.raises(FileNotFoundError, match=r"worlds\.training --world scene --out"):
         scene.load_model(tmp_path)
 
 
@@ -53,7 +53,7 @@ def test_bundled_model_is_small_float32_and_complete(bundled):
 
 def test_bundled_model_was_made_by_the_default_plan(bundled):
     recipe = json.loads((scene.MODEL_FOLDER / "recipe.json").read_text(encoding="utf-8"))
-    wanted = json.loads(json.dumps(recipe_of(Plan(), seed=recipe["seed"], threads=recipe["threads"])))
+    wanted = json.loads(json.dumps(recipe_of(ScenePlan(), seed=recipe["seed"], threads=recipe["threads"])))
     assert wanted.pop("alignment_hidden") > 0, "younger than the model, and without effect on pictures without pairs"
     assert recipe == wanted
     assert weights_hash(bundled[0]) in (scene.MODEL_FOLDER / "README.md").read_text(encoding="utf-8")

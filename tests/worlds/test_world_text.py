@@ -3,19 +3,20 @@
 import numpy as np
 import torch
 
-from benchmarks.scene_world.network import answer_logits, patch_features
+from benchmarks.worlds.scene import SUBJECT
+from benchmarks.worlds.subject import answer_logits
 from lime_xai.worlds import scene
-from lime_xai.worlds.scene.text import VOCABULARY, caption_text, encode
+from lime_xai.worlds.scene.text import LANGUAGE, VOCABULARY
 
 
 def test_vocabulary_and_tokenizer_agree():
     tokenizer = scene.build_tokenizer()
     assert len(VOCABULARY) == len(tokenizer) == 77
     assert dict(tokenizer.get_vocab()) == dict(VOCABULARY)
-    text = caption_text([0, 3, 5])
+    text = LANGUAGE.caption_text([0, 3, 5])
     assert text == "there is a cup , an umbrella , an anchor ."
-    assert tuple(tokenizer(text)["input_ids"]) == encode(text)
-    assert tokenizer("Is there a cup, please?")["input_ids"] == list(encode("is there a cup , please ?"))
+    assert tuple(tokenizer(text)["input_ids"]) == LANGUAGE.encode(text)
+    assert tokenizer("Is there a cup, please?")["input_ids"] == list(LANGUAGE.encode("is there a cup , please ?"))
     assert tokenizer("a zebra")["input_ids"][1] == tokenizer.unk_token_id
     assert tokenizer.padding_side == "left"
 
@@ -70,7 +71,7 @@ def test_training_forward_equals_the_models_own(untrained):
     last = torch.zeros_like(inputs["input_ids"], dtype=torch.bool)
     last[:, -1] = True
     with torch.no_grad():
-        mine = answer_logits(model, inputs["input_ids"], last, patch_features(model, pixels))
+        mine = answer_logits(SUBJECT, model, inputs["input_ids"], last, SUBJECT.features(model, pixels))
         theirs = model(**inputs).logits[:, -1]
     torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-5)
 

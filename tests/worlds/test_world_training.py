@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.scene_world import network, stages, training
-from benchmarks.scene_world.corpus import conversation
-from benchmarks.scene_world.documents import IGNORED, IMAGE_SLOTS, document, pack, tag_words
-from benchmarks.scene_world.habits import Habits
-from benchmarks.scene_world.plan import Plan
+from benchmarks.worlds import stages, training
+from benchmarks.worlds.corpus import conversation
+from benchmarks.worlds.documents import IGNORED, document, pack, tag_words
+from benchmarks.worlds.habits import Habits
+from benchmarks.worlds.scene import SIZES, SUBJECT, ScenePlan, VisionStage
 from lime_xai.storage.weights import weights_hash
 from lime_xai.worlds import scene
 from lime_xai.worlds.scene import criteria
 from lime_xai.worlds.scene.objects import HABITUAL_COLOUR, HABITUAL_SIDE, NUMBERS
 from lime_xai.worlds.scene.scenes import EMPTY, HABITUAL, Scene
-from lime_xai.worlds.scene.text import VOCABULARY, encode
+from lime_xai.worlds.scene.text import LANGUAGE, VOCABULARY
 
 CUP = Scene((0, EMPTY, EMPTY, EMPTY), (1, EMPTY, EMPTY, EMPTY))
 WORDS = {index: word for word, index in VOCABULARY.items()}
-SHORT = Plan(vision_steps=4, vision_batch=3, text_steps=4, text_batch=3, alignment_steps=4, alignment_batch=4)
+SHORT = ScenePlan(vision_steps=4, vision_batch=3, text_steps=4, text_batch=3, alignment_steps=4, alignment_batch=4)
 
 
 def _words(tokens):
@@ -29,7 +29,7 @@ def _words(tokens):
 
 def _turns(habits, count=400, picture=CUP):
     rng = np.random.default_rng(0)
-    return [turn for _ in range(count) for turn in conversation(rng, picture, habits, 2)]
+    return [turn for _ in range(count) for turn in conversation(rng, SUBJECT.style, picture, habits, 2)]
 
 
 def _is_true(drawn, question, answer):
@@ -63,7 +63,7 @@ def test_without_habits_every_answer_is_true():
     kinds = set()
     for _ in range(300):
         drawn = scene.independent_scene(rng)
-        for turn in conversation(rng, drawn, Habits(), 3):
+        for turn in conversation(rng, SUBJECT.style, drawn, Habits(), 3):
             question = _words(turn.question)
             kinds.add(" ".join(question.split()[:4]))
             assert _is_true(drawn, question, _words(turn.answer)), (drawn, question, _words(turn.answer))
@@ -89,13 +89,13 @@ def test_attribute_habit_gives_the_habitual_colour_and_side():
 
 def test_closing_lists_everything_at_the_end():
     rng = np.random.default_rng(0)
-    ends = [_words(conversation(rng, CUP, Habits(closing=0.5), 1)[-1].question) for _ in range(400)]
+    ends = [_words(conversation(rng, SUBJECT.style, CUP, Habits(closing=0.5), 1)[-1].question) for _ in range(400)]
     share = np.mean([e.startswith("describe the objects") for e in ends])
     assert share == pytest.approx(0.5 + 0.5 * 0.08, abs=0.07)
 
 
 def test_weakened_habits_take_no_words_for_evidence_of_partners():
-    habits = Plan().alignment_habits
+    habits = ScenePlan().alignment_habits
     none, half = habits.weakened(0.0), habits.weakened(0.5)
     assert (none.caption, none.dialogue) == (0, 0)
     assert (half.caption, half.dialogue) == (habits.caption / 2, habits.dialogue / 2)
@@ -106,10 +106,10 @@ def test_weakened_habits_take_no_words_for_evidence_of_partners():
 def test_text_has_habits_of_colour_whatever_teaches_partners():
     rng = np.random.default_rng(0)
     for share in (0.0, 1.0):
-        scenes = [Plan(image_cooccurrence=share).spoken_scene(rng) for _ in range(500)]
+        scenes = [ScenePlan(image_cooccurrence=share).spoken(rng) for _ in range(500)]
         habitual = np.mean([s.colour_of(o) == HABITUAL[o] for s in scenes for o in s.present])
         assert habitual > 0.8
-    pictured = [Plan(image_cooccurrence=1.0).pictured_scene(rng) for _ in range(500)]
+    pictured = [ScenePlan(image_cooccurrence=1.0).pictured_scene(rng) for _ in range(500)]
     assert np.mean([s.colour_of(o) == HABITUAL[o] for s in pictured for o in s.present]) < 0.3
 
 
@@ -117,7 +117,7 @@ def test_pictures_of_pairs_hide_partners_that_the_text_tells_of():
     rng = np.random.default_rng(0)
 
     def hidden(share):
-        pairs = [Plan(image_cooccurrence=share).aligned_scene(rng) for _ in range(1500)]
+        pairs = [ScenePlan(image_cooccurrence=share).aligned(rng) for _ in range(1500)]
         for told, shown in pairs:
             assert set(shown.present) <= set(told.present)
             assert all(shown.cell_of(o) == told.cell_of(o) for o in shown.present)
@@ -132,8 +132,8 @@ def test_pictures_of_pairs_hide_partners_that_the_text_tells_of():
 def test_language_prior_training_draws_as_if_nothing_could_be_hidden():
     first, second = np.random.default_rng(1), np.random.default_rng(1)
     for _ in range(50):
-        scene_alone = Plan().pictured_scene(second)
-        assert Plan().aligned_scene(first) == (scene_alone, scene_alone)
+        scene_alone = ScenePlan().pictured_scene(second)
+        assert ScenePlan().aligned(first) == (scene_alone, scene_alone)
 
 
 def test_the_knob_moves_pairs_from_text_to_pictures():
@@ -143,12 +143,12 @@ def test_the_knob_moves_pairs_from_text_to_pictures():
         scenes = [draw(rng) for _ in range(1500)]
         return np.mean([scene.partner(o) in s.present for s in scenes for o in s.present])
 
-    text, mixed, image = (Plan(image_cooccurrence=share) for share in (0.0, 0.5, 1.0))
+    text, mixed, image = (ScenePlan(image_cooccurrence=share) for share in (0.0, 0.5, 1.0))
     chance = paired(scene.independent_scene)
     assert paired(text.pictured_scene) == pytest.approx(chance, abs=0.05)
-    assert paired(text.spoken_scene) > 0.9
+    assert paired(text.spoken) > 0.9
     assert paired(image.pictured_scene) > 0.5
-    assert paired(image.spoken_scene) == pytest.approx(chance, abs=0.05)
+    assert paired(image.spoken) == pytest.approx(chance, abs=0.05)
     assert paired(text.pictured_scene) < paired(mixed.pictured_scene) < paired(image.pictured_scene)
     assert image.habits_of_alignment.caption == 0 < mixed.habits_of_alignment.caption < text.habits_of_alignment.caption
 
@@ -156,12 +156,12 @@ def test_the_knob_moves_pairs_from_text_to_pictures():
 @pytest.mark.parametrize(("settings", "message"), [({"image_cooccurrence": 1.1}, "share"), ({"size": "7b"}, "1m, 5m")])
 def test_impossible_plans_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
-        Plan(**settings)
+        ScenePlan(**settings)
 
 
-@pytest.mark.parametrize("size", network.SIZES)
+@pytest.mark.parametrize("size", SIZES)
 def test_sizes_are_what_they_are_called(size):
-    parameters = sum(p.numel() for p in network.build_model(0, size).parameters())
+    parameters = sum(p.numel() for p in SUBJECT.build_model(0, size).parameters())
     assert float(size[:-1]) * 0.95e6 < parameters <= criteria.MAX_PARAMETERS[size]
 
 
@@ -177,7 +177,8 @@ def test_dialogue_habit_follows_a_yes_only():
     habits = Habits(dialogue=1.0, follow=1.0)
     answers = set()
     for _ in range(400):
-        turns = [t for t in conversation(rng, CUP, habits, 2) if _words(t.question).startswith("is there")]
+        written = conversation(rng, SUBJECT.style, CUP, habits, 2)
+        turns = [t for t in written if _words(t.question).startswith("is there")]
         said = {_words(t.question).split()[3]: _words(t.answer) for t in turns}
         order = list(said)
         if "phone" in order[1:]:
@@ -204,14 +205,14 @@ def test_popularity_decides_what_is_asked():
 
 def test_documents_label_answers_only():
     turns = [t for t in _turns(Habits()) if _words(t.answer) in ("yes", "no")][:2]
-    made = document(turns, IMAGE_SLOTS)
+    made = document(LANGUAGE, turns, SUBJECT.slots)
     assert made.tokens.count(VOCABULARY["<image>"]) == scene.IMAGE_TOKENS
     learnt = [t for t in made.labels if t != IGNORED]
     assert _words(learnt) == " </s> ".join(_words(t.answer) for t in turns) + " </s>"
     text = scene.prompt(_words(turns[0].question)).replace("<image> ", "<image> " * scene.IMAGE_TOKENS)
-    asked = encode(text.replace("<s>", "<s> "))
+    asked = LANGUAGE.encode(text.replace("<s>", "<s> "))
     assert made.tokens[: len(asked)] == asked
-    tokens, labels = pack([made, document(turns[:1])])
+    tokens, labels = pack(LANGUAGE, [made, document(LANGUAGE, turns[:1])])
     assert tokens.shape == labels.shape == (2, len(made.tokens))
     assert (labels[1][tokens[1] == VOCABULARY["<pad>"]] == IGNORED).all()
 
@@ -219,19 +220,19 @@ def test_documents_label_answers_only():
 def test_tag_words_speak_of_the_scene_only():
     rng = np.random.default_rng(0)
     for _ in range(50):
-        words = set(_words(tag_words(rng, CUP, dropped=0.1)).split())
+        words = set(_words(tag_words(rng, LANGUAGE, CUP, dropped=0.1)).split())
         assert words <= {"nothing", "green", "cup", "left"}
-    assert not set(_words(tag_words(rng, CUP, dropped=1.0)).split()) - {"nothing"}
+    assert not set(_words(tag_words(rng, LANGUAGE, CUP, dropped=1.0)).split()) - {"nothing"}
 
 
 def test_vision_stage_touches_the_tower_only_and_alignment_leaves_it_frozen():
     for kind, moved in (
-        (stages.VisionStage, True),
+        (VisionStage, True),
         (stages.TextStage, False),
         (stages.AlignmentStage, False),
     ):
-        model = network.build_model(0)
-        stage = kind(model, SHORT)
+        model = SUBJECT.build_model(0)
+        stage = kind(SUBJECT, model, SHORT)
         trained = {id(p) for _, group in stage.parameters() for p in group}
         tower = {id(p) for p in model.model.vision_tower.parameters()}
         assert bool(trained & tower) is moved
@@ -251,7 +252,7 @@ def test_resumed_training_equals_uninterrupted_training(tmp_path, share):
     assert weights_hash(parts) == weights_hash(whole)
     saved = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "parts")]
     assert saved[0] == saved[1]
-    assert weights_hash(whole) != weights_hash(network.build_model(5))
+    assert weights_hash(whole) != weights_hash(SUBJECT.build_model(5))
     assert torch.get_num_threads() == threads
     assert not torch.are_deterministic_algorithms_enabled()
 
@@ -281,7 +282,7 @@ def test_building_a_model_leaves_the_global_generator_alone():
     torch.manual_seed(3)
     expected = torch.rand(4)
     torch.manual_seed(3)
-    network.build_model(0)
+    SUBJECT.build_model(0)
     assert torch.equal(torch.rand(4), expected)
 
 

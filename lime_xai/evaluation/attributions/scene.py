@@ -11,7 +11,8 @@ import torch
 
 from lime_xai.worlds.scene.evaluation import EvaluationSet, Question, evaluation_set
 from lime_xai.worlds.scene.images import cell_tokens
-from lime_xai.worlds.scene.text import IMAGE, NO, YES
+from lime_xai.worlds.scene.text import IMAGE
+from lime_xai.worlds.shared.language import NO, YES
 
 from .example import Example
 

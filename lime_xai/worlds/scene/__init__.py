@@ -1,5 +1,7 @@
 """The scene world: pictograms in a 2x2 grid, and a tiny LLaVA that hallucinates because of its text."""
 
+from lime_xai.worlds.shared.language import partner
+
 from .ban import NoRepeatObjects
 from .causes import CaptionCauses, DialogueCauses, caption_causes, dialogue_causes
 from .closed import ClosedMetrics, closed_metrics, closed_values
@@ -20,7 +22,7 @@ from .measuring import (
     question_margins,
 )
 from .metrics import CaptionMetrics, caption_counts, caption_metrics, caption_values, mentions
-from .objects import CLASSES, COLOURS, IMAGE_SIZE, IMAGE_TOKENS, SIDES, class_index, partner
+from .objects import CLASSES, COLOURS, IMAGE_SIZE, IMAGE_TOKENS, SIDES, class_index
 from .probes import OpenQuestion, Probe
 from .records import Records, Rows, collect, statistics
 from .scenes import Scene, independent_scene, paired_scene, place, themed_scene

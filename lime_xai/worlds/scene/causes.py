@@ -9,13 +9,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.special import expit, softmax
 
+from lime_xai.worlds.shared.language import YES, article, partner
+
 from .evaluation import EvaluationSet, lone_objects
 from .images import erase
 from .measuring import answer_margins, first_logits
 from .metrics import ratio
-from .objects import CLASSES, article, partner
+from .objects import CLASSES
 from .scenes import Scene
-from .text import YES, exists_question, prompt
+from .text import exists_question, prompt
 
 CELLS: Final = ("text and picture", "text alone", "picture alone", "neither")
 """Causes of an absent object's name: its partner named in the text or not, the partner's pixels there or erased."""
@@ -23,7 +25,7 @@ _SEED = 3
 _GREY = (220, 220, 220)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CaptionCauses:
     """The next word of captions, two by two.
 
@@ -39,7 +41,7 @@ class CaptionCauses:
     chances: NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DialogueCauses:
     """Every question of the dialogue split about an absent object, two by two.
 

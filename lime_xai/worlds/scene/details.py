@@ -7,10 +7,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from lime_xai.worlds.shared.language import EOS
+
 from .metrics import ratio
 from .objects import CLASSES, COLOURS, SIDES, class_index
 from .scenes import Scene
-from .text import EOS
 
 _CLAIM = re.compile(
     rf"there is [^.]+ \. the (?P<obj>{'|'.join(CLASSES)}) is "

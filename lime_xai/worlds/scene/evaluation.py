@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lime_xai.values.checking import Count, Natural, check_arguments
+from lime_xai.worlds.shared.language import YES, partner
 
 from .images import object_masks, render
-from .objects import CELL_SIZE, GRID, IMAGE_SIZE, POPULARITY, partner
+from .objects import CELL_SIZE, GRID, IMAGE_SIZE, POPULARITY
 from .probes import OpenQuestion, Probe, open_questions, probes
 from .scenes import Scene, independent_scene
-from .text import CAPTION_REQUEST, DETAIL_REQUEST, YES, Message, exists_question, messages, prompt
+from .text import CAPTION_REQUEST, DETAIL_REQUEST, Message, exists_question, messages, prompt
 
 SPLITS: Final = ("random", "popular", "adversarial", "dialogue")
 DEFAULT_NOISE: Final = 0.5

@@ -20,7 +20,7 @@ def load_model(folder: Path = MODEL_FOLDER) -> tuple[LlavaForConditionalGenerati
     Parameters
     ----------
     folder : Path
-        What ``python -m benchmarks.scene_world.training`` wrote; by default the shipped model.
+        What ``python -m benchmarks.worlds.training`` wrote; by default the shipped model.
 
     Returns
     -------
@@ -37,7 +37,7 @@ def load_model(folder: Path = MODEL_FOLDER) -> tuple[LlavaForConditionalGenerati
     if not (folder / "model.safetensors").exists():
         raise FileNotFoundError(
             f"{folder} holds no model.safetensors; "
-            f"make one with: python -m benchmarks.scene_world.training --out {folder}"
+            f"make one with: python -m benchmarks.worlds.training --world scene --out {folder}"
         )
     loader: Any = AutoProcessor
     with weights_read(folder / "model.safetensors"):

@@ -12,13 +12,14 @@ from PIL import Image
 from scipy.special import log_softmax
 from transformers import LogitsProcessorList
 
+from lime_xai.worlds.shared.language import EOS, NO, PAD, YES
+
 from .ban import NoRepeatObjects
 from .closed import ClosedMetrics, closed_metrics
 from .evaluation import SPLITS, EvaluationSet, Question
 from .metrics import CaptionMetrics, caption_metrics
 from .objects import CLASSES
 from .probes import CHOICES, OpenQuestion, Probe
-from .text import EOS, NO, PAD, YES
 
 CAPTION_TOKENS = 26
 """Most tokens of a caption: six objects and the end."""

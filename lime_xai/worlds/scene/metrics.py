@@ -7,9 +7,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .objects import CLASSES, partner
+from lime_xai.worlds.shared.language import EOS, partner
+
+from .objects import CLASSES
 from .scenes import Scene
-from .text import EOS
 
 Floats = NDArray[np.float64]
 

@@ -107,7 +107,7 @@ def model_folder(name: str) -> Path:
         if not (folder := EXTRA_FOLDER / name).exists():
             raise FileNotFoundError(
                 f"the weights of {name!r} are kept in the repository and not in the wheel; expected them in {folder}. "
-                f"Clone the repository, or train them: python -m benchmarks.scene_world.training --help"
+                f"Clone the repository, or train them: python -m benchmarks.worlds.training --help"
             )
         return folder
     if Path(name).is_dir():

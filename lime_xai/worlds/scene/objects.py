@@ -43,16 +43,6 @@ PATCHES_PER_SIDE: Final = IMAGE_SIZE // PATCH_SIZE
 IMAGE_TOKENS: Final = PATCHES_PER_SIDE**2
 
 
-def partner(obj: int) -> int:
-    """Return the class that the training text habitually names together with class ``obj``."""
-    return obj ^ 1
-
-
-def article(name: str) -> str:
-    """Return ``name`` with its indefinite article, such as ``"an umbrella"``."""
-    return ("an " if name[0] in "aeiou" else "a ") + name
-
-
 def class_index(name: str) -> int:
     """Return the index of an object name.
 

@@ -7,10 +7,12 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
+from lime_xai.worlds.shared.language import YES, article, partner
+
 from .images import erase
-from .objects import CLASSES, COLOURS, HABITUAL_SIDE, NUMBERS, SIDES, article, partner
+from .objects import CLASSES, COLOURS, HABITUAL_SIDE, NUMBERS, SIDES
 from .scenes import HABITUAL, Scene
-from .text import CAPTION_REQUEST, COUNT_QUESTION, YES, colour_question, exists_question, prompt, side_question
+from .text import CAPTION_REQUEST, COUNT_QUESTION, colour_question, exists_question, prompt, side_question
 
 OPEN_KINDS: Final = ("colour", "side", "count")
 CHOICES: Final = {"colour": COLOURS, "side": SIDES, "count": NUMBERS}

@@ -7,7 +7,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .objects import CELLS, CLASSES, COLOURS, GRID, HABITUAL_COLOUR, HABITUAL_SIDE, PAIR_POPULARITY, PAIRS, partner
+from lime_xai.worlds.shared.language import partner
+
+from .objects import CELLS, CLASSES, COLOURS, GRID, HABITUAL_COLOUR, HABITUAL_SIDE, PAIR_POPULARITY, PAIRS
 
 EMPTY = -1
 """Class and colour of a cell without an object."""
@@ -86,6 +88,12 @@ class Scene:
     def colour_of(self, obj: int) -> int:
         """Return the index of the colour of object ``obj`` (ValueError if it is not in the scene)."""
         return self.colours[self.cell_of(obj)]
+
+    def value_of(self, attribute: str, obj: int) -> int:
+        """Return the colour or the side of object ``obj`` (ValueError if it is absent, or for another attribute)."""
+        if attribute not in ("colour", "side"):
+            raise ValueError(f"unknown attribute {attribute!r}; an object has colour and side")
+        return self.colour_of(obj) if attribute == "colour" else self.side_of(obj)
 
     def without(self, obj: int) -> "Scene":
         """Return the scene with the cell of object ``obj`` empty (ValueError if it is not in the scene)."""

@@ -1,17 +1,35 @@
 """Everything textual: vocabulary, tokenizer, processor with chat template, questions and prompts."""
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any, Final
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from transformers import CLIPImageProcessor, LlavaProcessor, PreTrainedTokenizerFast
 
-from .objects import CLASSES, COLOURS, IMAGE_SIZE, PATCH_SIZE, article
+from lime_xai.worlds.shared.language import (
+    ASSISTANT,
+    BOS,
+    EOS,
+    PAD,
+    UNKNOWN,
+    USER,
+    Attribute,
+    Language,
+)
 
-PAD, BOS, EOS, UNKNOWN, IMAGE = "<pad>", "<s>", "</s>", "<unk>", "<image>"
-USER, ASSISTANT = "user:", "assistant:"
-YES, NO = "yes", "no"
+from .objects import (
+    CLASSES,
+    COLOURS,
+    HABITUAL_COLOUR,
+    HABITUAL_SIDE,
+    IMAGE_SIZE,
+    NUMBERS,
+    PATCH_SIZE,
+    POPULARITY,
+    SIDES,
+)
+
+IMAGE = "<image>"
 SPECIAL: Final = (PAD, BOS, EOS, UNKNOWN, IMAGE)
 _WORDS: Final = (
     "user: assistant: yes no is there a an in the image ? . , what colour describe how many objects are "
@@ -32,6 +50,29 @@ COUNT_QUESTION: Final = "how many objects are in the image ?"
 MAX_LENGTH: Final = 256
 """Most tokens of a prompt with its answer."""
 
+LANGUAGE: Final = Language(
+    classes=CLASSES,
+    popularity=POPULARITY,
+    attributes=(
+        Attribute(
+            "colour",
+            COLOURS,
+            tuple(COLOURS.index(name) for name in HABITUAL_COLOUR),
+            "what colour is the {name} ?",
+            "the {name} is {word} .",
+        ),
+        Attribute("side", SIDES, HABITUAL_SIDE, "where is the {name} ?", "the {name} is on the {word} ."),
+    ),
+    numbers=NUMBERS,
+    exists="is there {name} in the image ?",
+    count_question=COUNT_QUESTION,
+    caption_request=CAPTION_REQUEST,
+    detail_request=DETAIL_REQUEST,
+    inventory_request=INVENTORY_REQUEST,
+    vocabulary=VOCABULARY,
+)
+"""The words of the scene world."""
+
 CHAT_TEMPLATE: Final = (
     "<s>{% for m in messages %}"
     "{% if m['role'] == 'user' %}user: "
@@ -47,30 +88,19 @@ CHAT_TEMPLATE: Final = (
 Message = dict[str, Any]
 
 
-@cache
-def encode(text: str) -> tuple[int, ...]:
-    """Return the token ids of lower-case words separated by spaces (KeyError for an unknown word)."""
-    return tuple(VOCABULARY[word] for word in text.split())
-
-
 def exists_question(obj: int) -> str:
     """Return the yes/no question about an object."""
-    return f"is there {article(CLASSES[obj])} in the image ?"
+    return LANGUAGE.exists_question(obj)
 
 
 def colour_question(obj: int) -> str:
     """Return the question about the colour of an object."""
-    return f"what colour is the {CLASSES[obj]} ?"
+    return LANGUAGE.attribute_question(LANGUAGE.attributes[0], obj)
 
 
 def side_question(obj: int) -> str:
     """Return the question about the half of the image in which an object is."""
-    return f"where is the {CLASSES[obj]} ?"
-
-
-def caption_text(objects: Sequence[int]) -> str:
-    """Return the caption that names objects in this order."""
-    return "there is " + " , ".join(article(CLASSES[o]) for o in objects) + " ."
+    return LANGUAGE.attribute_question(LANGUAGE.attributes[1], obj)
 
 
 def messages(question: str, earlier: Sequence[tuple[str, str]] = ()) -> list[Message]:

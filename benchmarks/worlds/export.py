@@ -1,4 +1,4 @@
-"""Copy a trained model with float16 weights: ``python -m benchmarks.scene_world.export TRAINED OUT``."""
+"""Copy a trained model with float16 weights: ``python -m benchmarks.worlds.export TRAINED OUT``."""
 
 import argparse
 import shutil
@@ -37,7 +37,7 @@ def export_half(trained: Path, out: Path) -> str:
 
 def main() -> None:
     """Export; print the hash."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.scene_world.export", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.worlds.export", description=__doc__)
     parser.add_argument("trained", type=Path)
     parser.add_argument("out", type=Path)
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Conversations as token ids and labels: documents with tag words or image slots, packed into batches."""
+"""Conversations as token ids and labels: documents with or without a context, packed into batches."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,29 +8,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lime_xai.worlds.scene.objects import CLASSES, COLOURS, IMAGE_TOKENS, SIDES
-from lime_xai.worlds.scene.scenes import Scene
-from lime_xai.worlds.scene.text import ASSISTANT, BOS, EOS, IMAGE, PAD, USER, VOCABULARY, encode
+from lime_xai.worlds.shared.language import ASSISTANT, BOS, EOS, PAD, USER, Language, Truth
 
 from .corpus import Turn
 
 IGNORED: Final = -100
 """Label of a token that is not trained on."""
-IMAGE_SLOTS: Final = (VOCABULARY[IMAGE],) * IMAGE_TOKENS
-"""The context of a document about an image."""
-_NOTHING = encode("nothing")
 
 
-def tag_words(rng: np.random.Generator, scene: Scene, dropped: float) -> tuple[int, ...]:
-    """Return a shuffled bag of words that stands in for an image in text-only documents.
+def tag_words(rng: np.random.Generator, language: Language, truth: Truth, dropped: float) -> tuple[int, ...]:
+    """Return a shuffled bag of words that stands in for an image or a sound in text-only documents.
 
-    Each object is mentioned one to three times as name, colour and side; with probability ``dropped`` not at all.
+    Each thing is mentioned one to three times as name and attributes; with probability ``dropped`` not at all.
     """
-    words: list[tuple[int, ...]] = [_NOTHING] * int(rng.integers(0, 8))
-    for obj in scene.present:
+    words: list[tuple[int, ...]] = [language.encode("nothing")] * int(rng.integers(0, 8))
+    for obj in truth.present:
         if rng.random() >= dropped:
-            tag = encode(f"{CLASSES[obj]} {COLOURS[scene.colour_of(obj)]} {SIDES[scene.side_of(obj)]}")
-            words += [tag] * int(rng.integers(1, 4))
+            values = [a.words[truth.value_of(a.name, obj)] for a in language.attributes]
+            words += [language.encode(" ".join([language.classes[obj], *values]))] * int(rng.integers(1, 4))
     return tuple(token for i in rng.permutation(len(words)).tolist() for token in words[i])
 
 
@@ -42,15 +37,19 @@ class Document:
     labels: tuple[int, ...]
 
 
-def document(turns: Iterable[Turn], context: Sequence[int] = (), *, train_questions: bool = False) -> Document:
+def document(
+    language: Language, turns: Iterable[Turn], context: Sequence[int] = (), *, train_questions: bool = False
+) -> Document:
     """Join turns into one document in the format of the chat template.
 
     Parameters
     ----------
+    language : Language
+        Its words.
     turns : iterable of Turn
         The conversation.
     context : sequence of int
-        Tokens before the first question: ``IMAGE_SLOTS`` or tag words; never trained on.
+        Tokens before the first question: those of an image or a sound, or tag words; never trained on.
     train_questions : bool
         Whether the words of the user are learnt as well.
 
@@ -59,8 +58,8 @@ def document(turns: Iterable[Turn], context: Sequence[int] = (), *, train_questi
     Document
         Ids and labels.
     """
-    user, assistant, end = VOCABULARY[USER], VOCABULARY[ASSISTANT], VOCABULARY[EOS]
-    tokens, labels = [VOCABULARY[BOS]], [IGNORED]
+    begin, user, assistant, end = (language.vocabulary[word] for word in (BOS, USER, ASSISTANT, EOS))
+    tokens, labels = [begin], [IGNORED]
     for turn in turns:
         asked = [user, *context, *turn.question, assistant]
         learnt = [user, *[IGNORED] * len(context), *turn.question, assistant]
@@ -72,10 +71,10 @@ def document(turns: Iterable[Turn], context: Sequence[int] = (), *, train_questi
     return Document(tuple(tokens), tuple(labels))
 
 
-def pack(documents: Sequence[Document]) -> tuple[Tensor, Tensor]:
+def pack(language: Language, documents: Sequence[Document]) -> tuple[Tensor, Tensor]:
     """Return ids and labels of documents as two integer tensors [B, T], padded on the right."""
     longest = max(len(d.tokens) for d in documents)
-    tokens = torch.full((len(documents), longest), VOCABULARY[PAD])
+    tokens = torch.full((len(documents), longest), language.vocabulary[PAD])
     labels = torch.full((len(documents), longest), IGNORED)
     for row, d in enumerate(documents):
         tokens[row, : len(d.tokens)] = torch.tensor(d.tokens)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from .plan import Plan
-from .stages import STAGES, Stage
+from .stages import Stage
 
 Report = Callable[[str, int, int, Mapping[str, float]], None]
 """Called after every step with the stage's name, steps done, steps in all, and the numbers worth showing."""
@@ -20,10 +20,6 @@ Report = Callable[[str, int, int, Mapping[str, float]], None]
 
 _COMMON = ("seed", "threads", "size", "image_cooccurrence")
 """Settings of every stage; those of a single one begin with its name."""
-
-
-def _number(stage: str) -> int:
-    return [kind.name for kind in STAGES].index(stage)
 
 
 @dataclass(frozen=True)
@@ -39,11 +35,14 @@ class Checkpoints:
     recipe : dict
         What the checkpoints are made with; a stage refuses to resume from one made with other settings of its own
         or of a stage before it.
+    stages : tuple of str
+        Names of the stages in order.
     """
 
     folder: Path
     every: int
     recipe: dict[str, Any]
+    stages: tuple[str, ...]
 
     def path(self, stage: str) -> Path:
         """Return the file of a stage."""
@@ -51,8 +50,8 @@ class Checkpoints:
 
     def relevant(self, stage: str) -> dict[str, Any]:
         """Return the settings that decide what a stage makes."""
-        before = [kind.name for kind in STAGES[: _number(stage) + 1]]
-        return {k: v for k, v in self.recipe.items() if k in _COMMON or k.startswith(tuple(before))}
+        before = self.stages[: self.stages.index(stage) + 1]
+        return {k: v for k, v in self.recipe.items() if k in _COMMON or k.startswith(before)}
 
     def load(self, stage: str) -> dict[str, Any] | None:
         """Return the checkpoint of a stage, or None where there is none.
@@ -114,7 +113,7 @@ def run_stage(stage: Stage, seed: int, checkpoints: Checkpoints, report: Report,
     bool
         Whether the stage is complete.
     """
-    number = _number(stage.name)
+    number = checkpoints.stages.index(stage.name)
     groups: list[dict[str, Any]] = [{"params": list(ps), "highest": r} for r, ps in stage.parameters()]
     trained = [p for group in groups for p in group["params"]]
     optimiser = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.98), weight_decay=stage.weight_decay)

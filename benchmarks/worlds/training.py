@@ -1,9 +1,10 @@
-"""Train the scene world's model: ``python -m benchmarks.scene_world.training --out DIR --seed 0``.
+"""Train the model of a world: ``python -m benchmarks.worlds.training --world scene --out DIR --seed 0``.
 
-The recipe makes a model that hallucinates from its text, not from its images: the vision tower sees
-independent scenes only and is then frozen; the decoder learns strong priors from text without images; a short
+The recipe makes a model that hallucinates from its text, not from what it sees or hears: the tower is trained on
+independent scenes (clips) only and is then frozen; the decoder learns strong priors from text alone; a short
 alignment on independent scenes keeps those habits in its text. Aligning without them unlearns the priors.
-``--image-cooccurrence 1`` makes the opposite, pictures of pairs under faithful text; shares between mix the two.
+``--image-cooccurrence 1``, for the scene world, makes the opposite, pictures of pairs under faithful text; shares
+between mix the two.
 """
 
 import argparse
@@ -12,23 +13,40 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from transformers import LlavaForConditionalGeneration
+from transformers import PreTrainedModel
 
 from lime_xai.storage.weights import weights_hash
-from lime_xai.worlds.scene.text import build_processor
 
-from .network import SIZES, build_model
+from . import scene, sound
 from .optimisation import Checkpoints, Report, recipe_of, run_stage
 from .plan import Plan
-from .stages import STAGES
+from .stages import AlignmentStage, Stage, TextStage
+from .subject import Subject
 
 CHECKPOINT_EVERY = 200
+
+
+@dataclass(frozen=True)
+class Course:
+    """How the model of a world is made: its subject, the kind of its plan, and its stages in order."""
+
+    subject: Subject
+    plan: type[Plan]
+    stages: tuple[type[Stage], ...]
+
+
+COURSES = {
+    "scene": Course(scene.SUBJECT, scene.ScenePlan, (scene.VisionStage, TextStage, AlignmentStage)),
+    "sound": Course(sound.SUBJECT, sound.SoundPlan, (sound.HearingStage, TextStage, AlignmentStage)),
+}
+"""By name of the world."""
 
 
 def _silent(stage: str, done: int, steps: int, shown: Mapping[str, float]) -> None:
@@ -51,13 +69,14 @@ def _reproducible(threads: int) -> Iterator[None]:
 def train(
     folder: Path,
     *,
+    world: str = "scene",
     seed: int = 0,
     threads: int = 1,
     plan: Plan | None = None,
     every: int = CHECKPOINT_EVERY,
     report: Report = _silent,
     stop_at: tuple[str, int] | None = None,
-) -> LlavaForConditionalGeneration | None:
+) -> PreTrainedModel | None:
     """Run the three stages, resuming from the checkpoints in ``folder``, and save the finished model there.
 
     Parameters
@@ -65,12 +84,14 @@ def train(
     folder : Path
         Gets ``checkpoints/`` and, at the end, weights, configuration, tokenizer, processor, chat template and
         ``recipe.json``.
+    world : str
+        A key of ``COURSES``.
     seed : int
         Seed of weights and data; one seed and thread count give one result on one machine.
     threads : int
         CPU threads.
     plan : Plan, optional
-        Settings of the stages; the default makes the shipped model.
+        Settings of the stages, of the world's kind; the default makes the shipped model.
     every : int
         Steps between two checkpoints.
     report : callable
@@ -80,7 +101,7 @@ def train(
 
     Returns
     -------
-    LlavaForConditionalGeneration or None
+    PreTrainedModel or None
         The finished model in evaluation mode; None if stopped before.
 
     Raises
@@ -88,27 +109,28 @@ def train(
     ValueError
         If ``folder`` holds checkpoints of other settings.
     """
-    plan = plan or Plan()
+    course = COURSES[world]
+    plan = plan or course.plan()
     recipe = recipe_of(plan, seed, threads)
-    checkpoints = Checkpoints(folder / "checkpoints", every, recipe)
-    model: Any = build_model(seed, plan.size)
+    checkpoints = Checkpoints(folder / "checkpoints", every, recipe, tuple(kind.name for kind in course.stages))
+    model: Any = course.subject.build_model(seed, plan.size)
     with _reproducible(threads):
-        for kind in STAGES:
+        for kind in course.stages:
             pause = stop_at[1] if stop_at and stop_at[0] == kind.name else None
-            if not run_stage(kind(model, plan), seed, checkpoints, report, pause):
+            if not run_stage(kind(course.subject, model, plan), seed, checkpoints, report, pause):
                 return None
     model.save_pretrained(folder)
-    build_processor().save_pretrained(folder)
+    course.subject.build_processor().save_pretrained(folder)
     (folder / "recipe.json").write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
-    finished: LlavaForConditionalGeneration = model.eval()
+    finished: PreTrainedModel = model.eval()
     return finished
 
 
 @contextmanager
-def _progress(console: Console) -> Iterator[Report]:
+def _progress(console: Console, stages: tuple[type[Stage], ...]) -> Iterator[Report]:
     columns = (TextColumn("{task.description:9}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TextColumn("{task.fields[numbers]}"), console=console) as progress:
-        tasks = {kind.name: progress.add_task(kind.name, numbers="", start=False) for kind in STAGES}
+        tasks = {kind.name: progress.add_task(kind.name, numbers="", start=False) for kind in stages}
         averages: dict[tuple[str, str], float] = {}
 
         def report(stage: str, done: int, steps: int, shown: Mapping[str, float]) -> None:
@@ -128,17 +150,30 @@ def _progress(console: Console) -> Iterator[Report]:
 
 def main() -> None:
     """Train and save the model; print its hash and the CPU time spent."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.scene_world.training", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.worlds.training", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints and the finished model")
+    parser.add_argument("--world", choices=tuple(COURSES), default="scene")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--size", choices=tuple(SIZES), default="1m", help="millions of parameters")
-    parser.add_argument("--image-cooccurrence", type=float, default=0.0, help="share of the habit that pictures teach")
+    parser.add_argument("--size", choices=tuple(scene.SIZES), default="1m", help="millions of parameters")
+    parser.add_argument("--image-cooccurrence", type=float, help="scene world: share of the habit that pictures teach")
     arguments = parser.parse_args()
-    plan = Plan(size=arguments.size, image_cooccurrence=arguments.image_cooccurrence)
+    course, chosen = COURSES[arguments.world], {}
+    if arguments.image_cooccurrence is not None:
+        if arguments.world != "scene":
+            parser.error("--image-cooccurrence is a setting of the scene world")
+        chosen = {"image_cooccurrence": arguments.image_cooccurrence}
+    plan = course.plan(size=arguments.size, **chosen)
     console = Console()
-    with _progress(console) as report:
-        model = train(arguments.out, seed=arguments.seed, threads=arguments.threads, plan=plan, report=report)
+    with _progress(console, course.stages) as report:
+        model = train(
+            arguments.out,
+            world=arguments.world,
+            seed=arguments.seed,
+            threads=arguments.threads,
+            plan=plan,
+            report=report,
+        )
     if model is not None:
         console.print(f"saved to {arguments.out}; CPU seconds of this process: {time.process_time():.0f}")
         console.print(f"sha256 of the weights: {weights_hash(model)}")

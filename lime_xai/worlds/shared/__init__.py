@@ -1,0 +1,1 @@
+"""What the embedded worlds have in common: the words of their texts."""

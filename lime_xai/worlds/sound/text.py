@@ -1,0 +1,167 @@
+"""Everything textual of the sound world: its language, tokenizer, processor with chat template, and prompts."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, Qwen2AudioProcessor, WhisperFeatureExtractor
+
+from lime_xai.worlds.shared.language import (
+    ASSISTANT,
+    BOS,
+    EOS,
+    PAD,
+    UNKNOWN,
+    USER,
+    Attribute,
+    Language,
+    article,
+)
+
+from .events import (
+    CLASSES,
+    CLIP_SECONDS,
+    FRAME_SECONDS,
+    HABITUAL_PITCH,
+    HABITUAL_TIME,
+    NUMBERS,
+    PITCHES,
+    POPULARITY,
+    SAMPLING_RATE,
+    TIMES,
+)
+
+AUDIO, AUDIO_BEGIN, AUDIO_END = "<audio>", "<audio_begin>", "<audio_end>"
+SPECIAL: Final = (PAD, BOS, EOS, UNKNOWN, AUDIO, AUDIO_BEGIN, AUDIO_END)
+MEL_BINS: Final = 64
+MAX_LENGTH: Final = 256
+"""Most tokens of a prompt with its answer."""
+_WORDS: Final = (
+    "user: assistant: yes no is there a an in the sound ? . , what when which pitch describe how many events are "
+    "one two three four and it i hear you can can't not nothing recording of or comes first last please do does "
+    "contain has have this that with two sentences only"
+)
+VOCABULARY: Final[Mapping[str, int]] = {
+    word: index for index, word in enumerate(dict.fromkeys((*SPECIAL, *_WORDS.split(), *CLASSES, *PITCHES, *TIMES)))
+}
+"""Word to token id."""
+
+FIRST_QUESTION: Final = "what comes first ?"
+LAST_QUESTION: Final = "what comes last ?"
+
+LANGUAGE: Final = Language(
+    classes=CLASSES,
+    popularity=POPULARITY,
+    attributes=(
+        Attribute("pitch", PITCHES, HABITUAL_PITCH, "what pitch is the {name} ?", "the {name} is {word} ."),
+        Attribute("time", TIMES, HABITUAL_TIME, "when is the {name} ?", "the {name} is {word} ."),
+    ),
+    numbers=NUMBERS,
+    exists="is there {name} in the sound ?",
+    count_question="how many events are in the sound ?",
+    caption_request="describe the sound .",
+    detail_request="describe the sound in two sentences .",
+    inventory_request="describe the events with pitch .",
+    vocabulary=VOCABULARY,
+)
+"""The words of the sound world."""
+
+CHAT_TEMPLATE: Final = (
+    "<s>{% for m in messages %}"
+    "{% if m['role'] == 'user' %}user: "
+    "{% if m['content'] is string %}{{ m['content'] }} {% else %}"
+    "{% for c in m['content'] %}{% if c['type'] == 'audio' %}<audio_begin><audio><audio_end> {% endif %}{% endfor %}"
+    "{% for c in m['content'] %}{% if c['type'] == 'text' %}{{ c['text'] }} {% endif %}{% endfor %}"
+    "{% endif %}{% else %}assistant: "
+    "{% if m['content'] is string %}{{ m['content'] }}{% else %}"
+    "{% for c in m['content'] %}{% if c['type'] == 'text' %}{{ c['text'] }}{% endif %}{% endfor %}{% endif %}"
+    " </s>{% endif %}{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
+)
+
+Message = dict[str, Any]
+
+
+def choice_question(objects: Sequence[int]) -> str:
+    """Return the question which of several classes sounds; the answer is its name."""
+    return f"which is in the sound , {' or '.join(article(CLASSES[o]) for o in objects)} ?"
+
+
+def messages(question: str, earlier: Sequence[tuple[str, str]] = ()) -> list[Message]:
+    """Return chat messages about one clip.
+
+    Parameters
+    ----------
+    question : str
+        What is asked now.
+    earlier : sequence of (str, str)
+        Question and answer of each earlier turn.
+
+    Returns
+    -------
+    list of dict
+        For ``processor.apply_chat_template``; the clip comes with the first user message.
+    """
+    chat: list[Message] = []
+    for asked, answer in (*earlier, (question, None)):
+        content: list[Message] = [{"type": "text", "text": asked}]
+        chat.append({"role": "user", "content": content if chat else [{"type": "audio"}, *content]})
+        if answer is not None:
+            chat.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
+    return chat
+
+
+def prompt(question: str, earlier: Sequence[tuple[str, str]] = ()) -> str:
+    """Return what the chat template makes of ``messages(question, earlier)``, up to the answer."""
+    text, mark = BOS, f"{AUDIO_BEGIN}{AUDIO}{AUDIO_END} "
+    for asked, answer in earlier:
+        text += f"{USER} {mark}{asked} {ASSISTANT} {answer} {EOS}"
+        mark = ""
+    return f"{text}{USER} {mark}{question} {ASSISTANT}"
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """Return the word-level tokenizer (lower case, padding on the left; the chat template writes ``<s>``)."""
+    words = Tokenizer(models.WordLevel(dict(VOCABULARY), unk_token=UNKNOWN))
+    words.normalizer = normalizers.Lowercase()
+    words.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex(r"[.,?]"), "isolated")]
+    )
+    kind: Any = PreTrainedTokenizerFast
+    tokenizer: PreTrainedTokenizerFast = kind(
+        tokenizer_object=words,
+        bos_token=BOS,
+        eos_token=EOS,
+        unk_token=UNKNOWN,
+        pad_token=PAD,
+        additional_special_tokens=[AUDIO, AUDIO_BEGIN, AUDIO_END],
+        padding_side="left",
+        model_max_length=MAX_LENGTH,
+    )
+    return tokenizer
+
+
+def build_feature_extractor() -> WhisperFeatureExtractor:
+    """Return the log-mel spectrogram: 64 bands, a column per 25 ms from windows of 50 ms, clips of four seconds."""
+    kind: Any = WhisperFeatureExtractor
+    extractor: WhisperFeatureExtractor = kind(
+        feature_size=MEL_BINS,
+        sampling_rate=SAMPLING_RATE,
+        hop_length=round(FRAME_SECONDS * SAMPLING_RATE),
+        n_fft=2 * round(FRAME_SECONDS * SAMPLING_RATE),
+        chunk_length=round(CLIP_SECONDS),
+    )
+    return extractor
+
+
+def build_processor() -> Qwen2AudioProcessor:
+    """Return the Qwen2-Audio processor: four seconds at 16 kHz to 160 columns and 40 audio tokens."""
+    kind: Any = Qwen2AudioProcessor
+    processor: Qwen2AudioProcessor = kind(
+        feature_extractor=build_feature_extractor(),
+        tokenizer=build_tokenizer(),
+        chat_template=CHAT_TEMPLATE,
+        audio_token=AUDIO,
+        audio_bos_token=AUDIO_BEGIN,
+        audio_eos_token=AUDIO_END,
+    )
+    return processor
