@@ -56,6 +56,10 @@ def explain(
         Path | None, typer.Option(help="Figure to write of the word with the lowest grounding: PNG, PDF, SVG or JPEG.")
     ] = None,
     save: Annotated[Path | None, typer.Option(help="Safetensors file to write, for lime-xai plot.")] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(file_okay=False, help="With --folder: keep answers here, and go on from those that are there."),
+    ] = None,
     csv: Annotated[Path | None, typer.Option(help="Table of the words to write.")] = None,
     report: Json = None,
     device: Device = None,
@@ -82,4 +86,4 @@ def explain(
     asked = Asked(model, prompt, system, images, audios, device, dtype.value)
     policies = None if policy is None else read_policies(policy)
     wanted = Wanted(policies, calibration, answer, against, read_method(method), max_new_tokens, sample, seed)
-    run_explain(asked, wanted, folder, Files(html, out, save, csv, report))
+    run_explain(asked, wanted, folder, Files(html, out, save, csv, report, resume))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,14 @@ from rich.text import Text
 from lime_xai.attribution.methods.task import AttributionMethod
 from lime_xai.decoding.policy import Policy
 from lime_xai.policies.calibration import Calibration
+from lime_xai.policies.registry import policy_to_dict
 from lime_xai.report.answer import ExplainedAnswer, ExplainedWord
 from lime_xai.report.explain import explain
 from lime_xai.report.page import THRESHOLD, Entry, report_page
 from lime_xai.storage.store import write_json, write_text
+from lime_xai.storage.weights import weights_hash
 
+from .kept import KeptAnswers
 from .loading import check_device, find_checkpoint, load_model
 from .media import read_image
 from .opening import Asked, Opened, ask, open_prompt
@@ -55,6 +59,7 @@ class Files:
     save: Path | None = None
     csv: Path | None = None
     json: Path | None = None
+    resume: Path | None = None
 
 
 def run_explain(asked: Asked, wanted: Wanted, folder: Path | None, files: Files) -> None:
@@ -74,8 +79,13 @@ def run_explain(asked: Asked, wanted: Wanted, folder: Path | None, files: Files)
     Raises
     ------
     ValueError
-        For a folder beside --image, --out or --save, or one without images.
+        For a folder beside --image, --out or --save, or one without images; for --resume without a folder, or with
+        answers of other settings.
     """
+    if folder is None and files.resume is not None:
+        raise ValueError(
+            "--resume is given without --folder; it keeps the answers of a folder. Drop it, or give --folder."
+        )
     if folder is not None:
         entries = _explained_folder(asked, wanted, folder, files)
     else:
@@ -137,7 +147,10 @@ def _policies(processor: Any, asked: Asked, wanted: Wanted) -> list[Policy]:
 
 
 def _explained_folder(asked: Asked, wanted: Wanted, folder: Path, files: Files) -> list[Entry]:
-    """Return an explained answer for every image of a folder; the page is written anew after each."""
+    """Return an explained answer for every image of a folder.
+
+    The page is written anew after each. With ``files.resume``, answers that an earlier run made are not made again.
+    """
     alone = {"--image": asked.images, "--out": files.out, "--save": files.save}
     for option, given in alone.items():
         if given:
@@ -147,15 +160,40 @@ def _explained_folder(asked: Asked, wanted: Wanted, folder: Path, files: Files) 
     found = find_checkpoint(asked.model)
     model, processor = load_model(found, asked.device, asked.dtype)
     policies = _policies(processor, asked, wanted)
+    kept = None if files.resume is None else KeptAnswers(files.resume, _identity(model, asked, wanted, policies))
     entries: list[Entry] = []
     with Progress(*Progress.get_default_columns(), TimeRemainingColumn(), console=notices) as progress:
         for path in progress.track(paths, description="answers"):
-            one = replace(asked, images=[path])
-            opened = ask(model, processor, one, [read_image(path, notice)])
-            entries.append(Entry(path.name, _explained(opened, wanted, policies)))
+            make = partial(_explained_picture, model, processor, replace(asked, images=[path]), wanted, policies)
+            entries.append(Entry(path.name, make() if kept is None else kept.get(path, make)))
             if files.html is not None:
                 _write_page(entries, files.html, asked)
     return entries
+
+
+def _explained_picture(
+    model: Any, processor: Any, asked: Asked, wanted: Wanted, policies: Sequence[Policy]
+) -> ExplainedAnswer:
+    """Return an explained answer about the picture that is asked about."""
+    opened = ask(model, processor, asked, [read_image(asked.images[0], notice)])
+    return _explained(opened, wanted, policies)
+
+
+def _identity(model: Any, asked: Asked, wanted: Wanted, policies: Sequence[Policy]) -> dict[str, Any]:
+    """Return what decides the answers besides the picture."""
+    given = asked.to_dict()
+    return {
+        "weights": weights_hash(model),
+        **{name: given[name] for name in ("prompt", "system", "audios")},
+        "dtype": str(model.dtype),
+        "policies": [policy_to_dict(policy) for policy in policies],
+        "answer": wanted.answer,
+        "against": wanted.against,
+        "method": str(wanted.method),
+        "max_new_tokens": wanted.max_new_tokens,
+        "sample": wanted.sample,
+        "seed": wanted.seed,
+    }
 
 
 def pictures_of(folder: Path) -> list[Path]:

@@ -5,6 +5,8 @@ import json
 import pandas
 import pytest
 
+from lime_xai.command import run_explain
+
 ASK = ("explain", "scene", "--prompt", "describe this picture", "--max-new-tokens", "6")
 
 
@@ -37,6 +39,34 @@ def test_every_picture_of_a_folder_is_explained_on_one_page(lime, evaluation, tm
     assert "a.jpg" in (tmp_path / "all.html").read_text()
 
 
+def test_an_interrupted_folder_goes_on_from_the_answers_that_are_kept(lime, evaluation, tmp_path, monkeypatch):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for index, name in enumerate(("a.png", "b.png", "c.png")):
+        evaluation.images[0].rotate(90 * index).save(folder / name)
+    run = (*ASK, "--folder", folder, "--resume", tmp_path / "answers", "--json", tmp_path / "all.json")
+    made = []
+    explain = run_explain.explain
+
+    def stops_at_the_third(*args, **kwargs):
+        made.append(1)
+        if len(made) == 3:
+            raise RuntimeError("cut off")
+        return explain(*args, **kwargs)
+
+    monkeypatch.setattr(run_explain, "explain", stops_at_the_third)
+    assert lime(*run).exit_code != 0
+    assert len(list((tmp_path / "answers").glob("*.safetensors"))) == 2
+    assert lime(*run).exit_code == 0
+    assert len(made) == 4
+    resumed = json.loads((tmp_path / "all.json").read_text())
+    assert lime(*ASK, "--folder", folder, "--json", tmp_path / "whole.json").exit_code == 0
+    assert json.loads((tmp_path / "whole.json").read_text()) == resumed
+    other = lime(*run, "--seed", "1")
+    assert other.exit_code == 2
+    assert "'seed': 0" in other.stderr
+
+
 def test_a_margin_of_two_words(lime, picture, tmp_path):
     words = ("--answer", "yes", "--against", "no")
     result = lime(*ASK, "--image", picture, *words, "--json", tmp_path / "margin.json")
@@ -51,6 +81,7 @@ def test_a_margin_of_two_words(lime, picture, tmp_path):
         (("--folder", "empty"), "holds no image"),
         (("--folder", "empty", "--image", "PICTURE"), "Give one of them"),
         (("--folder", "empty", "--save", "answer.safetensors"), "Give one of them"),
+        (("--resume", "answers"), "without --folder"),
         (("--against", "no"), "give answer= of one token"),
         (("--policy", "contrats"), "contrast"),
         (("--method", "attnlrpp"), "attnlrp"),
