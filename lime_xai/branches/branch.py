@@ -12,7 +12,7 @@ from transformers import Cache
 from lime_xai.model.decoder_call import DecoderCall
 from lime_xai.values.checking import Range, Seed, check_fields
 
-BranchName = Literal["blind", "slot", "noise"]
+BranchName = Literal["blind", "slot", "noise", "counterfactual"]
 
 BRANCHES: tuple[BranchName, ...] = get_args(BranchName)
 
@@ -23,7 +23,7 @@ class BranchKind:
 
     Attributes
     ----------
-    name : {"blind", "slot", "noise"}
+    name : {"blind", "slot", "noise", "counterfactual"}
         As in ``lime_xai.Contrast``.
     noise : float
         Share of the features' variance that is noise.

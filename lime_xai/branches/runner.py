@@ -26,6 +26,7 @@ from lime_xai.model.replay import Replayer
 
 from .attention import BRANCH_ATTRIBUTE, BRANCH_IMPLEMENTATION, BranchSlots
 from .branch import Branch, BranchKind
+from .counterfactual import Counterfactual
 
 _BATCHED: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
 """Whether a branch may decode in a model's own batch, by model."""
@@ -40,11 +41,13 @@ class BranchRunner(ExtraRows[Branch]):
         Of the model.
     kind : BranchKind
         What the branch perceives.
+    counterfactual : Counterfactual, optional
+        For the branch of this name.
     """
 
-    def __init__(self, replayer: Replayer, kind: BranchKind) -> None:
+    def __init__(self, replayer: Replayer, kind: BranchKind, counterfactual: Counterfactual | None = None) -> None:
         super().__init__(replayer)
-        self.kind = kind
+        self.kind, self._counterfactual = kind, counterfactual
         plain = not is_recurrent(replayer.config)
         sinks = any(hasattr(module, "sinks") for module in replayer.decoder.modules())
         self.batched = kind.batched and plain and not sinks
@@ -118,9 +121,9 @@ class BranchRunner(ExtraRows[Branch]):
         if self.kind.name == "blind":
             kept = text if markers is None else text & ~markers
             return self._blind(cache, positions.input_ids, kept, types or {})
-        noised = self._noised(prompt, positions.perceptual)
+        other = self._noised(prompt, positions.perceptual) if self.kind.name == "noise" else self._other(prompt)
         with torch.no_grad():
-            logits = self.replayer.run(noised, noised.embeddings, cache)[:, -1]
+            logits = self.replayer.run(other, other.embeddings, cache)[:, -1]
         return Branch(positions.attended, cache), logits
 
     def _blind(self, cache: Cache, ids: Tensor, kept: Tensor, types: Mapping[str, Tensor]) -> tuple[Branch, Tensor]:
@@ -144,6 +147,12 @@ class BranchRunner(ExtraRows[Branch]):
                 **self.replayer.last_logits,
             )
         return Branch(seen, cache, counted=True), output.logits[:, -1]
+
+    def _other(self, prompt: DecoderCall) -> DecoderCall:
+        """Return a prompt with the features of the counterfactual."""
+        if self._counterfactual is None:
+            raise RuntimeError("The counterfactual branch was begun without a counterfactual.")
+        return self._counterfactual.in_place_of(prompt)
 
     def _noised(self, prompt: DecoderCall, perceptual: Tensor) -> DecoderCall:
         """Return a prompt whose perceptual features are mixed with noise."""

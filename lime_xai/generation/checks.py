@@ -86,6 +86,27 @@ def check_policies(model: PreTrainedModel, policies: Sequence[Policy]) -> None:
         policy.check_model(model)
 
 
+def check_counterfactual(policies: Sequence[Policy], given: bool) -> None:
+    """Refuse a contrast with a counterfactual that is not given, and the reverse.
+
+    Raises
+    ------
+    ValueError
+        In either case.
+    """
+    kinds = [policy.needs.branch for policy in policies if not policy.idle]
+    wanted = any(kind is not None and kind.name == "counterfactual" for kind in kinds)
+    if wanted and not given:
+        raise ValueError(
+            "Contrast('counterfactual') compares with other pictures or sounds; give counterfactual=, what the "
+            "processor returns for them with the same text."
+        )
+    if given and not wanted:
+        raise ValueError(
+            "counterfactual= is given, and no policy uses it; give Contrast('counterfactual'), or drop it."
+        )
+
+
 def check_logits(policy: Policy, logits: object, plain: Tensor) -> Tensor:
     """Return logits ``[B, V]`` of a policy, which may be of a class from outside this package.
 

@@ -10,6 +10,7 @@ from transformers import Cache
 
 from lime_rules import LRP_METHODS
 from lime_xai.branches.branch import Branch
+from lime_xai.branches.counterfactual import Counterfactual
 from lime_xai.branches.runner import BranchRunner
 from lime_xai.decoding.policy import FirstPass, Needs, StreamNeed
 from lime_xai.model.decoder_call import DecoderCall
@@ -51,6 +52,8 @@ class SessionExtras:
         Of all policies together.
     stack : ExitStack
         Contexts are entered here and left with the session.
+    counterfactual : Counterfactual, optional
+        For the branch of this name.
 
     Attributes
     ----------
@@ -62,14 +65,16 @@ class SessionExtras:
         First pass of an edit in the model's own calls.
     """
 
-    def __init__(self, replayer: Replayer, needs: Needs, stack: ExitStack) -> None:
+    def __init__(
+        self, replayer: Replayer, needs: Needs, stack: ExitStack, counterfactual: Counterfactual | None = None
+    ) -> None:
         self.replayer, self._needs, self._stack = replayer, needs, stack
         self._streams: dict[str, StreamEngine] = {}
         self._prepared: list[StreamEngine] = []
         self._made = False
         need, branch = needs.contributions, needs.branch
         self.contributions = None if need is None else LogitContributions(replayer, need, self.prepare)
-        self.branches = None if branch is None else BranchRunner(replayer, branch)
+        self.branches = None if branch is None else BranchRunner(replayer, branch, counterfactual)
         self.first_pass: FirstPass | None = None
 
     def begin(self, current: CurrentCall) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import Cache
 
 from lime_xai.branches.branch import Branch
+from lime_xai.branches.counterfactual import Counterfactual
 from lime_xai.decoding.policy import Policy, merge_needs
 from lime_xai.decoding.step import DecodingStep
 from lime_xai.decoding.trace import SteeringTrace, StepTrace
@@ -59,6 +60,8 @@ class Session:
         Otherwise the user's mask of the prompt.
     owner : int, optional
         The thread whose generation is steered (``Requests``).
+    counterfactual : Counterfactual, optional
+        For a contrast with it.
 
     Raises
     ------
@@ -73,6 +76,7 @@ class Session:
         prompt: Prompt | None = None,
         perceptual: Perceptual = None,
         owner: int | None = None,
+        counterfactual: Counterfactual | None = None,
     ) -> None:
         self.replayer, self.model = replayer, replayer.model
         self.policies = [policy for policy in policies if not policy.idle]
@@ -80,9 +84,9 @@ class Session:
         self.trace = SteeringTrace()
         self.finite = FiniteWatch()
         self.requests = Requests(replayer, self.needs.plausibility, owner)
-        self._prompt, self._perceptual = prompt, perceptual
+        self._prompt, self._perceptual, self._counterfactual = prompt, perceptual, counterfactual
         self._stack = ExitStack()
-        self.extras = SessionExtras(replayer, self.needs, self._stack)
+        self.extras = SessionExtras(replayer, self.needs, self._stack, counterfactual)
         self.state: GenerationState | None = None
         # Of the call that is running:
         self._at_prompt = True
@@ -236,6 +240,8 @@ class Session:
     def _begin(self, cache: Cache, ids: Tensor, kwargs: dict[str, Any]) -> None:
         self._release()
         positions = self._positions(ids, kwargs)
+        if self._counterfactual is not None:
+            self._counterfactual.check(positions)
         types = {name: kwargs[name] for name in TOKEN_TYPES if isinstance(kwargs.get(name), Tensor)}
         self.state = state = GenerationState(cache, positions, [{} for _ in self.policies], types=types)
         if self.needs.branch is not None and self.needs.branch.name == "blind":

@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel
 from transformers.generation.configuration_utils import GenerationMode
 
+from lime_xai.branches.counterfactual import Counterfactual
 from lime_xai.decoding.policy import Policy
 from lime_xai.decoding.trace import SteeringTrace
 from lime_xai.model.checks import checked_replayer
@@ -24,7 +25,7 @@ from lime_xai.model.replay import Replayer
 from lime_xai.policies.registry import PolicyLike, as_policies
 from lime_xai.values.checking import check_arguments, shown
 
-from .checks import check_generation, check_perceptual, check_policies
+from .checks import check_counterfactual, check_generation, check_perceptual, check_policies
 from .session import Session
 
 
@@ -53,6 +54,7 @@ def steering(
     policy: PolicyLike = None,
     *,
     perceptual: Perceptual = None,
+    counterfactual: PromptLike | None = None,
 ) -> Iterator[SteeringTrace]:
     """Context in which every token that ``model.generate`` picks is decided under a policy.
 
@@ -67,6 +69,8 @@ def steering(
         By default ``Edit()``; a list is applied in order.
     perceptual : Tensor or mapping of str to Tensor, optional
         ``[B, T]`` mask of the prompt, for models without placeholder tokens.
+    counterfactual : mapping or Prompt, optional
+        As in ``steer``.
 
     Yields
     ------
@@ -89,7 +93,8 @@ def steering(
     """
     check_arguments(steering, perceptual=perceptual)
     policies = as_policies(policy)
-    with _steered(checked_replayer(model), policies, perceptual=perceptual) as session:
+    other = None if counterfactual is None else read_prompt(model, counterfactual, perceptual=perceptual)
+    with _steered(checked_replayer(model), policies, perceptual=perceptual, counterfactual=other) as session:
         yield session.trace
 
 
@@ -100,11 +105,15 @@ def _steered(
     prompt: Prompt | None = None,
     perceptual: Perceptual = None,
     owner: int | None = None,
+    counterfactual: Prompt | None = None,
 ) -> Iterator[Session]:
     """Context in which policies decide tokens of a model: all, or those of one thread; the model has been checked."""
     model = replayer.model
     check_policies(model, policies)
-    session = Session(replayer, policies, prompt, perceptual, owner)
+    check_counterfactual(policies, given=counterfactual is not None)
+    # Encoded before the session: inside it every generate of the model is steered.
+    other = None if counterfactual is None else Counterfactual.read(counterfactual)
+    session = Session(replayer, policies, prompt, perceptual, owner, other)
     with exclusive(model, steered=True, open_ended=owner is None):
         with frozen_parameters(model), session.attached():
             wait_for_running(model)
@@ -118,6 +127,7 @@ def steer(
     policy: PolicyLike = None,
     *,
     perceptual: Perceptual = None,
+    counterfactual: PromptLike | None = None,
     **generate_kwargs: Any,
 ) -> SteeringOutput:
     """Generate under a policy.
@@ -132,6 +142,9 @@ def steer(
         By default ``Edit()``.
     perceptual : Tensor or mapping of str to Tensor, optional
         ``[B, T]`` mask of perceptual positions instead of the placeholders.
+    counterfactual : mapping or Prompt, optional
+        For ``Contrast("counterfactual")``: what the processor returns for the same text with other pictures or sounds
+        of the same size, silence for example.
     **generate_kwargs
         Anything ``model.generate`` takes. An empty cache of your own is filled as by ``generate``; after an exception
         it holds a part of the sequence: do not use it again.
@@ -161,7 +174,9 @@ def steer(
         raise TypeError(f"{', '.join(twice)}: given in inputs and as a keyword; give each once.")
     check_generation(model, {**prompt.inputs, **generate_kwargs})
     check_perceptual(model, prompt.positions)
-    with _steered(prompt.replayer, policies, prompt, owner=threading.get_ident()) as session:
+    other = None if counterfactual is None else read_prompt(model, counterfactual, perceptual=perceptual)
+    owner = threading.get_ident()
+    with _steered(prompt.replayer, policies, prompt, owner=owner, counterfactual=other) as session:
         generate: Any = model.generate
         generation = generate(**prompt.inputs, **generate_kwargs)
     sequences = generation if isinstance(generation, Tensor) else generation.sequences
@@ -177,6 +192,7 @@ def steered_generate(
     *,
     policy: PolicyLike = None,
     perceptual: Perceptual = None,
+    counterfactual: PromptLike | None = None,
     token_streamer: Any = None,
     **model_kwargs: Any,
 ) -> Any:
@@ -189,6 +205,8 @@ def steered_generate(
     policy : Policy, str, or a list of these, optional
         Given to ``generate`` as a keyword; by default ``Edit()``.
     perceptual : Tensor, optional
+        As in ``steer``.
+    counterfactual : mapping or Prompt, optional
         As in ``steer``.
     token_streamer : BaseStreamer, optional
         ``generate`` does not pass its own ``streamer`` argument to a custom loop; give the streamer here.
@@ -224,9 +242,12 @@ def steered_generate(
         model_kwargs["streamer"] = token_streamer
         token_streamer.put(input_ids.cpu())
     policies, owner = as_policies(policy), threading.get_ident()
+    other = None if counterfactual is None else read_prompt(model, counterfactual, perceptual=perceptual)
     with (
         torch.no_grad(),
-        _steered(checked_replayer(model), policies, perceptual=perceptual, owner=owner) as session,
+        _steered(
+            checked_replayer(model), policies, perceptual=perceptual, owner=owner, counterfactual=other
+        ) as session,
         session.generation(),
     ):
         return getattr(model, loops[mode])(

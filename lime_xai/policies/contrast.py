@@ -28,12 +28,16 @@ class Contrast(Policy):
     ``slot``: the newest token does not attend to perceptual slots of the model's cache; its text slots still depend on
     what was perceived. ``noise``: image and audio features mixed with Gaussian noise, in a cache of its own. Visual
     contrastive decoding (Leng et al., CVPR 2024) adds the noise to pixels; here it is added to the decoder's input
-    features, so that it works for any modality and the tower does not run again. The branch decodes in the same batch
-    as the model, so that each weight is read once per token.
+    features, so that it works for any modality and the tower does not run again. ``counterfactual``: other pictures or
+    sounds, given to ``steer`` as ``counterfactual=``, in a cache of its own. With silence this is audio-aware decoding
+    (AAD, Hsu et al., 2025: a strength of .5 to 1, and a prompt that asks to focus on the audio). With a sound from
+    which one event is taken out, it amplifies that event.
+
+    The branch decodes in the same batch as the model, so that each weight is read once per token.
 
     Parameters
     ----------
-    branch : {"blind", "slot", "noise"}
+    branch : {"blind", "slot", "noise", "counterfactual"}
         What the model is contrasted with.
     strength : float
         ``c``; 0 leaves generation untouched.

@@ -1,10 +1,11 @@
 """The second branch of a contrast: batched with the model's own rows, alone, and by hand."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given as drawn
 from hypothesis import strategies as st
 from support.families import FAMILIES, batch
 from transformers import (
@@ -13,6 +14,7 @@ from transformers import (
     DiffLlamaConfig,
     DiffLlamaForCausalLM,
     DynamicCache,
+    LogitsProcessor,
 )
 
 import lime_xai
@@ -21,6 +23,7 @@ from lime_xai import Contrast, Edit, LogitShift, Reweight
 from lime_xai.branches.branch import BRANCHES, BranchKind
 from lime_xai.branches.runner import BranchRunner
 from lime_xai.model.cache import CACHE_NAME
+from lime_xai.model.perception import signals
 from lime_xai.model.replay import Replayer
 from lime_xai.policies.contrast import VCD_NOISE
 
@@ -29,8 +32,23 @@ ATTRIBUTABLE = [name for name, family in FAMILIES.items() if family.attributable
 BATCHED = [name for name in ATTRIBUTABLE if name != "qwen3_5_moe"]
 
 
+def other(inputs):
+    """Other pictures or sounds of the same size: each row's own, turned round and negated."""
+    return {**inputs, **{name: -value.flip(-1) for name, value in signals(inputs).items()}}
+
+
+def given(inputs, policy):
+    """What ``steer`` needs beside the policy."""
+    used = any(isinstance(one, Contrast) and one.branch == "counterfactual" for one in _all(policy))
+    return {"counterfactual": other(inputs)} if used else {}
+
+
+def _all(policy):
+    return policy if isinstance(policy, list) else [policy]
+
+
 def steered(model, inputs, policy, count=4, **settings):
-    asked = {"max_new_tokens": count, "min_new_tokens": count, **FULL, **settings}
+    asked = {"max_new_tokens": count, "min_new_tokens": count, **FULL, **given(inputs, policy), **settings}
     return lime_xai.steer(model, inputs, policy, **asked).generation
 
 
@@ -258,13 +276,13 @@ def text_model(kind):
 @pytest.mark.parametrize("kind", ["diffllama", "deepseek_v3"])
 def test_a_model_that_changes_what_it_took_from_its_cache_decodes_apart(kind, branch):
     model, inputs, mask = text_model(kind)
-    apart = lime_xai.steer(
-        model, inputs, Contrast(branch, plausibility=0.0, batched=False), perceptual=mask, max_new_tokens=4, **FULL
-    )
+    asked = {"perceptual": mask, "max_new_tokens": 4, **FULL}
+    if branch == "counterfactual":
+        ids = inputs["input_ids"]
+        asked["counterfactual"] = {**inputs, "input_ids": torch.where(mask, ids + 9, ids)}
+    apart = lime_xai.steer(model, inputs, Contrast(branch, plausibility=0.0, batched=False), **asked)
     with pytest.warns(UserWarning, match="decodes in separate calls"):
-        together = lime_xai.steer(
-            model, inputs, Contrast(branch, plausibility=0.0), perceptual=mask, max_new_tokens=4, **FULL
-        )
+        together = lime_xai.steer(model, inputs, Contrast(branch, plausibility=0.0), **asked)
     assert torch.allclose(logits(apart.generation), logits(together.generation), atol=1e-4)
     assert all(name != "lime_branch" for name in _implementations(model))
 
@@ -326,7 +344,7 @@ def test_recurrent_layers_and_sinks_decode_apart():
     assert not BranchRunner(Replayer(model), BranchKind("slot")).batched
 
 
-@given(
+@drawn(
     groups=st.sampled_from([1, 2, 4]),
     held=st.integers(1, 6),
     fresh=st.integers(0, 2),
@@ -449,3 +467,72 @@ def test_break_tokens_belong_to_the_image(how):
         assert [1, 5, 91, 7, 8] in seen
     else:
         assert blind_ids(model, inputs, **({"num_beams": 2} if how == "beams" else {})) == [1, 5, 91, 7, 8]
+
+
+@pytest.mark.parametrize("family", ATTRIBUTABLE)
+def test_the_counterfactual_branch_is_the_model_on_other_pictures_or_sounds(family):
+    """By hand: run the model itself on the other inputs, token by token, without a cache of ours."""
+    model, inputs, _ = batch(family, 2)
+    found = steered(model, inputs, Contrast("counterfactual", 0.7, plausibility=0.0), 3)
+
+    def forced(perceived):
+        asked = {**FULL, "max_new_tokens": 3, "min_new_tokens": 3}
+        return logits(model.generate(**perceived, **asked, logits_processor=[_Follow(found.sequences)]))
+
+    assert torch.allclose(logits(found), 1.7 * forced(inputs) - 0.7 * forced(other(inputs)), atol=2e-3)
+
+
+class _Follow(LogitsProcessor):
+    """Make generate choose the tokens of given sequences."""
+
+    def __init__(self, sequences):
+        self.sequences = sequences
+
+    def __call__(self, input_ids, scores):
+        wanted = self.sequences[:, input_ids.shape[1], None]
+        return torch.full_like(scores, -math.inf).scatter(1, wanted, 0.0)
+
+
+@pytest.mark.parametrize("family", ["llava", "qwen3_vl", "qwen2_audio"])
+def test_beams_and_several_answers_share_the_counterfactual_of_their_prompt(family):
+    model, inputs, _ = batch(family, 2)
+    policy = Contrast("counterfactual", plausibility=0.0)
+    asked = {"max_new_tokens": 3, "min_new_tokens": 3, "do_sample": False, "num_beams": 2}
+    together = lime_xai.steer(model, inputs, policy, counterfactual=other(inputs), **asked).sequences
+    apart = lime_xai.steer(
+        model, inputs, replace(policy, batched=False), counterfactual=other(inputs), **asked
+    ).sequences
+    assert torch.equal(together, apart)
+
+
+def test_every_way_to_steer_takes_a_counterfactual():
+    model, inputs, _ = batch("qwen2_audio", 2)
+    policy, changed = Contrast("counterfactual"), other(inputs)
+    asked = {"max_new_tokens": 3, "do_sample": False}
+    wanted = lime_xai.steer(model, inputs, policy, counterfactual=changed, **asked).sequences
+    with lime_xai.steering(model, policy, counterfactual=changed):
+        assert torch.equal(model.generate(**inputs, **asked), wanted)
+    loop = {"custom_generate": lime_xai.steered_generate, "policy": policy, "counterfactual": changed}
+    assert torch.equal(model.generate(**inputs, **asked, **loop), wanted)
+    read = lime_xai.read_prompt(model, changed)
+    assert torch.equal(lime_xai.steer(model, inputs, policy, counterfactual=read, **asked).sequences, wanted)
+    same = lime_xai.steer(model, inputs, policy, counterfactual=inputs, **asked).sequences
+    assert torch.equal(same, model.generate(**inputs, **asked))
+
+
+def test_counterfactuals_that_do_not_fit_are_refused():
+    model, inputs, _ = batch("qwen2_audio", 2)
+    policy = Contrast("counterfactual")
+    with pytest.raises(ValueError, match="give counterfactual="):
+        lime_xai.steer(model, inputs, policy, max_new_tokens=1)
+    with pytest.raises(ValueError, match="no policy uses it"):
+        lime_xai.steer(model, inputs, "edit", counterfactual=inputs, max_new_tokens=1)
+    single = {name: value[:1] for name, value in inputs.items()}
+    three = {name: torch.cat([value, value[:1]]) for name, value in inputs.items()}
+    with pytest.raises(ValueError, match="3 rows"):
+        lime_xai.steer(model, inputs, policy, counterfactual=three, max_new_tokens=1)
+    said = {**single, "input_ids": single["input_ids"].clone()}
+    said["input_ids"][0, -1] += 1
+    with pytest.raises(ValueError, match="text of the counterfactual differs"):
+        lime_xai.steer(model, single, policy, counterfactual=said, max_new_tokens=1)
+    assert lime_xai.steer(model, inputs, Contrast("counterfactual", 0.0), max_new_tokens=1).sequences is not None

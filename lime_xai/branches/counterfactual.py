@@ -1,0 +1,80 @@
+"""Other pictures or sounds for the same text: what the counterfactual branch of a contrast perceives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lime_xai.model.decoder_call import DecoderCall
+from lime_xai.model.positions import Positions
+from lime_xai.model.prompt import Prompt
+
+
+@dataclass(frozen=True, eq=False)
+class Counterfactual:
+    """A recorded prompt with other pictures or sounds.
+
+    Attributes
+    ----------
+    call : DecoderCall
+        What the decoder is given, ``B`` rows of ``T`` positions.
+    positions : Positions
+        ``[B, T]``.
+    """
+
+    call: DecoderCall
+    positions: Positions
+
+    @classmethod
+    def read(cls, prompt: Prompt) -> Counterfactual:
+        """Return a prompt as a counterfactual; its pictures and sounds are encoded now."""
+        return cls(prompt.recording().calls[0], prompt.positions)
+
+    def check(self, positions: Positions) -> None:
+        """Refuse a counterfactual whose text is not that of the prompt.
+
+        Parameters
+        ----------
+        positions : Positions
+            ``[k B, T]``: of the prompt, ``k`` rows per row of the counterfactual for beams and several answers.
+
+        Raises
+        ------
+        ValueError
+            If rows, length, attended positions, or ids of the text differ.
+        """
+        own = self.positions
+        rows, length = positions.input_ids.shape
+        if length != own.length or rows % len(own.input_ids):
+            raise ValueError(
+                f"The counterfactual has {len(own.input_ids)} rows of {own.length} positions, the prompt {rows} of "
+                f"{length}; give pictures or sounds of the same size, and as many."
+            )
+        repeated = own.repeated(rows)
+        device = positions.input_ids.device
+        text = positions.attended & ~positions.perceptual
+        same = (repeated.input_ids.to(device) == positions.input_ids) | ~text
+        attended = repeated.attended.to(device) == positions.attended
+        if not bool((same & attended).all()):
+            row, position = (~(same & attended)).nonzero()[0].tolist()
+            raise ValueError(
+                f"The text of the counterfactual differs from that of the prompt (row {row}, position {position}); "
+                "only pictures and sounds may differ."
+            )
+
+    def in_place_of(self, prompt: DecoderCall) -> DecoderCall:
+        """Return the prompt's call with these embeddings and deep visual features, rows repeated as there."""
+        repeats = prompt.embeddings.shape[0] // self.call.embeddings.shape[0]
+        embeddings = self.call.embeddings.repeat_interleave(repeats, 0)
+        if not self.call.deep_features or repeats == 1:
+            return prompt.with_inputs(embeddings, self.call.deep_features)
+        rows = [self.call.row(index).deep_features for index in range(self.call.embeddings.shape[0])]
+        deep = [torch.cat([_times(features, repeats) for features in layer]) for layer in zip(*rows, strict=True)]
+        return prompt.with_inputs(embeddings, deep)
+
+
+def _times(features: Tensor, repeats: int) -> Tensor:
+    """Return features ``[N, d]`` of one row for as many rows, ``[repeats * N, d]``."""
+    return features.repeat(repeats, 1)
