@@ -17,7 +17,7 @@ from lime_xai.model.records import Content
 from .maps import PixelMap, pixel_maps
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from lime_xai.attribution.sheet import ShownFigure
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -82,8 +82,10 @@ class PixelAttribution(Content):
             found += pixel_maps(name, value, self.companions, self.config)
         return found
 
-    def plot(self, title: str | None = None) -> Figure:
+    def plot(self, title: str | None = None) -> ShownFigure:
         """Return a figure: what the model was given, and the relevance on one signed scale.
+
+        ``figure.save(path)`` also writes a line per map as CSV: its sum and its strongest value.
 
         Parameters
         ----------

@@ -59,6 +59,11 @@ def test_maps_sum_to_the_relevance(name):
     torch.testing.assert_close(one.values.sum(), total, rtol=1e-4, atol=1e-5)
     figure = found.plot("$x$")
     assert "$x$" in figure.get_suptitle()
+    (numbers,) = figure.numbers
+    assert numbers["relevance"] == pytest.approx(float(total), rel=1e-4, abs=1e-5)
+    place = tuple(int(part) for part in numbers["at"].split(", "))
+    assert numbers["strongest"] == pytest.approx(float(one.values[place]))
+    assert figure._repr_png_().startswith(b"\x89PNG")
     assert len(found.seen()) == 1
 
 
