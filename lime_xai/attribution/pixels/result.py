@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +15,7 @@ from lime_xai.attribution.result import Attribution
 from lime_xai.model.modalities import PERCEPTUAL
 from lime_xai.model.records import Content
 
+from .files import read_pixels, write_pixels
 from .maps import PixelMap, pixel_maps
 
 if TYPE_CHECKING:
@@ -100,3 +102,28 @@ class PixelAttribution(Content):
         from .figure import pixel_figure  # matplotlib is slow to import
 
         return pixel_figure(self, title)
+
+    def save(self, path: str | Path) -> None:
+        """Write everything, the inputs and the attribution to tokens included, to one safetensors file.
+
+        Of the model's configuration, what maps need is kept.
+
+        Raises
+        ------
+        ValueError
+            If there is no such folder.
+        """
+        write_pixels(path, self)
+
+    @classmethod
+    def load(cls, path: str | Path) -> PixelAttribution:
+        """Read what ``save`` wrote; tensors are on the CPU.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        DamagedFileError
+            If it is a file of something else, or damaged.
+        """
+        return cls(**read_pixels(path))
