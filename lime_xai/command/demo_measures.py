@@ -18,7 +18,7 @@ from lime_xai.policies.edit import Edit
 from lime_xai.worlds import scene
 from lime_xai.worlds.scene.closed import closed_values
 
-PICTURES, QUESTIONS = 10, 80
+PICTURES, QUESTIONS = 20, 80
 """Done between two steps of the progress bar."""
 
 ASKED = ("random", "dialogue")

@@ -64,7 +64,7 @@ def run_demo(console: Console, out: Path, scenes: int, seed: int, noise: float, 
     console.print(captions_table(evaluation, alone, steered))
     _print_lead(console, out, lead_of(model, processor, evaluation, (alone, steered)), evaluation)
     console.print(measures_table(measures(evaluation, alone, steered), scenes))
-    console.print(f"With steering, a word takes {steered.seconds / alone.seconds:.1f} times as long.")
+    console.print(f"With steering, a word took about {steered.seconds / alone.seconds:.0f} times as long in this run.")
     if noise < scene.DEFAULT_NOISE:
         console.print(
             f"Studies use noisier pictures ({scene.DEFAULT_NOISE:g}), on which steering makes some answers worse: see "
