@@ -17,24 +17,6 @@ QUESTION = "is there a cup in the image ?"
 # What it does --------------------------------------------------------------------------------------------------------
 
 
-def test_demo_shows_captions_relevance_and_metrics(lime, tmp_path):
-    result = lime("demo", "--scenes", "4", "--threads", "1")
-    assert result.exit_code == 0, result.output
-    text = result.stdout
-    for part in (
-        "what the model says",
-        "steered",
-        "how often: 4 fresh scenes",
-        "vanilla",
-        "CHAIR_i",
-        "lower is better",
-    ):
-        assert part in text
-    assert "image: 36 tokens" in text
-    with Image.open(tmp_path / "relevance.png") as image:
-        assert image.size[0] > 500
-
-
 def test_attribute_prints_and_writes_what_the_library_finds(lime, picture, tmp_path):
     arguments = ["--image", picture, "--prompt", QUESTION, "--target", "yes", "--threads", "1"]
     result = lime("attribute", "scene", *arguments, "--out", "a.png", "--save", "a.safetensors")

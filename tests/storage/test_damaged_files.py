@@ -6,6 +6,7 @@ import math
 import types
 import typing
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import NotRequired, get_args, get_origin
 
 import numpy as np
@@ -15,7 +16,10 @@ from rich.console import Console
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from lime_xai import Attribution, Calibration, Comparison, Span, policy_from_dict
+from lime_rules import Audit, AuditRow
+from lime_rules.operations import Operation
+from lime_rules.structure import Role
+from lime_xai import Attribution, Calibration, Comparison, PixelAttribution, Span, policy_from_dict
 from lime_xai.evaluation.policies.registry import Tuned
 from lime_xai.evaluation.policies.rows import SHOWN_DIFFERENCES, Report, read_rows
 from lime_xai.evaluation.policies.tables import world_tables
@@ -90,6 +94,22 @@ def explained(before=None):
     return ExplainedAnswer(attribution(), words, context, ("Edit()",), steps, "a reason", before)
 
 
+def pixels():
+    rows = (
+        AuditRow("conv", "Conv2d", Role("linear"), "Gradient"),
+        AuditRow("odd", "Odd", Role("uncovered", "why"), ""),
+    )
+    config = SimpleNamespace(model_type="llava", vision_config=SimpleNamespace(model_type="clip", patch_size=2))
+    return PixelAttribution(
+        relevance={"pixel_values": torch.randn(2, 1, 3, 4, 4)},
+        tokens=attribution(),
+        inputs={"pixel_values": torch.randn(1, 3, 4, 4)},
+        coverage=Audit(rows, (Operation("odd", "mul"),)),
+        config=config,
+        companions={"image_sizes": torch.tensor([[4, 4]])},
+    )
+
+
 def calibration():
     return Calibration("0" * 64, "direct", 2, 5, torch.randn(8), {"image": torch.randn(3, 2)}, "{}")
 
@@ -116,6 +136,7 @@ class Reader:
 
 TENSOR_READERS = {
     "attribution": Reader(lambda path: attribution().save(path), Attribution.load),
+    "pixels": Reader(lambda path: pixels().save(path), PixelAttribution.load),
     "explained": Reader(lambda path: explained(explained()).save(path), ExplainedAnswer.load),
     "calibration": Reader(lambda path: calibration().save(path), Calibration.load),
     "policy": Reader(
@@ -340,7 +361,11 @@ def test_tensors_that_are_missing_or_wrong(name, kind, tmp_path):
         except ValueError as error:
             assert "changed" in str(error)  # noqa: PT017
             refusals += 1
-    told_by_the_model = kind in ("empty", "longer") and name not in ("attribution", "explained")  # Calibration.check
+    told_by_the_model = kind in ("empty", "longer") and name not in (
+        "attribution",
+        "explained",
+        "pixels",
+    )  # Calibration.check
     assert refusals or told_by_the_model
 
 

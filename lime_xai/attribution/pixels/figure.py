@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, Normalize
-from matplotlib.figure import Figure
 
-from lime_xai.attribution.sheet import OVERLAY
+from lime_xai.attribution.sheet import OVERLAY, ShownFigure, fonts
 
 from .maps import PixelMap
 
@@ -23,7 +22,7 @@ MOST = 6
 """Most maps in a figure."""
 
 
-def pixel_figure(found: PixelAttribution, title: str | None = None) -> Figure:
+def pixel_figure(found: PixelAttribution, title: str | None = None) -> ShownFigure:
     """Return the figure of ``PixelAttribution.plot``."""
     pairs = [
         (seen, relevance)
@@ -34,7 +33,7 @@ def pixel_figure(found: PixelAttribution, title: str | None = None) -> Figure:
         raise ValueError("; ".join(one.reason for one in found.maps()) + ": relevance has the shape of the input.")
     shown = pairs[:MOST]
     limit = max(float(np.quantile(np.abs(_array(one)), QUANTILE)) for _, one in shown) or 1.0
-    figure = Figure(figsize=(6.4, 2.9 * len(shown)), layout="constrained")
+    figure = ShownFigure(figsize=(6.4, 2.9 * len(shown)), layout="constrained")
     grid = figure.subplots(len(shown), 2, squeeze=False)
     colours = _coloured(found)
     for index, ((left, right), (seen, relevance)) in enumerate(zip(grid, shown, strict=True)):
@@ -52,8 +51,24 @@ def pixel_figure(found: PixelAttribution, title: str | None = None) -> Figure:
     kept = {name: float(value.sum()) for name, value in found.conservation.items()}
     more = f"; {len(pairs) - MOST} maps more are not shown" if len(pairs) > MOST else ""
     about = f"{found.tokens.method}: tokens {kept['tokens']:.3g}, pixels {kept['inputs']:.3g} in all{more}"
-    figure.suptitle(about if title is None else f"{title}\n{about}", fontsize=9, parse_math=False)
+    figure.suptitle(about if title is None else f"{title}\n{about}", fontsize=9, parse_math=False, family=fonts())
+    figure.numbers = [_summary(index, one) for index, (_, one) in enumerate(shown)]
     return figure
+
+
+def _summary(index: int, one: PixelMap) -> dict[str, Any]:
+    """Return the numbers of a map; its pixels are too many for a table, ``PixelAttribution.save`` keeps them."""
+    values = _array(one)
+    strongest = np.unravel_index(np.abs(values).argmax(), values.shape)
+    return {
+        "map": index,
+        "input": one.signal,
+        "kind": one.kind,
+        "shape": " x ".join(map(str, values.shape)),
+        "relevance": float(values.sum(dtype=np.float64)),
+        "strongest": float(values[strongest]),
+        "at": ", ".join(str(int(place)) for place in strongest),
+    }
 
 
 def _coloured(found: PixelAttribution) -> Any:

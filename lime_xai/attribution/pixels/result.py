@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,10 +15,11 @@ from lime_xai.attribution.result import Attribution
 from lime_xai.model.modalities import PERCEPTUAL
 from lime_xai.model.records import Content
 
+from .files import read_pixels, write_pixels
 from .maps import PixelMap, pixel_maps
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from lime_xai.attribution.sheet import ShownFigure
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -82,8 +84,10 @@ class PixelAttribution(Content):
             found += pixel_maps(name, value, self.companions, self.config)
         return found
 
-    def plot(self, title: str | None = None) -> Figure:
+    def plot(self, title: str | None = None) -> ShownFigure:
         """Return a figure: what the model was given, and the relevance on one signed scale.
+
+        ``figure.save(path)`` also writes a line per map as CSV: its sum and its strongest value.
 
         Parameters
         ----------
@@ -98,3 +102,28 @@ class PixelAttribution(Content):
         from .figure import pixel_figure  # matplotlib is slow to import
 
         return pixel_figure(self, title)
+
+    def save(self, path: str | Path) -> None:
+        """Write everything, the inputs and the attribution to tokens included, to one safetensors file.
+
+        Of the model's configuration, what maps need is kept.
+
+        Raises
+        ------
+        ValueError
+            If there is no such folder.
+        """
+        write_pixels(path, self)
+
+    @classmethod
+    def load(cls, path: str | Path) -> PixelAttribution:
+        """Read what ``save`` wrote; tensors are on the CPU.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        DamagedFileError
+            If it is a file of something else, or damaged.
+        """
+        return cls(**read_pixels(path))

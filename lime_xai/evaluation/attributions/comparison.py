@@ -23,7 +23,7 @@ from .summary import Estimates, Summary
 from .tables import comparison_tables, latex_table
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from lime_xai.attribution.sheet import ShownFigure
 
 FORMAT = 1
 """Of the JSON file; another number is another layout."""
@@ -248,8 +248,11 @@ class Comparison(Content):
             write_text(path, text)
         return text
 
-    def plot(self) -> Figure:
-        """Return a figure: the main metrics with their intervals, and cost against ``delta_a``."""
+    def plot(self) -> ShownFigure:
+        """Return a figure: the main metrics with their intervals, and cost against ``delta_a``.
+
+        ``save(path)`` also writes the numbers behind it as CSV.
+        """
         from .figure import comparison_figure  # matplotlib is slow to import
 
         return comparison_figure(self.statistics)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
+
+from lime_xai.attribution.sheet import ShownFigure, fonts
 
 from .registry import metric_of
 from .summary import Summary
@@ -16,13 +17,18 @@ MAIN = ("delta_a", "deletion", "insertion", "pointing", "mass", "rank", "sensiti
 _ACROSS = 3
 
 
-def comparison_figure(summary: Summary) -> Figure:
+def comparison_figure(summary: Summary) -> ShownFigure:
     """Return a figure: one panel per main metric with 95 % intervals, and ``delta_a`` over cost.
 
     Parameters
     ----------
     summary : Summary
         Without any of the main metrics, all measured ones get a panel.
+
+    Raises
+    ------
+    ValueError
+        If no metric has a value.
     """
     panels = [name for name in MAIN if name in summary.measured] or list(summary.measured)
     if not panels:
@@ -31,7 +37,7 @@ def comparison_figure(summary: Summary) -> Figure:
     count = len(panels) + scatter
     down = -(-count // _ACROSS)
     height = 1.1 + 0.28 * len(summary.methods)
-    figure = Figure(figsize=(4 * min(count, _ACROSS), max(height, 2.6) * down), layout="constrained")
+    figure = ShownFigure(figsize=(4 * min(count, _ACROSS), max(height, 2.6) * down), layout="constrained")
     axes = list(np.atleast_1d(figure.subplots(down, min(count, _ACROSS))).flat)
     for index, (place, column) in enumerate(zip(axes, panels, strict=False)):
         _draw_means(place, summary, column, labelled=index % _ACROSS == 0)
@@ -39,6 +45,13 @@ def comparison_figure(summary: Summary) -> Figure:
         _draw_cost(axes[len(panels)], summary)
     for place in axes[count:]:
         place.set_axis_off()
+    drawn = [*panels, *(name for name in ("delta_a", "passes") if scatter and name not in panels)]
+    figure.numbers = [
+        {"metric": column, "method": method, "value": found.mean, "low": found.low, "high": found.high}
+        for column in drawn
+        for method in summary.methods
+        for found in (summary.means[method][column],)
+    ]
     return figure
 
 
@@ -53,10 +66,11 @@ def _draw_means(axes: Axes, summary: Summary, column: str, labelled: bool) -> No
         axes.plot([found.low, found.high], [row, row], color=colour, linewidth=2)
         axes.plot(found.mean, row, "o", color=colour)
     names = [f"{name} {number}" for number, name in enumerate(summary.methods, start=1)]
-    axes.set_yticks(range(len(names)), names if labelled else [str(number + 1) for number in range(len(names))])
+    shown = names if labelled else [str(number + 1) for number in range(len(names))]
+    axes.set_yticks(range(len(names)), shown, parse_math=False, family=fonts())
     axes.set_ylim(len(summary.methods) - 0.5, -0.5)
     better = {"high": "higher is better", "low": "lower is better", None: ""}[metric_of(column).better]
-    axes.set_title(column, fontsize=10)
+    axes.set_title(column, fontsize=10, parse_math=False)
     axes.set_xlabel(better, fontsize=8)
     axes.tick_params(labelsize=8)
     axes.grid(axis="x", alpha=0.3)

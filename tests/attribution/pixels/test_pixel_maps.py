@@ -1,5 +1,7 @@
 """Maps of pixels, against the processors that cut pictures."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from PIL import Image
 from support.families import FAMILIES
 from transformers import LlavaConfig, Qwen2VLConfig, Qwen2VLImageProcessor
 
-from lime_xai import attribute_pixels
+from lime_xai import Attribution, PixelAttribution, attribute_pixels
 from lime_xai.attribution.pixels.maps import pixel_maps
 
 
@@ -59,6 +61,11 @@ def test_maps_sum_to_the_relevance(name):
     torch.testing.assert_close(one.values.sum(), total, rtol=1e-4, atol=1e-5)
     figure = found.plot("$x$")
     assert "$x$" in figure.get_suptitle()
+    (numbers,) = figure.numbers
+    assert numbers["relevance"] == pytest.approx(float(total), rel=1e-4, abs=1e-5)
+    place = tuple(int(part) for part in numbers["at"].split(", "))
+    assert numbers["strongest"] == pytest.approx(float(one.values[place]))
+    assert figure._repr_png_().startswith(b"\x89PNG")
     assert len(found.seen()) == 1
 
 
@@ -72,3 +79,26 @@ def test_patches_that_do_not_fit_their_grid_are_unknown():
 def test_a_sequence_of_patches_is_no_list_of_pictures():
     (one,) = pixel_maps("pixel_values", torch.ones(16, 3, 14, 14), {"image_grid_thw": torch.ones(1, 3)}, LlavaConfig())
     assert one.kind == "unknown"
+
+
+@pytest.mark.parametrize("target", [20, [20, 21]], ids=["token", "answer"])
+@pytest.mark.parametrize("name", ["llava", "mistral3", "qwen2_vl", "qwen2_audio", "gemma4"])
+def test_what_was_saved_is_the_same_and_gives_the_same_maps(name, target, tmp_path):
+    model, inputs, _ = FAMILIES[name].build()
+    found = attribute_pixels(model, inputs, target)
+    found.save(tmp_path / "pixels.safetensors")
+    again = PixelAttribution.load(tmp_path / "pixels.safetensors")
+    assert again == found
+    assert again.coverage == found.coverage
+    for one, other in ((found.maps(), again.maps()), (found.seen(), again.seen())):
+        assert [(m.signal, m.kind, m.reason) for m in one] == [(m.signal, m.kind, m.reason) for m in other]
+        assert all(a.values is None or torch.equal(a.values, b.values) for a, b in zip(one, other, strict=True))
+    again.save(tmp_path / "again.safetensors")
+    assert PixelAttribution.load(tmp_path / "again.safetensors") == found
+    listed = replace(found, companions={"image_sizes": [[4, 4]]})
+    listed.save(tmp_path / "listed.safetensors")
+    assert PixelAttribution.load(tmp_path / "listed.safetensors").companions == listed.companions
+    if name != "gemma4":
+        assert again.plot().numbers == found.plot().numbers
+    with pytest.raises(ValueError, match=r"an attribution, which Attribution\.save writes"):
+        Attribution.load(tmp_path / "pixels.safetensors")

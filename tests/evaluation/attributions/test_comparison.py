@@ -133,6 +133,20 @@ def test_the_figure_has_a_panel_per_main_metric_and_one_for_cost(found, model):
     assert [axes.get_title() for axes in few.plot().axes] == ["agreement"]
 
 
+def test_the_figure_is_shown_and_saved_with_its_numbers(found, tmp_path):
+    figure = found.plot()
+    assert figure._repr_png_().startswith(b"\x89PNG")
+    figure.save(tmp_path / "a.pdf")
+    rows = list(csv.DictReader((tmp_path / "a.csv").open()))
+    drawn = {axes.get_title() for axes in figure.axes} - {"", "faithfulness and cost"} | {"passes"}
+    assert {(row["metric"], row["method"]) for row in rows} == {(m, n) for m in drawn for n in found.summary}
+    for row in rows:
+        mean = found.summary[row["method"]][row["metric"]]
+        assert [float(row[name]) for name in ("value", "low", "high")] == pytest.approx(
+            [mean.mean, mean.low, mean.high]
+        )
+
+
 # Resuming ------------------------------------------------------------------------------------------------------------
 
 
