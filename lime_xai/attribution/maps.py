@@ -217,21 +217,25 @@ def draw_sound(
             drawn[0].axvspan(start, stop, facecolor=colour, edgecolor="none", linewidth=0, zorder=3)
         top += _SOUND + 0.05
     drawn.append(sheet.axes(left, top, width, _BARS))
-    _draw_bars(drawn[-1], found, limit)
-    label_axes(drawn[-1], "seconds" if layout.intervals else "feature frames (seconds need the processor)", "relevance")
+    name = _draw_bars(drawn[-1], found, limit)
+    label_axes(drawn[-1], "seconds" if layout.intervals else "feature frames (seconds need the processor)", name)
     for axes in drawn:
         axes.set_xlim(0, end)
     _draw_events(drawn, events)
     return top + _BARS + 2.8 * SMALL * LINE + GAP
 
 
-def _draw_bars(axes: Axes, found: Sequence[tuple[float, float, float]], limit: float) -> None:
+def _draw_bars(axes: Axes, found: Sequence[tuple[float, float, float]], limit: float) -> str:
+    """Draw relevance over time; return the name of the axis, which has the power of ten of its tick labels."""
     heights = [value for _, _, value in found]
     widths = [stop - start for start, stop, _ in found]
     axes.bar([start for start, _, _ in found], heights, widths, align="edge", color=colours_of(heights))
     axes.axhline(0, color="black", linewidth=0.5)
     tallest = max(limit, *(abs(value) for value in heights))
     axes.set_ylim(-1.05 * tallest, 1.05 * tallest)
+    power = 0 if not tallest or 0.1 <= tallest < 1000 else math.floor(math.log10(tallest))  # labels stay short
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value / 10.0**power:g}")
+    return f"relevance, 1e{power}" if power else "relevance"
 
 
 def _draw_received(axes: Axes, received: Received, end: float) -> None:

@@ -151,3 +151,14 @@ def test_the_page_has_the_colours_of_figures(edited):
     assert f"--negative: {', '.join(map(str, NEGATIVE))};" in page
     assert f'step="0.05" value="{OPACITY}"' in page
     assert "178,24,43" not in page.replace(" ", "").replace("--positive:178,24,43", "")
+
+
+@pytest.mark.parametrize("factor", [1e-5, 1, 1e5])
+def test_the_names_of_axes_of_a_sound_lie_inside_the_figure(heard, factor):
+    attribution = replace(heard.attribution, relevance=heard.attribution.relevance * factor)
+    figure = replace(heard, attribution=attribution).plot_sound(0)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    names = [axes.yaxis.label.get_window_extent() for axes in figure.axes if axes.get_ylabel()]
+    assert names
+    assert all(0 <= name.x0 < name.x1 for name in names)
