@@ -110,11 +110,13 @@ def attribute(
 
     Examples
     --------
-    .. code-block:: python
-
-        yes = processor.tokenizer.convert_tokens_to_ids("yes")
-        attribution = lime_xai.attribute(model, inputs, target=yes)
-        attribution.relevance.shape, attribution.shares["image"]
+    >>> import lime_xai
+    >>> from lime_xai.worlds import example
+    >>> model, processor, inputs = example("is there a heart in the image ?")
+    >>> yes, no = processor.tokenizer.convert_tokens_to_ids(["yes", "no"])
+    >>> found = lime_xai.attribute(model, inputs, target=(yes, no))
+    >>> tuple(found.relevance.shape), {name: round(share.item(), 1) for name, share in found.shares.items()}
+    ((1, 47), {'image': 0.4, 'text': 0.6})
     """
     check_arguments(attribute, per_token=per_token, groups=groups, progress=progress)
     chosen = as_method(method)

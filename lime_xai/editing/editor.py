@@ -86,13 +86,6 @@ class KVEditor:
     ----------
     settings : EditSettings
         How.
-
-    Examples
-    --------
-    .. code-block:: python
-
-        editor = KVEditor(EditSettings(steps=2))
-        result = editor.edit(step)
     """
 
     def __init__(self, settings: EditSettings) -> None:

@@ -49,10 +49,14 @@ class RelevanceObjective:
 
     Examples
     --------
-    .. code-block:: python
-
-        objective = RelevanceObjective(temperature=0.1, kl_weight=0.1)
-        loss = objective(relevance, perceptual, attended, logits, reference_logits)
+    >>> import torch
+    >>> from lime_xai import RelevanceObjective
+    >>> relevance = torch.tensor([[2.0, 1.0, 0.5]])
+    >>> perceptual, attended = torch.tensor([[True, False, False]]), torch.tensor([[True, True, True]])
+    >>> logits = torch.tensor([[1.0, 3.0]])
+    >>> objective = RelevanceObjective(form="difference")  # text 1.5 minus image 2, no divergence
+    >>> objective(relevance, perceptual, attended, logits, logits)
+    tensor([-0.5000])
     """
 
     form: Form = "contrastive"

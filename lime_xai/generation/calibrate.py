@@ -126,10 +126,14 @@ def calibrate(
 
     Examples
     --------
-    .. code-block:: python
-
-        calibration = lime_xai.calibrate(model, prompts, path="llava.safetensors")
-        lime_xai.steer(model, inputs, lime_xai.Reweight(2.0, calibration))
+    >>> import lime_xai
+    >>> from lime_xai.worlds import example
+    >>> model, processor, inputs = example()
+    >>> prompts = [example(seed=seed)[2] for seed in (901, 902)]
+    >>> calibration = lime_xai.calibrate(model, prompts, max_new_tokens=4, progress=False)
+    >>> calibration.prompts, calibration.steps
+    (2, 8)
+    >>> output = lime_xai.steer(model, inputs, lime_xai.Reweight(2.0, calibration), max_new_tokens=4)
     """
     check_arguments(
         calibrate,

@@ -86,10 +86,13 @@ def steering(
 
     Examples
     --------
-    .. code-block:: python
-
-        with lime_xai.steering(model, "edit") as trace:
-            model.generate(**inputs, max_new_tokens=64)
+    >>> import lime_xai
+    >>> from lime_xai.worlds import example
+    >>> model, processor, inputs = example()
+    >>> with lime_xai.steering(model, "contrast") as trace:
+    ...     ids = model.generate(**inputs, max_new_tokens=16, do_sample=False)
+    >>> processor.decode(ids[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+    'there is a heart , an anchor , a cloud .'
     """
     check_arguments(steering, perceptual=perceptual)
     policies = as_policies(policy)
@@ -162,10 +165,12 @@ def steer(
 
     Examples
     --------
-    .. code-block:: python
-
-        output = lime_xai.steer(model, inputs, max_new_tokens=64)
-        processor.batch_decode(output.sequences)
+    >>> import lime_xai
+    >>> from lime_xai.worlds import example
+    >>> model, processor, inputs = example()
+    >>> output = lime_xai.steer(model, inputs, "contrast", max_new_tokens=16, do_sample=False)
+    >>> processor.decode(output.sequences[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+    'there is a heart , an anchor , a cloud .'
     """
     policies = as_policies(policy)
     prompt = read_prompt(model, inputs, perceptual=perceptual)

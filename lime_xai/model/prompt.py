@@ -241,11 +241,14 @@ def read_prompt(
 
     Examples
     --------
-    .. code-block:: python
-
-        prompt = lime_xai.read_prompt(model, inputs, processor=processor)
-        for method in ("attnlrp", "cplrp"):
-            lime_xai.attribute(model, prompt, method=method)  # the vision tower runs once
+    >>> import lime_xai
+    >>> from lime_xai.worlds import example
+    >>> model, processor, inputs = example()
+    >>> prompt = lime_xai.read_prompt(model, inputs, processor=processor)
+    >>> for method in ("attnlrp", "cplrp"):  # the vision tower runs once
+    ...     print(method, f"{lime_xai.attribute(model, prompt, 'heart', method=method).shares['image'].item():.1f}")
+    attnlrp 0.3
+    cplrp 0.5
     """
     check_processor(processor)
     check_arguments(read_prompt, perceptual=perceptual)

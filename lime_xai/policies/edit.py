@@ -44,6 +44,7 @@ class Edit(EditSettings, Policy):
 
     Examples
     --------
+    >>> from lime_xai import Edit
     >>> Edit(steps=1).learning_rate
     0.5
     >>> Edit.paper().scope

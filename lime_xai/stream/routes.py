@@ -123,10 +123,12 @@ def routes(
 
     Examples
     --------
-    .. code-block:: python
-
-        found = lime_xai.routes(model, inputs)
-        found.contributions["image"][0, 0].topk(5)
+    >>> import lime_xai
+    >>> from lime_xai.worlds import example
+    >>> model, processor, inputs = example()
+    >>> found = lime_xai.routes(model, inputs)
+    >>> tuple(found.contributions["image"].shape)  # of the image, to each of the 77 logits
+    (1, 1, 77)
     """
     check_arguments(routes, continuation=continuation, groups=groups, relevance=relevance, method=method)
     prompt = read_prompt(model, inputs, perceptual=perceptual)

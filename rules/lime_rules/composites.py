@@ -159,11 +159,17 @@ class AttnLRP(TransformerComposite):
 
     Examples
     --------
-    .. code-block:: python
-
-        from zennit.attribution import Gradient
-        with Gradient(wrapper, AttnLRP()) as attributor:
-            logits, gradient = attributor(embeddings, one_hot)
+    >>> from lime_rules import AttnLRP
+    >>> import torch
+    >>> from transformers import LlamaConfig, LlamaModel
+    >>> sizes = {"vocab_size": 9, "hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2}
+    >>> decoder = LlamaModel(LlamaConfig(**sizes, num_hidden_layers=1)).eval()
+    >>> x = decoder.get_input_embeddings()(torch.tensor([[5, 6, 7]])).detach().requires_grad_()
+    >>> with AttnLRP().context(decoder):
+    ...     output = decoder(inputs_embeds=x, use_cache=False).last_hidden_state[0, -1, 0]
+    ...     (gradient,) = torch.autograd.grad(output, x)
+    >>> (gradient * x).sum(-1).shape  # relevance of each position
+    torch.Size([1, 3])
     """
 
     def rule_for(self, role: Role) -> Hook | None:

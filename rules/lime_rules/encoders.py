@@ -128,9 +128,8 @@ class EncoderLRP(TransformerComposite):
 
     Examples
     --------
-    .. code-block:: python
-
-        EncoderLRP("attnlrp", gamma={"*patch_embed*": 0.0, "*": 0.1}, first="flat")
+    >>> from lime_rules import EncoderLRP
+    >>> encoder = EncoderLRP("attnlrp", gamma={"*patch_embed*": 0.0, "*": 0.1}, first="flat")
     """
 
     def __init__(

@@ -182,10 +182,14 @@ def unseen_operations(decoder: nn.Module, embeddings: Tensor) -> tuple[Operation
 
     Examples
     --------
-    .. code-block:: python
-
-        table = model.get_decoder().get_input_embeddings()
-        unseen_operations(model.get_decoder(), table(torch.tensor([[5, 6]])))
+    >>> import torch
+    >>> from lime_rules.operations import unseen_operations
+    >>> from transformers import LlamaConfig, LlamaModel
+    >>> sizes = {"vocab_size": 9, "hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2}
+    >>> decoder = LlamaModel(LlamaConfig(**sizes, num_hidden_layers=1)).eval()
+    >>> embeddings = decoder.get_input_embeddings()(torch.tensor([[5, 6]]))
+    >>> unseen_operations(decoder, embeddings)
+    ()
     """
     follow = Follow()
     with torch.inference_mode(False), torch.no_grad(), watched(decoder, follow, roles(decoder)):

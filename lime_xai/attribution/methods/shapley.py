@@ -76,7 +76,7 @@ class ShapleyValueSampling(_Exact):
 class KernelShap(_Exact):
     r"""Shapley values of groups as the coefficients of a linear model (Lundberg and Lee 2017).
 
-    .. math:: r = \arg\min_r \min_c \sum_s w_s \Bigl(z(S_s) - c - \sum_{g \in S_s} r_g\Bigr)^2
+    .. math:: r = \mathrm{arg}\min_r \min_c \sum_s w_s \Bigl(z(S_s) - c - \sum_{g \in S_s} r_g\Bigr)^2
 
     over random sets of groups, drawn as Shapley's kernel weighs them, and the full and the empty set with weight one
     million. ``Attribution.residual`` is close to minus the value of the replaced prompt. Fewer samples than groups

@@ -85,10 +85,13 @@ def attribute_pixels(
 
     Examples
     --------
-    .. code-block:: python
-
-        found = lime_xai.attribute_pixels(model, inputs, target=yes, encoder=EncoderLRP(gamma=0.1, first="flat"))
-        found.relevance["pixel_values"].shape, found.conservation["tokens"], found.conservation["inputs"]
+    >>> import lime_xai
+    >>> from lime_xai.worlds import example
+    >>> model, processor, inputs = example("is there a heart in the image ?")
+    >>> encoder = lime_xai.EncoderLRP(gamma=0.1, first="flat")
+    >>> found = lime_xai.attribute_pixels(model, inputs, encoder=encoder)
+    >>> {name: tuple(relevance.shape) for name, relevance in found.relevance.items()}
+    {'pixel_values': (1, 3, 72, 72)}
     """
     check_arguments(attribute_pixels, per_token=per_token)
     chosen = as_method(method)

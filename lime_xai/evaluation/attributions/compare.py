@@ -89,10 +89,14 @@ def compare_attributions(
 
     Examples
     --------
-    .. code-block:: python
-
-        found = lime_xai.compare_attributions(model, inputs, ["attnlrp", "gradient_input"], target=(yes, no))
-        print(found.summary["attnlrp"]["delta_a"])
+    >>> import lime_xai
+    >>> from lime_xai.worlds import example
+    >>> model, processor, inputs = example("is there a heart in the image ?")
+    >>> target = tuple(processor.tokenizer.convert_tokens_to_ids(["yes", "no"]))
+    >>> methods, metrics = ["attnlrp", "gradient_input"], ["perceptual_share"]
+    >>> found = lime_xai.compare_attributions(model, inputs, methods, metrics, target=target, progress=False)
+    >>> {method: round(float(measured["perceptual_share"].mean), 1) for method, measured in found.summary.items()}
+    {'attnlrp': 0.4, 'gradient_input': 0.2}
     """
     check_arguments(compare_attributions, methods=methods, metrics=metrics, truth=truth, replacement=replacement)
     check_arguments(compare_attributions, seed=seed, rows_per_pass=rows_per_pass, out=out, progress=progress)

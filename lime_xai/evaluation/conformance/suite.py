@@ -81,10 +81,12 @@ def check_conformance(
 
     Examples
     --------
-    .. code-block:: python
-
-        found = check_conformance(model, processor(text=[prompt], images=[image], return_tensors="pt"))
-        found.counts, found.failed
+    >>> from lime_xai.evaluation.conformance.suite import check_conformance
+    >>> from lime_xai.worlds import example
+    >>> model, processor, inputs = example()
+    >>> found = check_conformance(model, inputs, features=["attribute"])
+    >>> found.counts, found.failed
+    ({'works': 1, 'refused': 0, 'failed': 0}, {})
     """
     checks = all_checks()
     names = list(checks) if features is None else list(features)

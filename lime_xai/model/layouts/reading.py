@@ -132,13 +132,13 @@ def register_layout(*model_types: str, modality: str = "image") -> Callable[[_Fu
 
     Examples
     --------
-    .. code-block:: python
-
-        @register_layout("my_model")
-        def squares(reading):
-            side = reading.config.vision_config.image_size // 14
-            images = len(reading.tensor("pixel_values"))
-            return [single_grid("image", side, side)] * images
+    >>> from lime_xai import register_layout
+    >>> from lime_xai.model.layouts.grids import single_grid
+    >>> @register_layout("my_model")
+    ... def squares(reading):
+    ...     side = reading.config.vision_config.image_size // 14
+    ...     images = len(reading.tensor("pixel_values"))
+    ...     return [single_grid("image", side, side)] * images
     """
     if not model_types or not all(isinstance(one, str) for one in model_types):
         raise TypeError(f"model_types is {model_types!r}; register_layout has parentheses and names model types.")

@@ -58,11 +58,16 @@ class Stream:
 
     Examples
     --------
-    .. code-block:: python
-
-        stream = Stream(model.get_decoder(), model.get_output_embeddings())
-        with stream.attached(), stream.running(tangents=1), torch.no_grad():
-            states = decoder(inputs_embeds=torch.cat([x, x * mask[..., None]])).last_hidden_state
+    >>> from lime_rules import Stream
+    >>> import torch
+    >>> from transformers import LlamaConfig, LlamaModel
+    >>> sizes = {"vocab_size": 9, "hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2}
+    >>> decoder = LlamaModel(LlamaConfig(**sizes, num_hidden_layers=1)).eval()
+    >>> x, stream = decoder.get_input_embeddings()(torch.tensor([[5, 6]])), Stream(decoder)
+    >>> with stream.attached(), stream.running(tangents=1), torch.no_grad():
+    ...     states = decoder(inputs_embeds=torch.cat([x, x])).last_hidden_state
+    >>> states.shape  # the model's row, and that of the tangent
+    torch.Size([2, 2, 8])
     """
 
     def __init__(
