@@ -22,7 +22,7 @@ def main() -> None:
         page = Path(folder) / "answer.html"
         answer.to_html(page, title="Describe the image.")
         page.write_text(
-            page.read_text(encoding="utf-8").replace("</body>", f"{choose('sun')}</body>"), encoding="utf-8"
+            page.read_text(encoding="utf-8").replace("</body>", f"{choose('sun', 'cloud')}</body>"), encoding="utf-8"
         )
         flags = [
             "--headless=new",

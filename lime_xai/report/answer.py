@@ -195,12 +195,17 @@ class ExplainedAnswer(Content, Plots):
     @property
     def first_word(self) -> int:
         """The word that is shown first: the one with the lowest grounding, or the first if grounding is not known."""
-        known = [
-            (word.grounding, index)
-            for index, word in enumerate(self.words)
-            if word.grounding is not None and not word.special
-        ]
-        return min(known)[1] if known else 0
+        return min(self.ranked, key=lambda index: self.words[index].grounding or 0.0, default=0)
+
+    @property
+    def ranked(self) -> tuple[int, ...]:
+        """Numbers of the words that are compared by grounding: those with a letter or a digit, if there are any.
+
+        A comma can have a low grounding, too, and says nothing about what is perceived.
+        """
+        known = [i for i, word in enumerate(self.words) if word.grounding is not None and not word.special]
+        spoken = [i for i in known if any(char.isalnum() for char in self.words[i].text)]
+        return tuple(spoken or known)
 
     def word_index(self, word: int | str | None) -> int:
         """Return the number of a word that is given as such, as text, or as None for ``first_word``.

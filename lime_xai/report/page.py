@@ -133,7 +133,8 @@ def _thumbnail(received: Received) -> str:
 
 
 def _grounded(found: ExplainedAnswer) -> list[tuple[float, str]]:
-    return [(word.grounding, word.text) for word in found.words if word.grounding is not None and not word.special]
+    words = [found.words[index] for index in found.ranked]
+    return [(word.grounding, word.text) for word in words if word.grounding is not None]
 
 
 def _lowest(entry: Entry) -> float:

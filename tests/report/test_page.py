@@ -116,6 +116,24 @@ def test_a_report_begins_with_the_worst_grounded_answer(found):
         report_page([], "Report")
 
 
+def test_marks_of_punctuation_are_not_ranked(found):
+    texts = [",", "sun", ".", *(word.text for word in found.words[3:])]
+    grounding = [-2.0, -1.0, -3.0, *(5.0 for _ in found.words[3:])]
+    words = [
+        replace(word, text=text, grounding=value, special=False)
+        for word, text, value in zip(found.words, texts, grounding, strict=True)
+    ]
+    named = replace(found, words=tuple(words))
+    assert named.first_word == 1
+    data = held(report_page([Entry("a", named)], "?"))
+    assert data["entries"][0]["worst"] == "sun -1.00"
+    silent = replace(found, words=tuple(replace(word, text="…") for word in words))
+    assert silent.first_word == 2
+    unknown = replace(found, words=tuple(replace(word, grounding=None) for word in words))
+    assert unknown.first_word == 0
+    assert unknown.ranked == ()
+
+
 def test_a_notebook_shows_the_page_in_a_frame_of_its_own(found):
     shown = found._repr_html_()
     assert shown.startswith("<iframe srcdoc=")
