@@ -74,7 +74,7 @@ def run_demo(console: Console, out: Path, scenes: int, seed: int) -> None:
 
 def hallucinated(caption: str, truth: Any) -> list[int]:
     """Return the objects a caption names that the scene does not hold."""
-    return [obj for obj in dict.fromkeys(scene.mentions(caption)) if obj not in truth.present]
+    return [obj for obj in dict.fromkeys(scene.LANGUAGE.mentions(caption)) if obj not in truth.present]
 
 
 def _inputs(processor: Any, picture: Any, text: str) -> Any:
