@@ -253,7 +253,7 @@ def test_settings_of_rivals_come_from_the_tuning(untrained, world):
     assert list(select_policies(["contrast", "vanilla"], found)) == ["contrast", "vanilla"]
 
 
-def test_tuning_chooses_the_best_of_its_trials(world, untrained, monkeypatch):
+def test_tuning_chooses_the_best_of_its_trials(each_world, each_untrained, monkeypatch):
     from lime_xai.evaluation.policies import tuning
 
     scores = {0.001: 0.1, 0.003: 0.4, 0.01: 0.3, 0.03: 0.2}
@@ -272,7 +272,7 @@ def test_tuning_chooses_the_best_of_its_trials(world, untrained, monkeypatch):
     monkeypatch.setattr(tuning, "timed_captions", captions)
     monkeypatch.setattr(tuning, "caption_metrics", lambda score, scenes, language: Metrics(score))
     said = []
-    found = tune_policies(world, *untrained, seed=9, scenes=2, say=said.append)
+    found = tune_policies(each_world, *each_untrained, seed=9, scenes=2, say=said.append)
     assert (found["paper"], found["paper_cache"], found["uniform_gain"]) == (0.003, 0.003, 1.6)
     assert (found["seed"], found["scenes"]) == (9, 2)
     assert -6 <= found["yes_shift"] <= 6
@@ -308,6 +308,23 @@ def test_a_world_without_tuned_settings_says_so(untrained, each_folder, each_wor
     assert f"no settings of paper_cache, uniform_gain have been chosen on the {each_world.name} world" in said
     with pytest.raises(ValueError, match=r"The policy 'yes_shift' has no usual settings.*--tuned FILE"):
         command_line(each_folder, ["yes_shift"], name=each_world.name)
+
+
+def test_prompts_for_a_calibration_are_a_caption_and_all_questions_of_each_scene(each_world, each_untrained):
+    from lime_xai.evaluation.policies.calibrations import unlabelled_prompts
+
+    processor = each_untrained[1]
+    evaluation = each_world.evaluation_set(900, scenes=2)
+    asked = [processor.batch_decode(inputs["input_ids"]) for inputs in unlabelled_prompts(processor, evaluation)]
+    assert [len(texts) for texts in asked[::2]] == [1, 1]
+    for index, (caption, questions) in enumerate(zip(asked[::2], asked[1::2], strict=True)):
+        assert each_world.language.caption_request in caption[0]
+        wanted = [q.prompt.rpartition("user: ")[2].split() for q in evaluation.questions if q.scene == index]
+        said = [text.rpartition("user:")[2].replace("<image>", "").replace("<audio>", "").split() for text in questions]
+        marks = {"<audio_begin>", "<audio_end>"}
+        assert [[word for word in words if word not in marks] for words in said] == [
+            [word for word in words if not word.startswith("<")] for words in wanted
+        ]
 
 
 def test_policies_that_need_a_calibration_measure_it_once(untrained_folder, tmp_path, monkeypatch):
