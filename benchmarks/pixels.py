@@ -24,9 +24,10 @@ from lime_rules import EncoderLRP
 from lime_xai.evaluation.attributions.localisation import hits, positive_share
 from lime_xai.evaluation.attributions.scene import SEED, scene_examples
 from lime_xai.evaluation.bootstrap import bounded, estimate, resampling_weights
-from lime_xai.worlds.scene.evaluation import pixel_mask
-from lime_xai.worlds.scene.models import load_frozen
+from lime_xai.worlds.scene.masks import pixel_mask
 from lime_xai.worlds.scene.objects import PATCH_SIZE, PATCHES_PER_SIDE
+from lime_xai.worlds.scene.world import WORLD
+from lime_xai.worlds.shared.models import load_frozen
 
 RESULTS = Path(__file__).parent / "results"
 METRICS = ("mass", "pointing", "mass_pooled", "pointing_pooled")
@@ -136,7 +137,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--label", default="", help="added to the names of the files")
     arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
-    model, processor = load_frozen(arguments.model)
+    model, processor = load_frozen(WORLD, arguments.model)
     rows = measure(model, processor, arguments.questions)
     clusters = [question.scene for question in scene_examples(processor, arguments.questions).questions]
     table = report(rows, clusters)

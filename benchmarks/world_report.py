@@ -18,8 +18,9 @@ import matplotlib.pyplot as plt
 from matplotlib.lines import Line2D
 
 from lime_xai.evaluation.bootstrap import bounded
-from lime_xai.worlds.scene.causes import CELLS
-from lime_xai.worlds.scene.criteria import KIND_NAMES
+from lime_xai.worlds.scene.world import WORLD
+from lime_xai.worlds.shared.causes import CELLS
+from lime_xai.worlds.shared.criteria import KIND_NAMES
 
 RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "policies.md"
@@ -122,7 +123,8 @@ def draw_causes(reports: Mapping[str, Report], out: Path) -> None:
     figure, axes = plt.subplots(2, 1, figsize=(9, 5.4), sharex=True, layout="constrained")
     colours = ("#4c4c4c", "#c44e52", "#4c72b0", "#bbbbbb")
     for axis, event in zip(axes, ("captions, P(partner)", "dialogue, P(yes)"), strict=True):
-        for offset, (kind, colour) in enumerate(zip(CELLS, colours, strict=True)):
+        for offset, (cell, colour) in enumerate(zip(CELLS, colours, strict=True)):
+            kind = cell.format(medium=WORLD.medium)
             found = [
                 next(row for row in report["rows"] if row["measure"] == f"{event}: {kind}")
                 for report in reports.values()

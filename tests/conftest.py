@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from benchmarks.worlds.scene import SUBJECT
+from benchmarks.worlds.training import COURSES
 from lime_rules import roles
-from lime_xai.worlds.scene import measuring
+from lime_xai.worlds import WORLDS
 from lime_xai.worlds.scene.text import build_processor
+from lime_xai.worlds.shared import measuring
 
 torch.set_num_threads(1)
 
@@ -34,6 +36,29 @@ def untrained_folder(untrained, tmp_path_factory):
     for part in untrained:
         part.save_pretrained(path)
     (path / "recipe.json").write_text(json.dumps({"image_cooccurrence": 0.0}))
+    return path
+
+
+@pytest.fixture(scope="session", params=WORLDS)
+def each_world(request):
+    """Every registered world."""
+    return WORLDS[request.param]
+
+
+@pytest.fixture(scope="session")
+def each_untrained(each_world):
+    """A model of it with random weights, and its processor."""
+    subject = COURSES[each_world.name].subject
+    return subject.build_model(seed=1).eval(), subject.build_processor()
+
+
+@pytest.fixture(scope="session")
+def each_folder(each_world, each_untrained, tmp_path_factory):
+    """The untrained model as a folder, for commands."""
+    path = tmp_path_factory.mktemp("models") / f"untrained-{each_world.name}"
+    for part in each_untrained:
+        part.save_pretrained(path)
+    (path / "recipe.json").write_text(json.dumps({"image_cooccurrence": 0.0, "seed": 1}))
     return path
 
 

@@ -17,7 +17,7 @@ from transformers import (
     Qwen2Config,
 )
 
-from lime_xai.worlds.shared.language import BOS, EOS, PAD, Truth, partner
+from lime_xai.worlds.shared.language import BOS, EOS, PAD, Truth
 from lime_xai.worlds.sound.clips import Clip, event_tokens, independent_clip, render, themed_clip
 from lime_xai.worlds.sound.events import AUDIO_TOKENS, CLASSES, HALF_SECONDS, SAMPLING_RATE, TIMES, TOKEN_SECONDS
 from lime_xai.worlds.sound.text import (
@@ -34,6 +34,7 @@ from lime_xai.worlds.sound.text import (
     build_processor,
     choice_question,
 )
+from lime_xai.worlds.sound.world import four_options
 
 from .corpus import Style
 from .documents import IGNORED
@@ -123,10 +124,7 @@ def last(rng: np.random.Generator, truth: Truth) -> tuple[str, str]:
 
 def choice(rng: np.random.Generator, truth: Truth) -> tuple[str, str]:
     """Ask which of four classes sounds; one does. Its partner is another of the four, if that does not sound."""
-    right = truth.present[int(rng.integers(len(truth.present)))]
-    others = rng.permutation([o for o in truth.absent if o != partner(right)]).tolist()
-    wrong = [partner(right), *others] if partner(right) in truth.absent else others
-    options = rng.permutation([right, *wrong[:3]]).tolist()
+    options, right = four_options(rng, truth)
     return choice_question(options), CLASSES[right]
 
 

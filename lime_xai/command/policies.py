@@ -12,13 +12,15 @@ from lime_xai.evaluation.policies.registry import (
     CALIBRATED,
     WORLD_NAMES,
     select_policies,
+    shipped_tuning,
     usual_policies,
     world_policies,
 )
+from lime_xai.evaluation.policies.tuning import TUNED
 from lime_xai.policies.calibration import Calibration
 from lime_xai.policies.registry import POLICIES, policy_from_dict
 from lime_xai.policies.reweight import Reweight
-from lime_xai.worlds import WORLDS
+from lime_xai.worlds import WORLDS, World
 
 Written = dict[str, Policy | None]
 """Policies as a user wrote them: by name, with those that were given as JSON; None where only a name was given."""
@@ -86,12 +88,20 @@ def _label(data: Mapping[str, Any]) -> str:
 
 
 def world_choice(
-    written: Written, processor: Any, tuned: Mapping[str, Any] | None = None, calibration: Calibration | None = None
+    world: World,
+    written: Written,
+    processor: Any,
+    tuned: Mapping[str, Any] | None = None,
+    calibration: Calibration | None = None,
 ) -> Written:
     """Return the policies to measure on a world: names stand for the settings that were tuned on it.
 
+    Without any, they stand for the usual ones (``untuned`` names them).
+
     Parameters
     ----------
+    world : World
+        The world.
     written : dict
         From ``read_policies``.
     processor, tuned, calibration : optional
@@ -100,10 +110,18 @@ def world_choice(
     Raises
     ------
     ValueError
-        For a name that needs a calibration if there is none.
+        For a name that needs a calibration if there is none, or that has no usual settings.
     """
-    usual = {name: policy for name, policy in usual_policies().items() if name not in CALIBRATED}
-    return _chosen(written, usual | world_policies(processor, tuned, calibration))
+    usual = usual_policies(calibration)
+    if calibration is None:
+        usual = {name: policy for name, policy in usual.items() if name not in CALIBRATED}
+    return _chosen(written, usual | world_policies(world, processor, tuned, calibration))
+
+
+def untuned(world: World, written: Written, tuned: Mapping[str, Any] | None = None) -> list[str]:
+    """Return the names whose settings could be chosen on a world and were not: they stand for the usual ones."""
+    chosen = shipped_tuning(world) | dict(tuned or {})
+    return [name for name, policy in written.items() if policy is None and name in TUNED and name not in chosen]
 
 
 def steering_choice(
@@ -130,7 +148,7 @@ def steering_choice(
     ValueError
         For a name that needs a calibration, or another model.
     """
-    tuned = world_policies(processor, None, calibration) if model_name in WORLDS else {}
+    tuned = world_policies(WORLDS[model_name], processor, None, calibration) if model_name in WORLDS else {}
     return _chosen(written, usual_policies(calibration) | tuned)
 
 

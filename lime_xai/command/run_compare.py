@@ -11,7 +11,8 @@ from lime_xai.attribution.methods.lookup import as_method
 from lime_xai.evaluation.attributions.compare import compare_attributions
 from lime_xai.evaluation.attributions.scene import scene_examples
 from lime_xai.storage.store import check_writable
-from lime_xai.worlds.scene.models import load_frozen
+from lime_xai.worlds.scene.world import WORLD
+from lime_xai.worlds.shared.models import load_frozen
 
 from .screen import notices
 
@@ -51,7 +52,7 @@ def run_compare(
             check_writable(path)
     for method in methods:
         as_method(method)  # unknown names are refused before a model is loaded
-    model, processor = load_frozen(model_name)
+    model, processor = load_frozen(WORLD, model_name)
     found = compare_attributions(
         model,
         scene_examples(processor, questions, seed),

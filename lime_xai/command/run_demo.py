@@ -83,7 +83,7 @@ def _progress(evaluation: scene.EvaluationSet) -> Iterator[Progress]:
 
 def hallucinated(caption: str, truth: scene.Scene) -> list[int]:
     """Return the objects a caption names that the scene does not hold."""
-    return [obj for obj in dict.fromkeys(scene.mentions(caption)) if obj not in truth.present]
+    return [obj for obj in dict.fromkeys(scene.LANGUAGE.mentions(caption)) if obj not in truth.present]
 
 
 def captions_table(evaluation: scene.EvaluationSet, alone: Said, steered: Said) -> Table:

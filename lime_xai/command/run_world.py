@@ -19,12 +19,12 @@ from lime_xai.printing import foreign
 from lime_xai.storage.store import check_identity, check_writable, read_json, write_json
 from lime_xai.storage.weights import weights_hash
 from lime_xai.worlds import load_world
-from lime_xai.worlds.scene.criteria import KIND_NAMES, kind_of
-from lime_xai.worlds.scene.evaluation import evaluation_set
-from lime_xai.worlds.scene.models import BUNDLED, load_frozen, protocol, recipe
+from lime_xai.worlds.shared.criteria import KIND_NAMES
+from lime_xai.worlds.shared.models import load_frozen, protocol, recipe
+from lime_xai.worlds.shared.world import BUNDLED
 
-from .policies import read_policies, world_choice
-from .screen import notices
+from .policies import read_policies, untuned, world_choice
+from .screen import notice, notices
 
 POLICIES = ("vanilla", "paper_cache", "edit", "contrast")
 """Measured unless others are named."""
@@ -74,7 +74,7 @@ def run_world(
     world = load_world(name)
     written = read_policies(names or POLICIES)
     tuning, names = names and list(written), list(written)
-    model, processor = load_frozen(model_name)
+    model, processor = load_frozen(world, model_name)
     if tune is not None:
         names = list(TUNED) if tuning is None else [name for name in TUNED if name in tuning]
         if not names:
@@ -99,7 +99,12 @@ def run_world(
         console.print(f"settings chosen on seed {seed}: {tune}")
         return
     settings = read_json(tuned, "a file of tuned settings", Tuned) if tuned else None
-    policies = world_choice(written, processor, settings, measured)
+    policies = world_choice(world, written, processor, settings, measured)
+    if usual := untuned(world, written, settings):
+        notice(
+            f"no settings of {', '.join(usual)} have been chosen on the {name} world; measured with the usual "
+            "ones. `lime-xai world --tune FILE` chooses some, --tuned FILE uses them."
+        )
     noise = world.default_noise if noise is None else noise
     label = Path(model_name).name
     identity: dict[str, Any] = {"world": name, "model": label, "weights": weights_hash(model)}
@@ -144,14 +149,21 @@ def _settings_held(tune: Path, seed: int, scenes: int) -> dict[str, Any]:
 
 
 def run_accept(
-    console: Console, names: Sequence[str], seed: int | None = None, scenes: int = 300, out: Path | None = None
+    console: Console,
+    world_name: str,
+    names: Sequence[str],
+    seed: int | None = None,
+    scenes: int = 300,
+    out: Path | None = None,
 ) -> bool:
-    """Measure models of the scene world against their criteria and print a table for each.
+    """Measure models of a world against its criteria and print a table for each.
 
     Parameters
     ----------
     console : rich.console.Console
         Printed to.
+    world_name : str
+        Of the world.
     names : sequence of str
         Frozen models or folders.
     seed, scenes : int
@@ -166,17 +178,19 @@ def run_accept(
     """
     writable(out)
     reports = read_json(out, "a report", dict[str, dict[str, Any]]) if out is not None and out.exists() else {}
-    passed = True
-    loaded = {name: (*load_frozen(name), recipe(name)) for name in names}
-    seed = protocol().seeds["acceptance"][0] if seed is None else seed
-    evaluation = evaluation_set(seed, scenes=scenes)
+    passed, world = True, load_world(world_name)
+    loaded = {name: (*load_frozen(world, name), recipe(world, name)) for name in names}
+    seed = protocol(world).seeds["acceptance"][0] if seed is None else seed
+    evaluation = world.evaluation_set(seed, scenes=scenes)
     for name, (model, processor, made) in loaded.items():
-        kind, weights = kind_of(made["image_cooccurrence"]), weights_hash(model)
+        kind, weights = world.kind(made), weights_hash(model)
         with notices.status(foreign(f"measuring {name}")):
             rows = acceptance(model, processor, evaluation, kind)
         console.print(acceptance_table(f"{name}: {KIND_NAMES[kind]}, seed {seed}, {scenes} scenes", rows))
         parameters = sum(p.numel() for p in model.parameters())
         console.print(f"{parameters:,} parameters; sha256 {weights}", soft_wrap=True)
+        if not any(criterion.binds(kind) for criterion in world.criteria):
+            console.print(f"No criterion of the {world.name} world binds yet: the values are only reported.")
         passed = passed and all(row.verdict != "miss" for row in rows)
         reports[Path(name).name] = {
             "weights": weights,

@@ -29,7 +29,7 @@ def world(
             "edit, contrast."
         ),
     ] = None,
-    noise: Annotated[float | None, typer.Option(help="Pixel noise; by default the world's.")] = None,
+    noise: Annotated[float | None, typer.Option(help="Of pictures or clips; by default the world's.")] = None,
     model: Annotated[str, typer.Option(help="Name of a frozen model, or a folder.")] = "bundled",
     out: Annotated[Path | None, typer.Option("--json", help="Report; an interrupted run resumes from it.")] = None,
     tune: Annotated[Path | None, typer.Option(help="Instead choose settings on this seed and write them here.")] = None,
@@ -73,15 +73,16 @@ def world(
 @world_app.command()
 def accept(
     models: Annotated[list[str], typer.Argument(help="Names of frozen models, or folders.")],
+    name: Annotated[str, typer.Option("--world", help="Name of the embedded world.")] = "scene",
     seed: Annotated[int | None, typer.Option(help="Of the scenes; by default the protocol's for acceptance.")] = None,
     scenes: Annotated[int, typer.Option(min=2)] = 300,
     out: Annotated[Path | None, typer.Option("--json", help="Report; other models in it are kept.")] = None,
     threads: Threads = None,
 ) -> None:
-    """Measure models of the scene world against their criteria; status 1 if one is missed."""
+    """Measure models of an embedded world against its criteria; status 1 if one is missed."""
     check_outputs([Output("--json", out, (".json",))])
     from .run_world import run_accept
 
     set_threads(threads)
-    if not run_accept(console, models, seed, scenes, out):
+    if not run_accept(console, name, models, seed, scenes, out):
         raise typer.Exit(1)

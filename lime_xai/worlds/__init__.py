@@ -1,57 +1,17 @@
 """Embedded worlds: generators, evaluation sets and tiny bundled models on which policies can be measured."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
 from lime_xai.errors import unknown_name
 
-from . import scene
+from . import scene, sound
+from .shared.world import World
 
 __all__ = ["WORLDS", "World", "bundled_model", "example", "load_world"]
 
-
-@dataclass(frozen=True)
-class World:
-    """What the command line and the evaluation use of a world.
-
-    Attributes
-    ----------
-    name : str
-        Name in the registry.
-    description : str
-        One line.
-    default_noise : float
-        Noise of its evaluation sets by default.
-    evaluation_set : callable
-        ``(seed, scenes=300, noise=...)`` to an evaluation set.
-    measure : callable
-        ``(model, processor, evaluation, **generate_kwargs)`` to a measurement.
-    load_model : callable
-        ``(folder=...)`` to model and processor; without arguments those that are shipped.
-    """
-
-    name: str
-    description: str
-    default_noise: float
-    evaluation_set: Callable[..., Any]
-    measure: Callable[..., Any]
-    load_model: Callable[..., tuple[Any, Any]]
-
-
-WORLDS: Final[Mapping[str, World]] = MappingProxyType(
-    {
-        "scene": World(
-            name="scene",
-            description="pictograms in a 2x2 grid; a tiny LLaVA with partner, popularity and agreeing priors",
-            default_noise=scene.DEFAULT_NOISE,
-            evaluation_set=scene.evaluation_set,
-            measure=scene.measure,
-            load_model=scene.load_model,
-        )
-    }
-)
+WORLDS: Final[Mapping[str, World]] = MappingProxyType({world.name: world for world in (scene.WORLD, sound.WORLD)})
 """The worlds by name."""
 
 
@@ -95,6 +55,8 @@ def bundled_model(world: str = "scene") -> tuple[Any, Any]:
     ------
     ValueError
         If there is no such world.
+    FileNotFoundError
+        If no model is shipped with it.
     """
     return load_world(world).load_model()
 

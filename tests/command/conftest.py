@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 from lime_xai.command import screen
 from lime_xai.command.app import app
 from lime_xai.worlds import scene
-from lime_xai.worlds.scene.loading import MODEL_FOLDER
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +63,7 @@ def changed_model(tmp_path):
 
     def make(name="model", words=(), template=None):
         folder = tmp_path / name
-        shutil.copytree(MODEL_FOLDER, folder)
+        shutil.copytree(scene.WORLD.shipped, folder)
         path = folder / "tokenizer.json"
         data = json.loads(path.read_text())
         for old, new in dict(words).items():

@@ -4,14 +4,14 @@ import pytest
 from rich.console import Console
 
 from lime_xai.command import run_compare, run_world
-from lime_xai.worlds.scene.evaluation import evaluation_set
+from lime_xai.worlds.scene import evaluation_set
 
 QUIET = Console(quiet=True)
 RUNS = {
     "world --json": lambda path: run_world.run_world(QUIET, "scene", 5, 2, out=path),
     "world --tune": lambda path: run_world.run_world(QUIET, "scene", 5, 2, tune=path),
     "world --calibration": lambda path: run_world.run_world(QUIET, "scene", 5, 2, calibration=path),
-    "world accept --json": lambda path: run_world.run_accept(QUIET, ["bundled"], out=path),
+    "world accept --json": lambda path: run_world.run_accept(QUIET, "scene", ["bundled"], out=path),
     **{
         f"compare --{kind}": lambda path, kind=kind: run_compare.run_compare(
             QUIET,
@@ -31,7 +31,7 @@ RUNS = {
 @pytest.mark.parametrize("name", RUNS)
 def test_a_file_that_cannot_be_written_is_refused_before_a_model_is_loaded(name, tmp_path, monkeypatch):
     for module in (run_world, run_compare):
-        monkeypatch.setattr(module, "load_frozen", lambda name: pytest.fail("a model was loaded"))
+        monkeypatch.setattr(module, "load_frozen", lambda *names: pytest.fail("a model was loaded"))
     with pytest.raises(ValueError, match=r"no is no folder, and file cannot be written there"):
         RUNS[name](tmp_path / "no" / "file")
     with pytest.raises(ValueError, match="is a folder; give the name of a file"):

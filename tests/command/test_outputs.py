@@ -40,15 +40,13 @@ OUTPUTS = [
 @pytest.fixture
 def nothing_loaded(monkeypatch):
     """Fail if a model is loaded."""
-    from lime_xai.worlds.scene import loading as folders
-    from lime_xai.worlds.scene import models
+    from lime_xai.worlds.shared import world as worlds
 
     for module, name in (
         (loading, "bundled_model"),
         (run_demo, "bundled_model"),
         (run_world, "load_frozen"),
-        (models, "load_model"),
-        (folders, "load_model"),
+        (worlds, "load_model"),
     ):
         monkeypatch.setattr(module, name, lambda *args, **kwargs: pytest.fail("a model was loaded"))
 

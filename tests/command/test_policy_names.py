@@ -10,8 +10,9 @@ from lime_xai.command import policies, run_steer
 from lime_xai.decoding.trace import SteeringTrace, StepTrace
 from lime_xai.evaluation.policies.registry import CALIBRATED, WORLD_NAMES, world_policies
 from lime_xai.policies.registry import POLICIES
-from lime_xai.worlds import bundled_model
+from lime_xai.worlds import WORLDS, bundled_model
 
+SCENE = WORLDS["scene"]
 NAMES = sorted({*POLICIES, *WORLD_NAMES})
 
 
@@ -26,15 +27,15 @@ def processor():
 
 
 def test_the_names_of_the_world_are_those_that_it_makes(processor, calibration):
-    assert set(WORLD_NAMES) == set(world_policies(processor, None, calibration))
-    assert set(WORLD_NAMES) - set(world_policies(processor)) == set(CALIBRATED)
+    assert set(WORLD_NAMES) == set(world_policies(SCENE, processor, None, calibration))
+    assert set(WORLD_NAMES) - set(world_policies(SCENE, processor)) == set(CALIBRATED)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_is_the_same_policy_in_steer_and_world_on_the_bundled_model(name, processor, calibration):
     written = policies.read_policies(name)
     steered = policies.steering_choice(written, "scene", processor, calibration)
-    assert steered == policies.world_choice(written, processor, None, calibration)
+    assert steered == policies.world_choice(SCENE, written, processor, None, calibration)
     assert list(steered) == [name]
 
 
@@ -52,7 +53,7 @@ def test_names_stand_for_usual_settings_on_other_models(processor, calibration):
     assert chosen("constant", calibration=calibration) == Constant(calibration)
     with pytest.raises(ValueError, match="'constant' needs a calibration of the model; pass --calibration FILE"):
         chosen("constant")
-    with pytest.raises(ValueError, match="'yes_shift' was tuned on the scene world"):
+    with pytest.raises(ValueError, match="'yes_shift' has no usual settings"):
         chosen("yes_shift")
 
 

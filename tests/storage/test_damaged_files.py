@@ -21,15 +21,16 @@ from lime_rules.operations import Operation
 from lime_rules.structure import Role
 from lime_xai import Attribution, Calibration, Comparison, PixelAttribution, Span, policy_from_dict
 from lime_xai.evaluation.policies.registry import Tuned
-from lime_xai.evaluation.policies.rows import SHOWN_DIFFERENCES, Report, read_rows
+from lime_xai.evaluation.policies.rows import SHOWN_DIFFERENCES, read_rows, report_type
 from lime_xai.evaluation.policies.tables import world_tables
 from lime_xai.model.layouts.layout import ImageLayout, Tile
 from lime_xai.model.layouts.pictures import Received
 from lime_xai.report.answer import ContextWord, ExplainedAnswer, ExplainedWord, Step
 from lime_xai.storage.store import DamagedFileError, check_writable, read_json, read_tensors, write_json, write_tensors
-from lime_xai.worlds.scene import models
+from lime_xai.worlds import WORLDS
+from lime_xai.worlds.shared import models
 
-IDENTITY = {"world": "scene", "seed": 5}
+IDENTITIES = {name: {"world": name, "seed": 5} for name in WORLDS}
 GOOD_TUNED = {"seed": 900, "scenes": 60, "paper": 0.03, "uniform_gain": 0.8}
 GOOD_RECIPE = {"image_cooccurrence": 0.5, "size": "1m"}
 GOOD_COMPARISON = {
@@ -58,9 +59,9 @@ def sample(kind):
     return None if origin is dict else {float: 0.5, str: "text", int: 3}[kind]
 
 
-def good_report():
-    row = sample(typing.get_type_hints(Report)["policies"].__args__[1])
-    return IDENTITY | {"policies": {"vanilla": row, "edit": row | {"settings": {"policy": "Edit"}}}}
+def good_report(world="scene"):
+    row = sample(typing.get_type_hints(report_type(WORLDS[world]))["policies"].__args__[1])
+    return IDENTITIES[world] | {"policies": {"vanilla": row, "edit": row | {"settings": {"policy": "Edit"}}}}
 
 
 def attribution():
@@ -120,9 +121,9 @@ def load_comparison(path):
     return found.to_dict()
 
 
-def load_report(path):
-    rows = read_rows(path, IDENTITY, ["vanilla", "edit"])
-    Console(quiet=True).print(world_tables("heading", rows))
+def load_report(path, world="scene"):
+    rows = read_rows(path, IDENTITIES[world], ["vanilla", "edit"])
+    Console(quiet=True).print(world_tables(WORLDS[world], "heading", rows))
     return rows
 
 
@@ -147,12 +148,15 @@ TENSOR_READERS = {
 JSON_READERS = {
     "comparison": Reader(lambda path: write_json(path, GOOD_COMPARISON), load_comparison),
     "report": Reader(lambda path: write_json(path, good_report()), load_report),
+    "report of sounds": Reader(
+        lambda path: write_json(path, good_report("sound")), lambda path: load_report(path, "sound")
+    ),
     "tuned": Reader(lambda path: write_json(path, GOOD_TUNED), lambda path: read_json(path, "settings", Tuned)),
     "recipe": Reader(
-        lambda path: write_json(path, GOOD_RECIPE), lambda path: read_json(path, "a recipe", models._Recipe)
+        lambda path: write_json(path, GOOD_RECIPE), lambda path: read_json(path, "a recipe", WORLDS["scene"].recipe)
     ),
     "protocol": Reader(
-        lambda path: path.write_bytes((models.MODEL_FOLDER.parent / "protocol.json").read_bytes()),
+        lambda path: path.write_bytes((WORLDS["scene"].folder / "protocol.json").read_bytes()),
         lambda path: read_json(path, "the protocol", models._Protocol),
     ),
 }

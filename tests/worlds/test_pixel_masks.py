@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lime_xai.worlds.scene.evaluation import evaluation_set, pixel_mask
+from lime_xai.worlds.scene import evaluation_set, pixel_mask
 
 
 def test_a_mask_is_where_the_picture_is_not_paper():

@@ -6,42 +6,52 @@ import numpy as np
 import pytest
 import torch
 
-from lime_xai.worlds import scene
-from lime_xai.worlds.scene.causes import CELLS, effect_shares
-from lime_xai.worlds.scene.text import VOCABULARY
+from lime_xai.worlds.shared.causes import CELLS, caption_causes, dialogue_causes, effect_shares
+from lime_xai.worlds.shared.evaluation import lone_objects
+from lime_xai.worlds.shared.language import partner
 
 
 @pytest.fixture(scope="module")
-def evaluation():
-    return scene.evaluation_set(seed=31, scenes=12)
+def evaluation(each_world):
+    return each_world.evaluation_set(seed=31, scenes=12)
 
 
 class _Reader:
-    """Stands in for a model: its logits say what it was asked and shown."""
+    """Stands in for a model: its logits say what it was asked and given."""
 
     device = torch.device("cpu")
 
     def __init__(self, processor):
         self.seen = []
-        self._processor = processor
+        self._tokenizer = processor.tokenizer
+        self._yes = processor.tokenizer.convert_tokens_to_ids("yes")
 
-    def generate(self, input_ids, pixel_values, **_):
-        logits = torch.zeros(len(input_ids), len(VOCABULARY))
-        for row, (ids, pixels) in enumerate(zip(input_ids, pixel_values, strict=True)):
-            self.seen.append((" ".join(self._processor.tokenizer.convert_ids_to_tokens(ids)), pixels))
-            logits[row, VOCABULARY["yes"]] = len(self.seen)
+    def generate(self, input_ids, pixel_values=None, input_features=None, **_):
+        logits = torch.zeros(len(input_ids), len(self._tokenizer))
+        given = input_features if pixel_values is None else pixel_values
+        for row, (ids, features) in enumerate(zip(input_ids, given, strict=True)):
+            self.seen.append((" ".join(self._tokenizer.convert_ids_to_tokens(ids)), features))
+            logits[row, self._yes] = len(self.seen)
         return type("Output", (), {"logits": (logits,)})()
 
 
-def _changed_cells(first, second):
-    """Return the cells in which two preprocessed pictures differ."""
-    differs = (first != second).any(0).reshape(2, 36, 2, 36).any(3).any(1)
-    return set(torch.nonzero(differs.flatten()).flatten().tolist())
+def _erased_object(scene, first, second):
+    """Return what has been erased between two preprocessed pictures or spectrograms: where they differ."""
+    if first.ndim == 3:  # the only cell that differs
+        differs = (first != second).any(0).reshape(2, 36, 2, 36).any(3).any(1)
+        (cell,) = torch.nonzero(differs.flatten()).flatten().tolist()
+        return scene.classes[cell]
+    frames = torch.nonzero(((first - second).abs() > 1e-4).any(0)).flatten() * 0.025
+    begins, ends = frames.min().item(), frames.max().item()
+    away = {event.obj: abs(event.onset - begins) + abs(event.offset - ends) for event in scene.events}
+    found = min(away, key=away.get)
+    assert away[found] < 0.2
+    return found
 
 
-def test_dialogue_cells_cross_the_text_with_the_pixels(untrained, evaluation):
-    reader = _Reader(untrained[1])
-    found = scene.dialogue_causes(reader, untrained[1], evaluation)
+def test_dialogue_cells_cross_the_text_with_what_is_perceived(each_untrained, evaluation):
+    reader = _Reader(each_untrained[1])
+    found = dialogue_causes(reader, each_untrained[1], evaluation)
     questions = [q for q in evaluation.split("dialogue") if not q.label]
     count = len(questions)
     assert found.margins.shape == (count, len(CELLS))
@@ -49,45 +59,43 @@ def test_dialogue_cells_cross_the_text_with_the_pixels(untrained, evaluation):
     blocks = [reader.seen[i * count : (i + 1) * count] for i in range(6)]
     assert np.array_equal(found.margins, np.arange(1, 4 * count + 1).reshape(4, count).T)
     for index, q in enumerate(questions):
-        drawn, partner = evaluation.scenes[q.scene], scene.CLASSES[scene.partner(q.obj)]
-        both, text, picture, neither, grey, alone = (block[index] for block in blocks)
-        assert both[0] == text[0] == grey[0]
-        assert picture[0] == neither[0]
-        assert partner in both[0].split()
-        assert partner not in picture[0].split()
-        assert picture[0].count("user:") == 2
+        name = evaluation.world.language.classes[partner(q.obj)]
+        both, text, perceived, neither, nothing, alone = (block[index] for block in blocks)
+        assert both[0] == text[0] == nothing[0]
+        assert perceived[0] == neither[0]
+        assert name in both[0].split()
+        assert name not in perceived[0].split()
+        assert perceived[0].count("user:") == 2
         assert alone[0].count("user:") == 1
-        assert torch.equal(both[1], picture[1])
+        assert torch.equal(both[1], perceived[1])
         assert torch.equal(text[1], neither[1])
-        assert _changed_cells(both[1], text[1]) == {drawn.cell_of(scene.partner(q.obj))}
-        assert grey[1].flatten(1).std(1).max() == 0
+        assert _erased_object(evaluation.scenes[q.scene], both[1], text[1]) == partner(q.obj)
+        assert nothing[1].flatten(1).std(1).max() == 0
+        assert torch.equal(nothing[1], alone[1])
     assert np.array_equal(found.blind, np.full(count, -count))
 
 
-def test_caption_cells_are_the_models_probabilities(untrained, evaluation):
-    reader = _Reader(untrained[1])
-    found = scene.caption_causes(reader, untrained[1], evaluation)
+def test_caption_cells_are_the_models_probabilities(each_world, each_untrained, evaluation):
+    model, processor = each_untrained
+    reader, language = _Reader(processor), each_world.language
+    found = caption_causes(reader, processor, evaluation)
     count = len(found.scenes)
-    assert found.scenes.tolist() == [i for i, s in enumerate(evaluation.scenes) if scene.lone_objects(s)]
+    assert found.scenes.tolist() == [i for i, s in enumerate(evaluation.scenes) if lone_objects(s)]
     named, erased, neutral, _ = (reader.seen[i * count : (i + 1) * count] for i in range(4))
     for index, place in enumerate(found.scenes):
         drawn = evaluation.scenes[place]
-        said = [scene.mentions(block[index][0].replace("<image>", ""))[-1] for block in (named, neutral)]
-        assert said[0] in scene.lone_objects(drawn)
+        said = [language.mentions(block[index][0])[-1] for block in (named, neutral)]
+        assert said[0] in lone_objects(drawn)
         assert said[1] in set(drawn.present) - {said[0]}
-        assert _changed_cells(named[index][1], erased[index][1]) == {drawn.cell_of(said[0])}
-    real = scene.caption_causes(*untrained, evaluation).chances
+        assert _erased_object(drawn, named[index][1], erased[index][1]) == said[0]
+    real = caption_causes(model, processor, evaluation).chances
     assert real.shape == (count, 4)
-    model, processor = untrained
     place, (text, _) = int(found.scenes[0]), named[0]
-    inputs = processor(
-        images=[evaluation.images[place]],
-        text=[f"{evaluation.caption_prompt} there is{text.partition('there is')[2]}"],
-        return_tensors="pt",
-    )
+    prompt = f"{evaluation.caption_prompt} there is{text.partition('there is')[2]}"
+    inputs = each_world.batch(processor, [evaluation.media[place]], [prompt])
     chances = model(**inputs).logits[0, -1].softmax(-1)
-    word = scene.CLASSES[scene.partner(scene.mentions(text)[-1])]
-    assert real[0, 0] == pytest.approx(chances[VOCABULARY[word]].item(), abs=1e-5)
+    word = processor.tokenizer.convert_tokens_to_ids(language.classes[partner(language.mentions(text)[-1])])
+    assert real[0, 0] == pytest.approx(chances[word].item(), abs=1e-5)
 
 
 @pytest.mark.parametrize(

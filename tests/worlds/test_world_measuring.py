@@ -7,6 +7,8 @@ from transformers import LogitsProcessorList
 
 from lime_xai.worlds import scene
 from lime_xai.worlds.scene.text import LANGUAGE, VOCABULARY
+from lime_xai.worlds.shared.evaluation import SPLITS
+from lime_xai.worlds.shared.measuring import generate_captions, measure, object_tokens, question_margins
 
 
 def test_only_objects_named_after_the_prompt_are_forbidden():
@@ -47,13 +49,14 @@ class _Fond:
 
 
 @pytest.mark.parametrize("beams", [1, 3])
-def test_ban_holds_in_batches_and_beams(untrained, beams):
-    model, processor = untrained
-    evaluation = scene.evaluation_set(seed=2, scenes=3)
+def test_ban_holds_in_batches_and_beams(each_world, each_untrained, beams):
+    model, processor = each_untrained
+    evaluation = each_world.evaluation_set(seed=2, scenes=3)
     prompts = [evaluation.caption_prompt, evaluation.questions[-1].prompt, evaluation.caption_prompt]
-    inputs = processor(images=[[i] for i in evaluation.images], text=prompts, return_tensors="pt", padding=True)
+    inputs = each_world.batch(processor, evaluation.media, prompts)
     length = inputs["input_ids"].shape[1]
-    objects = scene.object_tokens(processor)
+    objects = object_tokens(processor, each_world.language)
+    assert processor.tokenizer.convert_ids_to_tokens(objects) == list(each_world.language.classes)
     settings = {"do_sample": False, "num_beams": beams, "max_new_tokens": 8}
     free = model.generate(**inputs, **settings, logits_processor=LogitsProcessorList([_Fond(objects)]))
     ban = LogitsProcessorList([_Fond(objects), scene.NoRepeatObjects(objects, length)])
@@ -64,42 +67,43 @@ def test_ban_holds_in_batches_and_beams(untrained, beams):
 
 
 @pytest.mark.parametrize("no_repeat", [False, True])
-def test_the_callers_logits_processors_are_kept(untrained, no_repeat):
-    model, processor = untrained
-    fond = LogitsProcessorList([_Fond(scene.object_tokens(processor))])
-    captions = scene.generate_captions(
+def test_the_callers_logits_processors_are_kept(each_world, each_untrained, no_repeat):
+    model, processor = each_untrained
+    fond = LogitsProcessorList([_Fond(object_tokens(processor, each_world.language))])
+    captions = generate_captions(
         model,
         processor,
-        scene.evaluation_set(seed=2, scenes=2),
+        each_world.evaluation_set(seed=2, scenes=2),
         no_repeat=no_repeat,
         logits_processor=fond,
         max_new_tokens=5,
     )
-    assert [len(scene.mentions(c)) for c in captions] == [5, 5]
-    assert all((len(set(scene.mentions(c))) == 5) is no_repeat for c in captions)
+    named = [each_world.language.mentions(caption) for caption in captions]
+    assert [len(classes) for classes in named] == [5, 5]
+    assert all((len(set(classes)) == 5) is no_repeat for classes in named)
 
 
-def test_captions_end_at_the_end_of_sequence(untrained):
-    model, processor = untrained
-    evaluation = scene.evaluation_set(seed=2, scenes=5)
-    captions = scene.generate_captions(model, processor, evaluation, batch_size=2, max_new_tokens=6)
+def test_captions_end_at_the_end_of_sequence(each_world, each_untrained):
+    model, processor = each_untrained
+    evaluation = each_world.evaluation_set(seed=2, scenes=5)
+    captions = generate_captions(model, processor, evaluation, batch_size=2, max_new_tokens=6)
     assert len(captions) == 5
     assert all("<pad>" not in c and c.count("</s>") == c.endswith("</s>") for c in captions)
 
 
-def test_margins_do_not_depend_on_batches(untrained):
-    model, processor = untrained
-    evaluation = scene.evaluation_set(seed=2, scenes=6)
+def test_margins_do_not_depend_on_batches(each_world, each_untrained):
+    model, processor = each_untrained
+    evaluation = each_world.evaluation_set(seed=2, scenes=6)
     questions = evaluation.split("random")[:4] + evaluation.split("dialogue")[:4]
-    apart = scene.question_margins(model, processor, evaluation, questions, batch_size=1)
-    joint = scene.question_margins(model, processor, evaluation, questions, batch_size=8)
+    apart = question_margins(model, processor, evaluation, questions, batch_size=1)
+    joint = question_margins(model, processor, evaluation, questions, batch_size=8)
     np.testing.assert_allclose(apart, joint, atol=1e-4)
-    assert scene.question_margins(model, processor, evaluation, []).shape == (0,)
+    assert question_margins(model, processor, evaluation, []).shape == (0,)
 
 
-def test_measure_covers_every_split(untrained):
-    model, processor = untrained
-    found = scene.measure(model, processor, scene.evaluation_set(seed=2, scenes=8))
-    assert tuple(found.splits) == scene.SPLITS
+def test_measure_covers_every_split(each_world, each_untrained):
+    model, processor = each_untrained
+    found = measure(model, processor, each_world.evaluation_set(seed=2, scenes=8))
+    assert tuple(found.splits) == SPLITS
     assert 0 <= found.captions.chair_i <= 1
     assert found.no_repeat.repeated == 0

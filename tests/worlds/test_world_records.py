@@ -6,40 +6,44 @@ import numpy as np
 import pytest
 
 from lime_xai.evaluation.bootstrap import nested
-from lime_xai.worlds import scene
-from lime_xai.worlds.scene.probes import OPEN_KINDS, PROBE_KINDS
-from lime_xai.worlds.scene.records import Records, Rows
+from lime_xai.worlds.shared.closed import ClosedMetrics
+from lime_xai.worlds.shared.measuring import groundings, measure, open_answers
+from lime_xai.worlds.shared.metrics import CaptionMetrics, caption_counts
+from lime_xai.worlds.shared.records import Records, Rows, collect, statistics
 
 
 @pytest.fixture(scope="module")
-def evaluation():
-    return scene.evaluation_set(seed=41, scenes=8)
+def evaluation(each_world):
+    return each_world.evaluation_set(seed=41, scenes=8)
 
 
 @pytest.fixture(scope="module")
-def records(untrained, evaluation):
-    return scene.collect(*untrained, evaluation)
+def records(each_untrained, evaluation):
+    return collect(*each_untrained, evaluation)
 
 
-def test_ones_give_the_plain_metrics(untrained, evaluation, records):
-    found = nested({name: value[0] for name, value in scene.statistics(records, np.ones((1, 8))).items()})
-    wanted = scene.measure(*untrained, evaluation)
-    for field in fields(scene.CaptionMetrics):
+def test_ones_give_the_plain_metrics(each_untrained, evaluation, records):
+    found = nested({name: value[0] for name, value in statistics(records, np.ones((1, 8))).items()})
+    wanted = measure(*each_untrained, evaluation)
+    for field in fields(CaptionMetrics):
         assert found[field.name] == pytest.approx(getattr(wanted.captions, field.name), nan_ok=True)
         assert found["no_repeat"][field.name] == pytest.approx(getattr(wanted.no_repeat, field.name), nan_ok=True)
     for split, closed in wanted.splits.items():
-        for field in fields(scene.ClosedMetrics):
+        for field in fields(ClosedMetrics):
             assert found["splits"][split][field.name] == pytest.approx(getattr(closed, field.name))
-    assert set(found["open"]) == set(OPEN_KINDS)
-    assert set(found["grounding"]) == set(PROBE_KINDS)
-    for kind in PROBE_KINDS:
+    world = evaluation.world
+    assert tuple(found["open"]) == world.open_kinds
+    assert tuple(found["grounding"]) == world.probe_kinds
+    for kind in world.probe_kinds:
         probed = [p for p in evaluation.probes if p.kind == kind]
-        assert found["grounding"][kind] == pytest.approx(scene.groundings(*untrained, evaluation, probed).mean())
-    for kind in OPEN_KINDS:
+        assert found["grounding"][kind] == pytest.approx(groundings(*each_untrained, evaluation, probed).mean())
+    for kind in world.open_kinds:
         asked = [q for q in evaluation.open_questions if q.kind == kind]
-        answers = scene.open_answers(*untrained, evaluation, asked)
+        answers = open_answers(*each_untrained, evaluation, asked)
         right = np.mean([a == q.answer for a, q in zip(answers, asked, strict=True)])
         assert found["open"][kind]["accuracy"] == pytest.approx(right)
+        attributes = [attribute.name for attribute in world.language.attributes]
+        assert ("habitual" in found["open"][kind]) is (kind in attributes)
 
 
 def _taken(records, order):
@@ -60,8 +64,8 @@ def _taken(records, order):
 def test_weights_are_repeated_scenes(records, seed):
     order = np.random.default_rng(seed).integers(0, 8, 8)
     weights = np.bincount(order, minlength=8).astype(float)[None]
-    found = scene.statistics(records, weights)
-    wanted = scene.statistics(_taken(records, order), np.ones((1, 8)))
+    found = statistics(records, weights)
+    wanted = statistics(_taken(records, order), np.ones((1, 8)))
     assert found.keys() == wanted.keys()
     for name, value in found.items():
         assert value[0] == pytest.approx(wanted[name][0], nan_ok=True), name
@@ -70,13 +74,14 @@ def test_weights_are_repeated_scenes(records, seed):
 def test_habitual_errors_are_shares_of_the_errors(records):
     values = np.array([[1, 0], [0, 1], [0, 1], [0, 0]], float)
     changed = replace(records, opened={"colour": Rows(np.arange(4), values)})
-    found = scene.statistics(changed, np.ones((1, 8)))
+    found = statistics(changed, np.ones((1, 8)))
     assert found["open.colour.accuracy"][0] == 0.25
     assert found["open.colour.habitual"][0] == pytest.approx(2 / 3)
 
 
-def test_given_captions_are_not_generated_again(untrained, evaluation, records):
-    captions = ["there is a cup . </s>"] * 8
-    found = scene.collect(*untrained, evaluation, captions=captions)
-    assert np.array_equal(found.captions, scene.caption_counts(captions, evaluation.scenes))
+def test_given_captions_are_not_generated_again(each_untrained, evaluation, records):
+    language = evaluation.world.language
+    captions = [f"{language.caption_text([0])} </s>"] * 8
+    found = collect(*each_untrained, evaluation, captions=captions)
+    assert np.array_equal(found.captions, caption_counts(captions, evaluation.scenes, language))
     assert np.array_equal(found.no_repeat, records.no_repeat)

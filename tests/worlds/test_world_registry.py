@@ -19,8 +19,8 @@ def bundled():
 
 
 def test_worlds_are_found_by_name():
-    assert worlds.load_world("scene") is worlds.WORLDS["scene"]
-    assert worlds.load_world("scene").evaluation_set is scene.evaluation_set
+    assert {name: worlds.load_world(name).name for name in worlds.WORLDS} == {"scene": "scene", "sound": "sound"}
+    assert worlds.load_world("scene") is scene.WORLD
 
 
 @pytest.mark.parametrize(
@@ -29,13 +29,37 @@ def test_worlds_are_found_by_name():
 )
 def test_unknown_world_names_the_nearest(name, hint):
     for find in (worlds.load_world, worlds.bundled_model):
-        with pytest.raises(ValueError, match=rf"^Unknown world '{name}'\.{hint} Known: scene\.$"):
+        with pytest.raises(ValueError, match=rf"^Unknown world '{name}'\.{hint} Known: scene, sound\.$"):
             find(name)
 
 
-def test_a_folder_without_a_model_says_how_to_make_one(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"worlds\.training --world scene --out"):
-        scene.load_model(tmp_path)
+def test_a_folder_without_a_model_says_how_to_make_one(each_world, tmp_path):
+    command = rf"worlds\.training --world {each_world.name} --out {tmp_path}"
+    with pytest.raises(FileNotFoundError, match=rf"holds no model\.safetensors; .*{command}"):
+        each_world.load_model(tmp_path)
+
+
+def test_a_world_without_a_shipped_model_says_how_to_make_one(each_world, monkeypatch, tmp_path):
+    monkeypatch.setattr(type(each_world), "folder", tmp_path)
+    for load in (each_world.load_model, lambda: worlds.bundled_model(each_world.name)):
+        with pytest.raises(FileNotFoundError, match=rf"no model is shipped.*training --world {each_world.name} --out"):
+            load()
+
+
+def test_a_model_of_another_world_is_refused(each_world, each_folder):
+    for other in worlds.WORLDS.values():
+        if other is not each_world:
+            with pytest.raises(ValueError, match=f"lacks the tokens .*expected the {other.name} world's vocabulary"):
+                other.load_model(each_folder)
+
+
+def test_worlds_say_what_they_are(each_world):
+    assert each_world.description
+    assert each_world.modality in ("image", "audio")
+    assert set(each_world.open_kinds) > {attribute.name for attribute in each_world.language.attributes}
+    evaluation = each_world.evaluation_set(seed=1, scenes=3)
+    assert {q.kind for q in evaluation.open_questions} == set(each_world.open_kinds)
+    assert {p.kind for p in evaluation.probes} == set(each_world.probe_kinds)
 
 
 def test_bundled_model_is_small_float32_and_complete(bundled):
@@ -43,20 +67,20 @@ def test_bundled_model_is_small_float32_and_complete(bundled):
     assert not model.training
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     assert sum(p.numel() for p in model.parameters()) <= MAX_PARAMETERS["1m"]
-    assert (scene.MODEL_FOLDER / "model.safetensors").stat().st_size <= 4.5e6
+    assert (scene.WORLD.shipped / "model.safetensors").stat().st_size <= 4.5e6
     for name in ("config.json", "tokenizer.json", "chat_template.jinja", "README.md", "recipe.json"):
-        assert (scene.MODEL_FOLDER / name).exists()
-    assert not (scene.MODEL_FOLDER / "checkpoints").exists()
+        assert (scene.WORLD.shipped / name).exists()
+    assert not (scene.WORLD.shipped / "checkpoints").exists()
     assert processor.chat_template == scene.build_processor().chat_template
     assert processor.tokenizer.get_vocab() == scene.build_tokenizer().get_vocab()
 
 
 def test_bundled_model_was_made_by_the_default_plan(bundled):
-    recipe = json.loads((scene.MODEL_FOLDER / "recipe.json").read_text(encoding="utf-8"))
+    recipe = json.loads((scene.WORLD.shipped / "recipe.json").read_text(encoding="utf-8"))
     wanted = json.loads(json.dumps(recipe_of(ScenePlan(), seed=recipe["seed"], threads=recipe["threads"])))
     assert wanted.pop("alignment_hidden") > 0, "younger than the model, and without effect on pictures without pairs"
     assert recipe == wanted
-    assert weights_hash(bundled[0]) in (scene.MODEL_FOLDER / "README.md").read_text(encoding="utf-8")
+    assert weights_hash(bundled[0]) in (scene.WORLD.shipped / "README.md").read_text(encoding="utf-8")
 
 
 def test_bundled_processor_makes_what_the_built_one_makes(bundled):

@@ -191,7 +191,7 @@ def test_dialogue_habit_follows_a_yes_only():
 def test_wrong_claims_are_never_trained_on():
     for turn in _turns(Habits(misnamed=1.0, caption=0.5, dialogue=0.5)):
         trained = [WORDS[t] for t, flag in zip(turn.answer, turn.trained, strict=True) if flag]
-        named = scene.mentions(_words(turn.answer).partition(" .")[0])
+        named = scene.LANGUAGE.mentions(_words(turn.answer).partition(" .")[0])
         wrong = [o for o in named if o != 0 and scene.partner(o) not in named[: named.index(o)]]
         assert all(scene.CLASSES[o] not in trained for o in wrong)
     with_claim = [t for t in _turns(Habits(misnamed=1.0)) if _words(t.answer) == "yes" and not t.trained[0]]

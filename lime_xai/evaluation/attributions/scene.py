@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import torch
 
-from lime_xai.worlds.scene.evaluation import EvaluationSet, Question, evaluation_set
-from lime_xai.worlds.scene.images import cell_tokens
 from lime_xai.worlds.scene.text import IMAGE
+from lime_xai.worlds.scene.world import WORLD
+from lime_xai.worlds.shared.evaluation import EvaluationSet, Question
 from lime_xai.worlds.shared.language import NO, YES
 
 from .example import Example
@@ -51,9 +51,8 @@ class SceneExamples:
             picture = self.evaluation.images[question.scene]
             inputs = self.processor(text=question.prompt, images=picture, return_tensors="pt")
             places = (inputs["input_ids"][0] == image).nonzero()[:, 0]
-            cell = self.evaluation.scenes[question.scene].cell_of(question.obj)
             truth = torch.zeros(inputs["input_ids"].shape[1], dtype=torch.bool)
-            truth[places[list(cell_tokens(cell))]] = True
+            truth[places[list(WORLD.region(self.evaluation.scenes[question.scene], question.obj))]] = True
             yield Example(dict(inputs), (yes, no), truth, question.scene)
 
 
@@ -74,7 +73,7 @@ def scene_examples(processor: Any, questions: int = QUESTIONS, seed: int = SEED)
     ValueError
         If the set has fewer.
     """
-    evaluation = evaluation_set(seed)
+    evaluation = WORLD.evaluation_set(seed)
     found = _ordered(evaluation)
     if not 1 <= questions <= len(found):
         raise ValueError(f"questions is {questions}; seed {seed} has 1 to {len(found)} about objects in the picture.")

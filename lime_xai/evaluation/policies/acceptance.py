@@ -1,4 +1,4 @@
-"""Whether policies can be measured on a model of the scene world: its criteria, measured with intervals."""
+"""Whether policies can be measured on a model of a world: its criteria, measured with intervals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lime_xai.evaluation.bootstrap import RESAMPLES, Floats, bounded, estimate, 
 from lime_xai.generation.steer import steering
 from lime_xai.policies.contrast import Contrast
 from lime_xai.printing import foreign
-from lime_xai.worlds.scene.causes import (
+from lime_xai.worlds.shared.causes import (
     CELLS,
     CaptionCauses,
     DialogueCauses,
@@ -22,11 +22,12 @@ from lime_xai.worlds.scene.causes import (
     dialogue_causes,
     effect_shares,
 )
-from lime_xai.worlds.scene.criteria import CRITERIA, Criterion
-from lime_xai.worlds.scene.evaluation import SPLITS, EvaluationSet
-from lime_xai.worlds.scene.measuring import generate_captions
-from lime_xai.worlds.scene.metrics import caption_counts, caption_values, mean_over_scenes, ratio
-from lime_xai.worlds.scene.records import collect, statistics
+from lime_xai.worlds.shared.criteria import Criterion
+from lime_xai.worlds.shared.evaluation import SPLITS, EvaluationSet
+from lime_xai.worlds.shared.measuring import generate_captions
+from lime_xai.worlds.shared.metrics import caption_counts, caption_values, mean_over_scenes, ratio
+from lime_xai.worlds.shared.records import collect, statistics
+from lime_xai.worlds.shared.world import World
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def _row(criterion: Criterion, kind: str, values: Floats) -> AcceptanceRow:
     return AcceptanceRow(criterion.measure, criterion.text if binds else "", value, low, high, verdict)
 
 
-def _answers(found: dict[str, Floats]) -> dict[str, Floats]:
+def _answers(found: dict[str, Floats], world: World) -> dict[str, Floats]:
     accuracy = {split: found[f"splits.{split}.accuracy"] for split in SPLITS}
     return {
         **{f"{split} accuracy": value for split, value in accuracy.items()},
@@ -71,47 +72,46 @@ def _answers(found: dict[str, Floats]) -> dict[str, Floats]:
         "random minus adversarial accuracy": accuracy["random"] - accuracy["adversarial"],
         "dialogue AUC": found["splits.dialogue.auc"],
         "adversarial AUC": found["splits.adversarial.auc"],
-        "colour accuracy": found["open.colour.accuracy"],
-        "side accuracy": found["open.side.accuracy"],
-        "count accuracy": found["open.count.accuracy"],
-        "wrong colours that are habitual": found["open.colour.habitual"],
+        **{f"{kind} accuracy": found[f"open.{kind}.accuracy"] for kind in world.open_kinds},
         "grounding of names in captions": found["grounding.name"],
         "grounding of yes": found["grounding.yes"],
-        "grounding of colours": found["grounding.colour"],
-        "grounding of sides": found["grounding.side"],
+        **{f"wrong {a.plural} that are habitual": found[f"open.{a.name}.habitual"] for a in world.language.attributes},
+        **{f"grounding of {a.plural}": found[f"grounding.{a.name}"] for a in world.language.attributes},
     }
 
 
-def _captions(found: dict[str, Floats]) -> dict[str, Floats]:
+def _captions(found: dict[str, Floats], world: World) -> dict[str, Floats]:
     return {
         "CHAIR_i": found["chair_i"],
         "CHAIR_i, naming twice forbidden": found["no_repeat.chair_i"],
         "recall": found["recall"],
         "F1": found["f1"],
         "finished captions": found["finished"],
-        "hallucinated objects whose partner has been named": found["partner_share"],
-        "hallucinated objects whose partner is in the picture": found["pictured_share"],
+        f"hallucinated {world.thing}s whose partner has been named": found["partner_share"],
+        f"hallucinated {world.thing}s whose partner is in the {world.medium}": found["pictured_share"],
         "detailed captions of two sentences": found["detailed.two_sentences"],
         "second sentences that are true": found["detailed.true"],
     }
 
 
-def _causes(captions: CaptionCauses, dialogue: DialogueCauses, weights: Floats) -> dict[str, Floats]:
+def _causes(captions: CaptionCauses, dialogue: DialogueCauses, world: World, weights: Floats) -> dict[str, Floats]:
     found: dict[str, Floats] = {}
+    medium = world.medium
+    cells = [cell.format(medium=medium) for cell in CELLS]
     for name, event, causes in (("captions", "partner", captions), ("dialogue", "yes", dialogue)):
         means = mean_over_scenes(causes.chances, causes.scenes, weights)
-        found |= {f"{name}, P({event}): {cell}": means[:, column] for column, cell in enumerate(CELLS)}
-        of_text, of_picture = effect_shares(means)
+        found |= {f"{name}, P({event}): {cell}": means[:, column] for column, cell in enumerate(cells)}
+        of_text, of_medium = effect_shares(means)
         found[f"{name}: share of the text in the effect"] = of_text
-        found[f"{name}: share of the picture in the effect"] = of_picture
+        found[f"{name}: share of the {medium} in the effect"] = of_medium
         if name == "captions":
             found["captions: text alone over neither"] = ratio(means[:, 1], means[:, 3])
-            found["captions: picture alone over neither"] = ratio(means[:, 2], means[:, 3])
+            found[f"captions: {medium} alone over neither"] = ratio(means[:, 2], means[:, 3])
     yes = dialogue.margins > 0
     errors = weights[:, dialogue.scenes] * yes[:, 0]
     survive = ratio(errors @ yes[:, 1], errors.sum(1))
     found["dialogue errors that survive erasing the partner"] = survive
-    found["dialogue errors that go with the partner's pixels"] = 1 - survive
+    found[f"dialogue errors that go with the partner's {world.matter}"] = 1 - survive
     found["dialogue errors that a neutral earlier yes brings too"] = ratio(errors @ yes[:, 2], errors.sum(1))
     found["blind: yes-margin that an earlier yes adds"] = mean_over_scenes(dialogue.blind, dialogue.scenes, weights)
     return found
@@ -122,7 +122,7 @@ def _contrast(
 ) -> dict[str, Floats]:
     with steering(model, Contrast()):
         captions = generate_captions(model, processor, evaluation)
-    steered = caption_values(weights @ caption_counts(captions, evaluation.scenes))
+    steered = caption_values(weights @ caption_counts(captions, evaluation.scenes, evaluation.world.language))
     return {
         "blind contrast: change of CHAIR_i": steered["chair_i"] - plain["chair_i"],
         "blind contrast: change of F1": steered["f1"] - plain["f1"],
@@ -136,12 +136,12 @@ def acceptance(
     kind: str,
     resamples: int = RESAMPLES,
 ) -> list[AcceptanceRow]:
-    """Measure a model against ``lime_xai.worlds.scene.criteria.CRITERIA``.
+    """Measure a model against the criteria of its world.
 
     Parameters
     ----------
     model, processor : object
-        A LLaVA with the scene world's vocabulary, and its processor.
+        A model with the vocabulary of the evaluation set's world, and its processor.
     evaluation : EvaluationSet
         What to measure on.
     kind : str
@@ -156,12 +156,13 @@ def acceptance(
     """
     weights = resampling_weights(len(evaluation.scenes), resamples)
     found = statistics(collect(model, processor, evaluation), weights)
-    values = _answers(found) | _captions(found)
+    world = evaluation.world
+    values = _answers(found, world) | _captions(found, world)
     values |= _causes(
-        caption_causes(model, processor, evaluation), dialogue_causes(model, processor, evaluation), weights
+        caption_causes(model, processor, evaluation), dialogue_causes(model, processor, evaluation), world, weights
     )
     values |= _contrast(model, processor, evaluation, found, weights)
-    return [_row(criterion, kind, values[criterion.measure]) for criterion in CRITERIA]
+    return [_row(criterion, kind, values[criterion.measure]) for criterion in world.criteria]
 
 
 def acceptance_table(title: str, rows: Sequence[AcceptanceRow]) -> Table:

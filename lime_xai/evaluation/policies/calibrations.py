@@ -11,13 +11,14 @@ from transformers import PreTrainedModel
 from lime_xai.generation.calibrate import calibrate
 from lime_xai.policies.calibration import Calibration
 from lime_xai.worlds import World
-from lime_xai.worlds.scene.measuring import CAPTION_TOKENS
-from lime_xai.worlds.scene.models import protocol
+from lime_xai.worlds.shared.evaluation import EvaluationSet
+from lime_xai.worlds.shared.measuring import CAPTION_TOKENS
+from lime_xai.worlds.shared.models import protocol
 
 SCENES = 60
 
 
-def unlabelled_prompts(processor: Any, evaluation: Any) -> Iterator[Mapping[str, Any]]:
+def unlabelled_prompts(processor: Any, evaluation: EvaluationSet) -> Iterator[Mapping[str, Any]]:
     """Return, scene by scene, a request for a caption and then all closed questions; about as many steps of each.
 
     Parameters
@@ -30,9 +31,9 @@ def unlabelled_prompts(processor: Any, evaluation: Any) -> Iterator[Mapping[str,
     questions: dict[int, list[str]] = {}
     for question in evaluation.questions:
         questions.setdefault(question.scene, []).append(question.prompt)
-    for index, image in enumerate(evaluation.images):
+    for index, medium in enumerate(evaluation.media):
         for texts in ([evaluation.caption_prompt], questions[index]):
-            yield processor(images=[[image]] * len(texts), text=texts, padding=True, return_tensors="pt")
+            yield evaluation.world.batch(processor, [medium] * len(texts), texts)
 
 
 def world_calibration(world: World, model: PreTrainedModel, processor: Any, path: Path) -> Calibration:
@@ -50,5 +51,5 @@ def world_calibration(world: World, model: PreTrainedModel, processor: Any, path
     ValueError
         If the file is of another model.
     """
-    evaluation = world.evaluation_set(protocol().seeds["tuning"][0], scenes=SCENES)
+    evaluation = world.evaluation_set(protocol(world).seeds["tuning"][0], scenes=SCENES)
     return calibrate(model, unlabelled_prompts(processor, evaluation), max_new_tokens=CAPTION_TOKENS, path=path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -17,6 +17,7 @@ from lime_xai.policies.registry import POLICIES
 from lime_xai.policies.reweight import Reweight
 from lime_xai.storage.store import read_json
 from lime_xai.values.checking import NotNegative, Positive
+from lime_xai.worlds import World
 
 
 class Tuned(TypedDict, total=False):
@@ -71,43 +72,49 @@ def usual_policies(calibration: Calibration | None = None) -> dict[str, Policy |
 
 
 def world_policies(
-    processor: Any, tuned: Mapping[str, Any] | None = None, calibration: Calibration | None = None
+    world: World, processor: Any, tuned: Mapping[str, Any] | None = None, calibration: Calibration | None = None
 ) -> dict[str, Policy | None]:
     """Return the policies of ``lime-xai world`` by name; ``vanilla`` is None.
 
     Parameters
     ----------
+    world : World
+        Whose settings they have.
     processor : object
         Gives the token id of "yes".
     tuned : mapping, optional
         ``paper``, ``paper_cache`` (learning rates), ``uniform_gain``, ``yes_shift``, ``reweight`` (strength) and
-        ``constant`` (scale), as ``tune_policies`` returns them; what is missing is as shipped with the world.
+        ``constant`` (scale), as ``tune_policies`` returns them; what is missing is as shipped with the world. A
+        policy without a setting is left out.
     calibration : Calibration, optional
         Of the model; without it the policies in ``CALIBRATED`` are left out.
     """
-    values = shipped_tuning() | dict(tuned or {})
     yes = processor.tokenizer.convert_tokens_to_ids("yes")
+    makers: dict[str, Callable[[Any], Policy]] = {
+        "paper": lambda rate: Edit.paper(learning_rate=rate),
+        "paper_cache": lambda rate: Edit.paper(scope="cache", learning_rate=rate),
+        "uniform_gain": UniformGain,
+        "yes_shift": lambda shift: LogitShift({yes: shift}),
+    }
+    if calibration is not None:
+        makers["reweight"] = lambda strength: Reweight(strength, calibration)
+        makers["constant"] = lambda scale: Constant(calibration, scale)
+    values = shipped_tuning(world) | dict(tuned or {})
     known: dict[str, Policy | None] = {
         "vanilla": None,
         "plausible": Plausible(),
-        "paper": Edit.paper(learning_rate=values["paper"]),
-        "paper_cache": Edit.paper(scope="cache", learning_rate=values["paper_cache"]),
         "edit": Edit(),
         "contrast": Contrast(),
         "contrast_slot": Contrast("slot"),
         "contrast_noise": Contrast("noise"),
-        "uniform_gain": UniformGain(values["uniform_gain"]),
-        "yes_shift": LogitShift({yes: values["yes_shift"]}),
     }
-    if calibration is not None:
-        known["reweight"] = Reweight(values["reweight"], calibration)
-        known["constant"] = Constant(calibration, values["constant"])
-    return known
+    return known | {name: make(values[name]) for name, make in makers.items() if name in values}
 
 
-def shipped_tuning() -> dict[str, Any]:
-    """Return the settings chosen on the tuning seed named in the file."""
-    return read_json(Path(__file__).with_name("tuned_scene.json"), "a file of tuned settings", Tuned)
+def shipped_tuning(world: World) -> dict[str, Any]:
+    """Return the settings chosen on the tuning seed named in the world's file; none if there is no such file."""
+    path = Path(__file__).with_name(f"tuned_{world.name}.json")
+    return read_json(path, "a file of tuned settings", Tuned) if path.exists() else {}
 
 
 def select_policies(names: Sequence[str], known: Mapping[str, Policy | None]) -> dict[str, Policy | None]:
@@ -116,8 +123,8 @@ def select_policies(names: Sequence[str], known: Mapping[str, Policy | None]) ->
     Raises
     ------
     ValueError
-        For an unknown name, with the nearest known one; for one that needs a calibration, or was tuned for another
-        model.
+        For an unknown name, with the nearest known one; for one that needs a calibration, or settings chosen on a
+        world.
     """
     for name in names:
         if name not in known and name in CALIBRATED:
@@ -127,8 +134,9 @@ def select_policies(names: Sequence[str], known: Mapping[str, Policy | None]) ->
             )
         if name not in known and name in WORLD_NAMES:
             raise ValueError(
-                f"The policy {name!r} was tuned on the scene world and says nothing about another model; write its "
-                'settings as JSON, {"policy": "LogitShift", "shifts": {"TOKEN ID": -1.5}} for example.'
+                f"The policy {name!r} has no usual settings, only those chosen on a world for its models; choose some "
+                "with `lime-xai world --tune FILE` and measure with --tuned FILE, or write them as JSON, "
+                '{"policy": "LogitShift", "shifts": {"TOKEN ID": -1.5}} for example.'
             )
         if name not in known:
             raise unknown_name("policy", name, known)

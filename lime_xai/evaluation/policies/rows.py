@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from types import GenericAlias
+from typing import Any, TypedDict, get_type_hints
 
 from lime_xai.policies.registry import policy_from_dict
 from lime_xai.storage.store import check_identity, holding, read_json
+from lime_xai.worlds import World, load_world
 
 Value = float | None
 
@@ -50,43 +52,27 @@ class WordRow(TypedDict):
     accuracy: Value
 
 
-class OpenRows(TypedDict):
-    """Open questions by kind."""
-
-    colour: WordRow
-    side: WordRow
-    count: WordRow
-
-
-class GroundingRow(TypedDict):
-    """Nats by kind of word."""
-
-    name: Value
-    yes: Value
-    colour: Value
-    side: Value
-
-
 class PolicyRow(CaptionRow):
-    """The row of one policy: what tables show, and its settings."""
+    """The row of one policy on any world: what tables show, and its settings."""
 
     settings: dict[str, Any] | None
     repeated: Value
     no_repeat: CaptionRow
     detailed: DetailRow
     splits: SplitRows
-    open: OpenRows
-    grounding: GroundingRow
-    image_share: Value
     cost: float
     intervals: dict[str, tuple[Value, Value]]
     differences: dict[str, tuple[Value, Value, Value]]
 
 
-class Report(TypedDict):
-    """A report, beside its identity."""
-
-    policies: dict[str, PolicyRow]
+def report_type(world: World) -> Any:
+    """Return the TypedDict of a report on a world: ``PolicyRow``, and what the kinds of the world's questions add."""
+    typed: Any = TypedDict  # its keys are known at run time only
+    opened = typed("OpenRows", dict.fromkeys(world.open_kinds, WordRow))
+    grounding = typed("GroundingRow", dict.fromkeys(world.probe_kinds, Value))
+    kinds = {"open": opened, "grounding": grounding, f"{world.modality}_share": Value}
+    row = typed("WorldRow", get_type_hints(PolicyRow) | kinds)
+    return typed("Report", {"policies": GenericAlias(dict, (str, row))})
 
 
 SHOWN_DIFFERENCES = ("no_repeat.chair_i", "no_repeat.f1", "splits.dialogue.auc")
@@ -101,7 +87,7 @@ def read_rows(path: Path, identity: Mapping[str, Any], names: Sequence[str]) -> 
     path : Path
         The report.
     identity : mapping
-        What it must have measured.
+        What it must have measured, and on which ``world``.
     names : sequence of str
         Policies that are asked for; their settings must be those of a policy.
 
@@ -112,7 +98,8 @@ def read_rows(path: Path, identity: Mapping[str, Any], names: Sequence[str]) -> 
     """
     found = read_json(path, "a report of policies")
     check_identity(path, "a report", found, identity)
-    rows: dict[str, dict[str, Any]] = read_json(path, "a report of policies", Report)["policies"]
+    kind = report_type(load_world(identity["world"]))
+    rows: dict[str, dict[str, Any]] = read_json(path, "a report of policies", kind)["policies"]
     with holding(path, "a report of policies"):
         for name, row in rows.items():
             lacking = [key for key in SHOWN_DIFFERENCES if row["differences"] and key not in row["differences"]]

@@ -11,13 +11,13 @@ from rich.table import Table
 
 from lime_xai.evaluation.bootstrap import bounded
 from lime_xai.printing import foreign
-from lime_xai.worlds import scene
+from lime_xai.worlds import World
+from lime_xai.worlds.shared.evaluation import SPLITS
+from lime_xai.worlds.shared.language import article
 
 from .rows import SHOWN_DIFFERENCES
 
 Row = Mapping[str, Any]
-
-_PAIRED = "paired over scenes, 95 % bootstrap intervals; *: naming an object twice is forbidden"
 
 
 def _table(title: str, columns: Sequence[str], caption: str | None = None) -> Table:
@@ -41,8 +41,9 @@ def _captions(heading: str, rows: Mapping[str, Row]) -> Table:
     return table
 
 
-def _banned(rows: Mapping[str, Row]) -> Table:
-    table = _table("captions, naming an object twice forbidden", ("CHAIR_i", "recall", "F1", "finished", "empty"))
+def _banned(world: World, rows: Mapping[str, Row]) -> Table:
+    heading = f"captions, naming {article(world.thing)} twice forbidden"
+    table = _table(heading, ("CHAIR_i", "recall", "F1", "finished", "empty"))
     for name, row in rows.items():
         ban = row["no_repeat"]
         table.add_row(foreign(name), *(_number(ban[key]) for key in ("chair_i", "recall", "f1", "finished", "empty")))
@@ -53,46 +54,59 @@ def _change(row: Row, name: str) -> str:
     return bounded(*row["differences"][name]).replace("0.", ".")
 
 
-def _differences(rows: Mapping[str, Row]) -> Table:
-    table = _table("change against the plain model", ("CHAIR_i*", "F1*", "dialogue AUC"), _PAIRED)
+def _differences(world: World, rows: Mapping[str, Row]) -> Table:
+    caption = f"paired over scenes, 95 % bootstrap intervals; *: naming {article(world.thing)} twice is forbidden"
+    table = _table("change against the plain model", ("CHAIR_i*", "F1*", "dialogue AUC"), caption)
     for name, row in rows.items():
         if row["differences"]:
             table.add_row(foreign(name), *(_change(row, key) for key in SHOWN_DIFFERENCES))
     return table
 
 
-def _closed(rows: Mapping[str, Row]) -> Table:
-    table = _table("closed questions: accuracy / AUC", (*scene.SPLITS, "image share"))
+def _closed(world: World, rows: Mapping[str, Row]) -> Table:
+    table = _table("closed questions: accuracy / AUC", (*SPLITS, f"{world.modality} share"))
     for name, row in rows.items():
         splits = [f"{_number(s['accuracy'])}/{_number(s['auc'])}" for s in row["splits"].values()]
-        table.add_row(foreign(name), *splits, _number(row["image_share"]))
+        table.add_row(foreign(name), *splits, _number(row[f"{world.modality}_share"]))
     return table
 
 
-def _beyond(rows: Mapping[str, Row]) -> Table:
-    columns = ("colour", "side", "count", "2nd true", "name", "yes", "colour", "side")
-    caption = "accuracy of words, share of true second sentences; grounding: nats lost without the object's pixels"
-    table = _table("beyond names, and grounding", columns, caption)
+def _words(world: World, rows: Mapping[str, Row]) -> Table:
+    caption = "accuracy of single words; share of true second sentences"
+    table = _table("open questions", (*world.open_kinds, "2nd true"), caption)
     for name, row in rows.items():
-        words = [row["open"][kind]["accuracy"] for kind in ("colour", "side", "count")]
-        nats = [row["grounding"][kind] for kind in ("name", "yes", "colour", "side")]
-        table.add_row(
-            foreign(name), *map(_number, words), _number(row["detailed"]["true"]), *(_number(n, ".2f") for n in nats)
-        )
+        words = [row["open"][kind]["accuracy"] for kind in world.open_kinds]
+        table.add_row(foreign(name), *map(_number, words), _number(row["detailed"]["true"]))
     return table
 
 
-def world_tables(heading: str, rows: Mapping[str, Row]) -> Group:
+def _grounding(world: World, rows: Mapping[str, Row]) -> Table:
+    caption = f"nats that a word loses without the {world.thing}'s {world.matter}"
+    table = _table("grounding", world.probe_kinds, caption)
+    for name, row in rows.items():
+        table.add_row(foreign(name), *(_number(row["grounding"][kind], ".2f") for kind in world.probe_kinds))
+    return table
+
+
+def world_tables(world: World, heading: str, rows: Mapping[str, Row]) -> Group:
     """Return the tables of a report.
 
     Parameters
     ----------
+    world : World
+        On which it was measured.
     heading : str
         What was measured.
     rows : mapping of str to mapping
         ``WorldReport.policies``.
     """
-    tables = [_captions(heading, rows), _banned(rows), _closed(rows), _beyond(rows)]
+    tables = [
+        _captions(heading, rows),
+        _banned(world, rows),
+        _closed(world, rows),
+        _words(world, rows),
+        _grounding(world, rows),
+    ]
     if any(row["differences"] for row in rows.values()):
-        tables.insert(2, _differences(rows))
+        tables.insert(2, _differences(world, rows))
     return Group(*tables)

@@ -15,7 +15,10 @@ from lime_xai.policies.constant import Constant
 from lime_xai.policies.controls import UniformGain
 from lime_xai.policies.edit import Edit
 from lime_xai.policies.reweight import Reweight
-from lime_xai.worlds import World, scene
+from lime_xai.worlds import World
+from lime_xai.worlds.shared.evaluation import SPLITS, EvaluationSet
+from lime_xai.worlds.shared.measuring import question_margins
+from lime_xai.worlds.shared.metrics import caption_metrics
 
 from .registry import CALIBRATED
 from .world import timed_captions
@@ -58,7 +61,7 @@ def tune_policies(
     Returns
     -------
     dict
-        Written to ``tuned_scene.json`` beside this module.
+        Those of the shipped models are in ``tuned_scene.json`` beside this module, or the file of another world.
 
     Raises
     ------
@@ -69,7 +72,7 @@ def tune_policies(
 
     def score(policy: Policy) -> float:
         captions, _, _ = timed_captions(model, processor, evaluation, policy, ban=True)
-        metrics = scene.caption_metrics(captions, evaluation.scenes)
+        metrics = caption_metrics(captions, evaluation.scenes, world.language)
         if say is not None:
             say(f"{policy}: F1 {metrics.f1:.3f}, CHAIR_i {metrics.chair_i:.3f}")
         return float(metrics.f1)
@@ -98,12 +101,12 @@ def tune_policies(
     return {"seed": seed, "scenes": scenes, **{name: choices[name]() for name in names}}
 
 
-def _best_shift(model: PreTrainedModel, processor: Any, evaluation: Any) -> float:
+def _best_shift(model: PreTrainedModel, processor: Any, evaluation: EvaluationSet) -> float:
     """Return the shift of "yes" with the best mean accuracy over the splits, among -6 to 6 in steps of 0.25."""
     margins, labels = [], []
-    for name in scene.SPLITS:
+    for name in SPLITS:
         questions = evaluation.split(name)
-        margins.append(scene.question_margins(model, processor, evaluation, questions))
+        margins.append(question_margins(model, processor, evaluation, questions))
         labels.append(np.array([q.label for q in questions]))
     shifts = np.arange(-6, 6.01, 0.25)
     scores = [

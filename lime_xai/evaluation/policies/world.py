@@ -22,12 +22,15 @@ from lime_xai.policies.observe import Observe
 from lime_xai.policies.registry import policy_from_dict, policy_to_dict
 from lime_xai.storage.store import number
 from lime_xai.storage.weights import weights_hash
-from lime_xai.worlds import World, scene
+from lime_xai.worlds import World, load_world
+from lime_xai.worlds.shared.evaluation import EvaluationSet
+from lime_xai.worlds.shared.measuring import generate_captions
+from lime_xai.worlds.shared.records import collect, statistics
 
 from .tables import world_tables
 
 OBSERVED = 50
-"""Scenes on which the image share is measured apart: of the plain model, and of edits in forward direction."""
+"""Scenes on which the modality's share is measured apart: of the plain model, and of edits in forward direction."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,11 @@ class WorldReport:
     policies : dict of str to dict
         Per policy: ``settings``, the fields of ``CaptionMetrics``, the same under ``no_repeat`` and ``detailed``
         (with those of ``detail_values``), ``splits`` with ``accuracy, auc, false_yes``, ``open`` with ``accuracy`` and
-        ``habitual``, ``grounding`` in nats, ``image_share`` (None where a policy computes no relevance), ``cost``;
+        ``habitual``, ``grounding`` in nats, ``image_share`` or ``audio_share`` (None where a policy computes no
+        relevance), ``cost``;
         ``intervals`` holds [low, high] and ``differences`` [value, low, high] against the plain model, both under the
-        dotted names of ``lime_xai.worlds.scene.statistics``, bootstrapped over scenes at 95 %, the latter in pairs.
+        dotted names of ``lime_xai.worlds.shared.records.statistics``, bootstrapped over scenes at 95 %, the latter in
+        pairs.
     """
 
     world: str
@@ -67,7 +72,7 @@ class WorldReport:
     def tables(self) -> Group:
         """Return rich tables that fit 80 columns: captions, differences, closed and open questions, grounding."""
         heading = f"{self.world} world, seed {self.seed}, {self.scenes} scenes, noise {self.noise}, {self.model} model"
-        return world_tables(heading, self.policies)
+        return world_tables(load_world(self.world), heading, self.policies)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,11 +96,13 @@ def _for_questions(policy: Policy | None) -> Policy | None:
     return replace(unmasked, plausibility=0.0) if masks else policy
 
 
-def timed_captions(model: PreTrainedModel, processor: Any, evaluation: Any, policy: Policy | None, ban: bool) -> Any:
+def timed_captions(
+    model: PreTrainedModel, processor: Any, evaluation: EvaluationSet, policy: Policy | None, ban: bool
+) -> Any:
     """Return captions, seconds per generated token and the trace."""
     start = time.perf_counter()
     with _under(model, policy) as trace:
-        captions = scene.generate_captions(model, processor, evaluation, no_repeat=ban)
+        captions = generate_captions(model, processor, evaluation, no_repeat=ban)
     seconds = time.perf_counter() - start
     return captions, seconds / sum(len(caption.split()) for caption in captions), trace
 
@@ -103,7 +110,7 @@ def timed_captions(model: PreTrainedModel, processor: Any, evaluation: Any, poli
 def measure_one(
     model: PreTrainedModel,
     processor: Any,
-    evaluation: Any,
+    evaluation: EvaluationSet,
     policy: Policy | None,
     plain: PlainResult | None,
 ) -> tuple[dict[str, Any], PlainResult]:
@@ -126,7 +133,7 @@ def measure_one(
         Seconds and metrics of this policy.
     """
     captions, seconds, trace = timed_captions(model, processor, evaluation, policy, ban=False)
-    records = scene.collect(
+    records = collect(
         model,
         processor,
         evaluation,
@@ -134,7 +141,7 @@ def measure_one(
         lambda: _under(model, _for_questions(policy)),
         captions,
     )
-    found = scene.statistics(records, resampling_weights(len(evaluation.scenes)))
+    found = statistics(records, resampling_weights(len(evaluation.scenes)))
     observer = _observer(policy)
     share = _share(trace) if observer is None else _observed_share(model, processor, evaluation, observer)
     differences = (
@@ -143,7 +150,7 @@ def measure_one(
     row = {
         "settings": json.loads(_settings(policy)),
         **nested({name: _numbers(values[:1])[0] for name, values in found.items()}),
-        "image_share": share,
+        f"{evaluation.world.modality}_share": share,
         "cost": seconds / (plain.seconds if plain else seconds),
         "intervals": {name: _numbers(interval(values[1:])) for name, values in found.items()},
         "differences": differences,
@@ -180,10 +187,12 @@ def _observer(policy: Policy | None) -> Policy | None:
     return Observe() if policy is None else None
 
 
-def _observed_share(model: PreTrainedModel, processor: Any, evaluation: Any, observer: Policy) -> float | None:
-    few = replace(evaluation, scenes=evaluation.scenes[:OBSERVED], images=evaluation.images[:OBSERVED])
+def _observed_share(
+    model: PreTrainedModel, processor: Any, evaluation: EvaluationSet, observer: Policy
+) -> float | None:
+    few = replace(evaluation, scenes=evaluation.scenes[:OBSERVED], media=evaluation.media[:OBSERVED])
     with steering(model, observer) as trace:
-        scene.generate_captions(model, processor, few)
+        generate_captions(model, processor, few)
     return _share(trace)
 
 

@@ -1,15 +1,12 @@
 """The scene world: pictograms in a 2x2 grid, and a tiny LLaVA that hallucinates because of its text."""
 
+from lime_xai.worlds.shared.ban import NoRepeatObjects
+from lime_xai.worlds.shared.causes import CaptionCauses, DialogueCauses, caption_causes, dialogue_causes
+from lime_xai.worlds.shared.closed import ClosedMetrics, closed_metrics, closed_values
+from lime_xai.worlds.shared.details import detail_counts, detail_values, second_sentence
+from lime_xai.worlds.shared.evaluation import SPLITS, EvaluationSet, Question, lone_objects
 from lime_xai.worlds.shared.language import partner
-
-from .ban import NoRepeatObjects
-from .causes import CaptionCauses, DialogueCauses, caption_causes, dialogue_causes
-from .closed import ClosedMetrics, closed_metrics, closed_values
-from .details import detail_counts, detail_values, second_sentence
-from .evaluation import DEFAULT_NOISE, SPLITS, EvaluationSet, Question, evaluation_set, lone_objects
-from .images import cell_tokens, erase, render, token_cells
-from .loading import MODEL_FOLDER, load_model
-from .measuring import (
+from lime_xai.worlds.shared.measuring import (
     CAPTION_TOKENS,
     Measurement,
     answer_margins,
@@ -21,15 +18,19 @@ from .measuring import (
     open_answers,
     question_margins,
 )
-from .metrics import CaptionMetrics, caption_counts, caption_metrics, caption_values, mentions
+from lime_xai.worlds.shared.metrics import CaptionMetrics, caption_counts, caption_metrics, caption_values
+from lime_xai.worlds.shared.probes import OpenQuestion, Probe
+from lime_xai.worlds.shared.records import Records, Rows, collect, statistics
+
+from .images import cell_tokens, erase, render, token_cells
+from .masks import pixel_mask
 from .objects import CLASSES, COLOURS, IMAGE_SIZE, IMAGE_TOKENS, SIDES, class_index
-from .probes import OpenQuestion, Probe
-from .records import Records, Rows, collect, statistics
 from .scenes import Scene, independent_scene, paired_scene, place, themed_scene
 from .text import (
     CAPTION_REQUEST,
     COUNT_QUESTION,
     DETAIL_REQUEST,
+    LANGUAGE,
     build_processor,
     build_tokenizer,
     colour_question,
@@ -38,6 +39,10 @@ from .text import (
     prompt,
     side_question,
 )
+from .world import DEFAULT_NOISE, WORLD
+
+evaluation_set = WORLD.evaluation_set
+load_model = WORLD.load_model
 
 __all__ = [
     "CAPTION_REQUEST",
@@ -49,9 +54,10 @@ __all__ = [
     "DETAIL_REQUEST",
     "IMAGE_SIZE",
     "IMAGE_TOKENS",
-    "MODEL_FOLDER",
+    "LANGUAGE",
     "SIDES",
     "SPLITS",
+    "WORLD",
     "CaptionCauses",
     "CaptionMetrics",
     "ClosedMetrics",
@@ -91,12 +97,12 @@ __all__ = [
     "load_model",
     "lone_objects",
     "measure",
-    "mentions",
     "messages",
     "object_tokens",
     "open_answers",
     "paired_scene",
     "partner",
+    "pixel_mask",
     "place",
     "prompt",
     "question_margins",

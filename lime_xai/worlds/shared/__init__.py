@@ -1,1 +1,1 @@
-"""What the embedded worlds have in common: the words of their texts."""
+"""What the embedded worlds have in common: what a world is, and all that measures a model on one."""

@@ -54,6 +54,8 @@ class Attribute:
         For each class the value that the training text usually gives it.
     question, clause : str
         With ``{name}`` for the class, and in the clause ``{word}`` for the value.
+    plural : str
+        ``"colours"``, for example.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Attribute:
     habitual: tuple[int, ...]
     question: str
     clause: str
+    plural: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +108,11 @@ class Language:
     def attribute_question(self, attribute: Attribute, obj: int) -> str:
         """Return the question about the value of an attribute of a class."""
         return attribute.question.format(name=self.classes[obj])
+
+    def mentions(self, caption: str) -> tuple[int, ...]:
+        """Return the class of every mention of one in a caption, in order, repetitions included."""
+        words = caption.replace(EOS, " ").replace(",", " ").replace(".", " ").lower().split()
+        return tuple(self.classes.index(word) for word in words if word in self.classes)
 
     def caption_text(self, objects: Sequence[int]) -> str:
         """Return the caption that names classes in this order."""

@@ -53,8 +53,8 @@ LANGUAGE: Final = Language(
     classes=CLASSES,
     popularity=POPULARITY,
     attributes=(
-        Attribute("pitch", PITCHES, HABITUAL_PITCH, "what pitch is the {name} ?", "the {name} is {word} ."),
-        Attribute("time", TIMES, HABITUAL_TIME, "when is the {name} ?", "the {name} is {word} ."),
+        Attribute("pitch", PITCHES, HABITUAL_PITCH, "what pitch is the {name} ?", "the {name} is {word} .", "pitches"),
+        Attribute("time", TIMES, HABITUAL_TIME, "when is the {name} ?", "the {name} is {word} .", "times"),
     ),
     numbers=NUMBERS,
     exists="is there {name} in the sound ?",

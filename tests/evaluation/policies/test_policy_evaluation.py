@@ -1,4 +1,4 @@
-"""Measuring policies on the scene world, with an untrained model."""
+"""Measuring policies on a world, with an untrained model."""
 
 import io
 import json
@@ -13,7 +13,10 @@ from lime_xai.command import run_world as command
 from lime_xai.evaluation.policies.registry import select_policies, shipped_tuning, world_policies
 from lime_xai.evaluation.policies.tuning import tune_policies
 from lime_xai.evaluation.policies.world import WorldReport, measure_one, measure_policies
-from lime_xai.worlds import WORLDS, load_world, scene
+from lime_xai.worlds import WORLDS, load_world
+from lime_xai.worlds.shared.evaluation import SPLITS, EvaluationSet
+from lime_xai.worlds.shared.measuring import measure
+from lime_xai.worlds.shared.metrics import CaptionMetrics
 
 CAPTIONS = {"chair_i", "chair_s", "recall", "f1", "repeated", "finished"}
 CLOSED = {"accuracy", "auc", "false_yes"}
@@ -28,10 +31,12 @@ def world():
 
 
 @pytest.fixture(scope="module")
-def report(world, untrained):
+def report(each_world, each_untrained):
     seen = []
     policies = {"uniform_gain": UniformGain(), "edit": Edit(steps=1)}
-    found = measure_policies(world, *untrained, policies, seed=3, scenes=4, model_name="tiny", progress=seen.append)
+    found = measure_policies(
+        each_world, *each_untrained, policies, seed=3, scenes=4, model_name="tiny", progress=seen.append
+    )
     return found, seen
 
 
@@ -42,6 +47,10 @@ def strict_json(text):
     return json.loads(text, parse_constant=refuse)
 
 
+def share(world):
+    return f"{world.modality}_share"
+
+
 def command_line(folder, names, **kwargs):
     console = Console(file=io.StringIO(), width=100)
     settings = {"name": "scene", "seed": 3, "scenes": 2, "model_name": str(folder)} | kwargs
@@ -49,17 +58,19 @@ def command_line(folder, names, **kwargs):
     return console.file.getvalue()
 
 
-def test_the_report_has_the_promised_keys(report):
+def test_the_report_has_the_promised_keys(report, each_world):
     data = strict_json(report[0].to_json())
     assert data.keys() == {"world", "model", "weights", "seed", "scenes", "noise", "policies"}
     assert len(data["weights"]) == 64
-    assert [data[key] for key in ("world", "model", "seed", "scenes")] == ["scene", "tiny", 3, 4]
-    assert data["noise"] == scene.DEFAULT_NOISE
+    assert [data[key] for key in ("world", "model", "seed", "scenes")] == [each_world.name, "tiny", 3, 4]
+    assert data["noise"] == each_world.default_noise
     assert list(data["policies"]) == ["vanilla", "uniform_gain", "edit"]
     for row in data["policies"].values():
-        assert row.keys() >= CAPTIONS | {"no_repeat", "splits", "image_share", "cost", "settings"}
+        assert row.keys() >= CAPTIONS | {"no_repeat", "splits", share(each_world), "cost", "settings"}
         assert row.keys() >= {"detailed", "open", "grounding", "intervals", "differences"}
         assert row["no_repeat"].keys() >= CAPTIONS
+        assert tuple(row["open"]) == each_world.open_kinds
+        assert tuple(row["grounding"]) == each_world.probe_kinds
         assert list(row["splits"]) == ["random", "popular", "adversarial", "dialogue"]
         for split in row["splits"].values():
             assert split.keys() >= CLOSED
@@ -80,17 +91,17 @@ def test_values_lie_beside_their_intervals_and_differences(report):
         assert low <= value <= high
 
 
-def test_a_policy_that_changes_nothing_differs_by_nothing(world, untrained):
-    found = measure_policies(world, *untrained, {"still": LogitShift({3: 0.0})}, seed=3, scenes=3)
+def test_a_policy_that_changes_nothing_differs_by_nothing(each_world, each_untrained):
+    found = measure_policies(each_world, *each_untrained, {"still": LogitShift({3: 0.0})}, seed=3, scenes=3)
     differences = found.policies["still"]["differences"]
     assert len(differences) > 50
     assert {tuple(d) for d in differences.values()} <= {(0.0, 0.0, 0.0), (None, None, None)}
 
 
-def test_shares_lie_between_zero_and_one_where_relevance_was_taken(report):
+def test_shares_lie_between_zero_and_one_where_relevance_was_taken(report, each_world):
     rows = report[0].policies
-    assert 0 < rows["vanilla"]["image_share"] < 1
-    assert 0 < rows["edit"]["image_share"] < 1
+    assert 0 < rows["vanilla"][share(each_world)] < 1
+    assert 0 < rows["edit"][share(each_world)] < 1
 
 
 def test_settings_name_what_was_measured(report):
@@ -100,8 +111,8 @@ def test_settings_name_what_was_measured(report):
     assert policy_from_dict(rows["uniform_gain"]["settings"]) == UniformGain()
 
 
-def test_the_plain_row_is_the_worlds_own_measurement(report, world, untrained):
-    wanted = world.measure(*untrained, world.evaluation_set(3, scenes=4))
+def test_the_plain_row_is_the_worlds_own_measurement(report, each_world, each_untrained):
+    wanted = measure(*each_untrained, each_world.evaluation_set(3, scenes=4))
     row = report[0].policies["vanilla"]
     for name in CAPTIONS:
         assert row[name] == pytest.approx(getattr(wanted.captions, name), abs=1e-5)
@@ -126,7 +137,7 @@ def test_progress_grows_by_one_policy_at_a_time(report):
     assert report[1][-1].to_json() == report[0].to_json()
 
 
-def test_tables_show_every_policy(report):
+def test_tables_show_every_policy(report, each_world):
     console = Console(file=io.StringIO(), width=100)
     console.print(report[0].tables())
     text = console.file.getvalue()
@@ -134,18 +145,20 @@ def test_tables_show_every_policy(report):
         (first, *_) = [line for line in text.splitlines() if line.strip().startswith(name)]
         assert f"{row['chair_i']:.3f}" in first
         assert f"{row['f1']:.3f}" in first
-        assert text.count(f"\n {name}") >= (4 if row["differences"] else 3)
+        assert text.count(f"\n {name}") == (6 if row["differences"] else 5)
     assert "seed 3, 4 scenes" in text
     assert max(map(len, text.splitlines())) <= 80
+    for heading in (*each_world.open_kinds, *each_world.probe_kinds, each_world.modality, each_world.matter):
+        assert heading in text
 
 
-def test_a_shift_of_yes_moves_answers_and_not_their_ranking(untrained, world):
-    model, processor = untrained
-    evaluation = world.evaluation_set(3, scenes=4)
+def test_a_shift_of_yes_moves_answers_and_not_their_ranking(each_untrained, each_world):
+    model, processor = each_untrained
+    evaluation = each_world.evaluation_set(3, scenes=4)
     yes = processor.tokenizer.convert_tokens_to_ids("yes")
     plain, _ = measure_one(model, processor, evaluation, None, None)
     moved, _ = measure_one(model, processor, evaluation, LogitShift({yes: 50.0}), None)
-    for name in scene.SPLITS:
+    for name in SPLITS:
         assert moved["splits"][name]["auc"] == pytest.approx(plain["splits"][name]["auc"])
         assert moved["splits"][name]["false_yes"] == 1.0
 
@@ -172,28 +185,28 @@ def test_rows_that_are_done_are_kept(world, untrained):
     assert list(found.policies) == ["vanilla", "observe", "contrast"]
 
 
-def test_the_command_writes_resumes_and_refuses_other_sets(untrained_folder, tmp_path):
-    out = tmp_path / "report.json"
-    text = command_line(untrained_folder, ["vanilla", "uniform_gain"], out=out)
+def test_the_command_writes_resumes_and_refuses_other_sets(each_world, each_folder, tmp_path):
+    out, of = tmp_path / "report.json", {"name": each_world.name}
+    text = command_line(each_folder, ["vanilla", "uniform_gain"], out=out, **of)
     assert "uniform_gain" in text
     first = strict_json(out.read_text())
-    assert first["model"] == untrained_folder.name
+    assert first["model"] == each_folder.name
     first["policies"]["uniform_gain"]["mark"] = "kept"
     out.write_text(json.dumps(first))
-    command_line(untrained_folder, ["vanilla", "uniform_gain", "plausible"], out=out)
+    command_line(each_folder, ["vanilla", "uniform_gain", "plausible"], out=out, **of)
     second = strict_json(out.read_text())
     assert second["policies"]["uniform_gain"] == first["policies"]["uniform_gain"]
     assert list(second["policies"]) == ["vanilla", "uniform_gain", "plausible"]
     before = out.read_text()
     for other in ({"seed": 4}, {"scenes": 3}, {"noise": 0.1}):
         with pytest.raises(ValueError, match=r"report\.json holds a report with .* give another file name") as error:
-            command_line(untrained_folder, ["vanilla"], out=out, **other)
+            command_line(each_folder, ["vanilla"], out=out, **of, **other)
         (key,) = other
         assert f"'{key}'" in str(error.value)
     assert out.read_text() == before
     out.write_text(json.dumps(second | {"weights": "0f"}))
     with pytest.raises(ValueError, match="'weights': '0f'"):
-        command_line(untrained_folder, ["vanilla"], out=out)
+        command_line(each_folder, ["vanilla"], out=out, **of)
 
 
 def test_a_row_made_with_other_settings_is_measured_again(untrained_folder, tmp_path):
@@ -218,7 +231,7 @@ def test_unknown_names_are_refused_before_anything_is_measured(untrained_folder,
     with pytest.raises(ValueError, match=r"(?i)unknown world 'scenes'.*did you mean 'scene'"):
         command_line(untrained_folder, ["vanilla"], name="scenes")
     with pytest.raises(ValueError, match=r"Unknown policy 'plausibel'. Did you mean 'plausible'"):
-        select_policies(["plausibel"], world_policies(untrained[1], TUNED))
+        select_policies(["plausibel"], world_policies(load_world("scene"), untrained[1], TUNED))
 
 
 def test_a_folder_without_a_model_is_named(tmp_path):
@@ -226,21 +239,21 @@ def test_a_folder_without_a_model_is_named(tmp_path):
         command_line(tmp_path, ["vanilla"])
 
 
-def test_settings_of_rivals_come_from_the_tuning(untrained):
+def test_settings_of_rivals_come_from_the_tuning(untrained, world):
     _, processor = untrained
-    found = world_policies(processor, TUNED)
+    found = world_policies(world, processor, TUNED)
     assert found["vanilla"] is None
     assert found["paper"] == Edit.paper(learning_rate=0.02)
     assert found["paper_cache"] == Edit.paper("cache", 0.03)
     assert found["uniform_gain"] == UniformGain(0.7)
     assert found["yes_shift"] == LogitShift({processor.tokenizer.convert_tokens_to_ids("yes"): -1.5})
-    shipped = shipped_tuning()
+    shipped = shipped_tuning(world)
     assert shipped.keys() >= TUNED.keys() | {"seed"}
-    assert world_policies(processor)["uniform_gain"] == UniformGain(shipped["uniform_gain"])
+    assert world_policies(world, processor)["uniform_gain"] == UniformGain(shipped["uniform_gain"])
     assert list(select_policies(["contrast", "vanilla"], found)) == ["contrast", "vanilla"]
 
 
-def test_tuning_chooses_the_best_of_its_trials(world, untrained, monkeypatch):
+def test_tuning_chooses_the_best_of_its_trials(each_world, each_untrained, monkeypatch):
     from lime_xai.evaluation.policies import tuning
 
     scores = {0.001: 0.1, 0.003: 0.4, 0.01: 0.3, 0.03: 0.2}
@@ -257,9 +270,9 @@ def test_tuning_chooses_the_best_of_its_trials(world, untrained, monkeypatch):
             self.f1 = f1
 
     monkeypatch.setattr(tuning, "timed_captions", captions)
-    monkeypatch.setattr(tuning.scene, "caption_metrics", lambda score, scenes: Metrics(score))
+    monkeypatch.setattr(tuning, "caption_metrics", lambda score, scenes, language: Metrics(score))
     said = []
-    found = tune_policies(world, *untrained, seed=9, scenes=2, say=said.append)
+    found = tune_policies(each_world, *each_untrained, seed=9, scenes=2, say=said.append)
     assert (found["paper"], found["paper_cache"], found["uniform_gain"]) == (0.003, 0.003, 1.6)
     assert (found["seed"], found["scenes"]) == (9, 2)
     assert -6 <= found["yes_shift"] <= 6
@@ -269,12 +282,49 @@ def test_tuning_chooses_the_best_of_its_trials(world, untrained, monkeypatch):
 
 def test_worlds_are_listed_under_their_names():
     assert all(world.name == name and world.description for name, world in WORLDS.items())
-    assert isinstance(load_world("scene").evaluation_set(1, scenes=1), scene.EvaluationSet)
+    assert all(isinstance(world.evaluation_set(1, scenes=1), EvaluationSet) for world in WORLDS.values())
 
 
 def test_reports_go_through_json():
     report = WorldReport("scene", "m", "0f", 1, 2, 0.5, {"vanilla": {"chair_i": 0.5}})
     assert WorldReport(**strict_json(report.to_json())) == report
+
+
+def test_a_world_without_tuned_settings_says_so(untrained, each_folder, each_world, monkeypatch, capsys):
+    from lime_xai.evaluation.policies import registry
+
+    monkeypatch.setattr(registry, "__file__", "nowhere/registry.py")
+    assert shipped_tuning(each_world) == {}
+    seen = {}
+
+    def measured(world, model, processor, policies, **settings):
+        seen.update(policies)
+        return WorldReport(world.name, "m", "0f", 1, 2, 0.5, {})
+
+    monkeypatch.setattr(command, "measure_policies", measured)
+    command_line(each_folder, ["vanilla", "paper_cache", "edit", "uniform_gain"], name=each_world.name)
+    assert seen == {"vanilla": None, "paper_cache": Edit.paper("cache"), "edit": Edit(), "uniform_gain": UniformGain()}
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"no settings of paper_cache, uniform_gain have been chosen on the {each_world.name} world" in said
+    with pytest.raises(ValueError, match=r"The policy 'yes_shift' has no usual settings.*--tuned FILE"):
+        command_line(each_folder, ["yes_shift"], name=each_world.name)
+
+
+def test_prompts_for_a_calibration_are_a_caption_and_all_questions_of_each_scene(each_world, each_untrained):
+    from lime_xai.evaluation.policies.calibrations import unlabelled_prompts
+
+    processor = each_untrained[1]
+    evaluation = each_world.evaluation_set(900, scenes=2)
+    asked = [processor.batch_decode(inputs["input_ids"]) for inputs in unlabelled_prompts(processor, evaluation)]
+    assert [len(texts) for texts in asked[::2]] == [1, 1]
+    for index, (caption, questions) in enumerate(zip(asked[::2], asked[1::2], strict=True)):
+        assert each_world.language.caption_request in caption[0]
+        wanted = [q.prompt.rpartition("user: ")[2].split() for q in evaluation.questions if q.scene == index]
+        said = [text.rpartition("user:")[2].replace("<image>", "").replace("<audio>", "").split() for text in questions]
+        marks = {"<audio_begin>", "<audio_end>"}
+        assert [[word for word in words if word not in marks] for words in said] == [
+            [word for word in words if not word.startswith("<")] for words in wanted
+        ]
 
 
 def test_policies_that_need_a_calibration_measure_it_once(untrained_folder, tmp_path, monkeypatch):
@@ -309,7 +359,7 @@ def test_tuning_by_name_keeps_what_the_file_holds(untrained_folder, tmp_path, mo
     file = tmp_path / "tuned.json"
     file.write_text(json.dumps({"seed": 3, "scenes": 2, "paper": 0.5, "uniform_gain": 9.0}))
     monkeypatch.setattr(tuning, "timed_captions", lambda model, processor, evaluation, policy, ban: ([], 0.0, None))
-    monkeypatch.setattr(tuning.scene, "caption_metrics", lambda captions, scenes: scene.CaptionMetrics(*[0.5] * 11))
+    monkeypatch.setattr(tuning, "caption_metrics", lambda captions, scenes, language: CaptionMetrics(*[0.5] * 11))
     command_line(untrained_folder, ["uniform_gain"], tune=file)
     found = json.loads(file.read_text())
     assert (found["paper"], found["uniform_gain"]) == (0.5, 0.4)
@@ -319,7 +369,9 @@ def test_tuning_by_name_keeps_what_the_file_holds(untrained_folder, tmp_path, mo
         command_line(untrained_folder, ["uniform_gain"], tune=file, seed=4)
     with pytest.raises(ValueError, match="None of vanilla, edit has settings to choose"):
         command_line(untrained_folder, ["vanilla", "edit"], tune=file)
-    assert world_policies(None_processor(), {"uniform_gain": 0.25})["uniform_gain"] == UniformGain(0.25)
+    assert world_policies(load_world("scene"), None_processor(), {"uniform_gain": 0.25})["uniform_gain"] == UniformGain(
+        0.25
+    )
 
 
 class None_processor:  # noqa: N801 - a stand-in

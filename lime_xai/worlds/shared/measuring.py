@@ -8,18 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from scipy.special import log_softmax
 from transformers import LogitsProcessorList
-
-from lime_xai.worlds.shared.language import EOS, NO, PAD, YES
 
 from .ban import NoRepeatObjects
 from .closed import ClosedMetrics, closed_metrics
 from .evaluation import SPLITS, EvaluationSet, Question
+from .language import EOS, NO, PAD, YES, Language
 from .metrics import CaptionMetrics, caption_metrics
-from .objects import CLASSES
-from .probes import CHOICES, OpenQuestion, Probe
+from .probes import OpenQuestion, Probe
+from .world import World
 
 CAPTION_TOKENS = 26
 """Most tokens of a caption: six objects and the end."""
@@ -27,9 +25,9 @@ DETAIL_TOKENS = 8
 """Most tokens of its second sentence."""
 
 
-def object_tokens(processor: Any) -> tuple[int, ...]:
-    """Return the token ids of the object names in the order of ``CLASSES``."""
-    return tuple(processor.tokenizer.convert_tokens_to_ids(list(CLASSES)))
+def object_tokens(processor: Any, language: Language) -> tuple[int, ...]:
+    """Return the token ids of the names of a world's classes, in their order."""
+    return tuple(processor.tokenizer.convert_tokens_to_ids(list(language.classes)))
 
 
 @dataclass(frozen=True)
@@ -50,13 +48,12 @@ class Measurement:
 
 
 def batches(
-    processor: Any, images: Sequence[Image.Image], prompts: Sequence[str], size: int, device: torch.device
+    world: World, processor: Any, media: Sequence[Any], prompts: Sequence[str], size: int, device: torch.device
 ) -> Iterator[Any]:
-    """Yield the processor's batches of at most ``size`` (image, prompt) pairs on a device."""
-    pairs = iter(zip(images, prompts, strict=True))
+    """Yield the processor's batches of at most ``size`` (medium, prompt) pairs on a device."""
+    pairs = iter(zip(media, prompts, strict=True))
     while chunk := list(islice(pairs, size)):
-        pictures, texts = [[p] for p, _ in chunk], [t for _, t in chunk]
-        yield processor(images=pictures, text=texts, return_tensors="pt", padding=True).to(device)
+        yield world.batch(processor, [medium for medium, _ in chunk], [text for _, text in chunk]).to(device)
 
 
 def generate_captions(
@@ -69,20 +66,20 @@ def generate_captions(
     batch_size: int = 50,
     **generate_kwargs: Any,
 ) -> list[str]:
-    """Return the caption of every picture, greedy unless told otherwise.
+    """Return the caption of every scene, greedy unless told otherwise.
 
     Parameters
     ----------
     model, processor : Any
-        The scene world's model (possibly under a policy) and its processor.
+        The world's model (possibly under a policy) and its processor.
     evaluation : EvaluationSet
         What to describe.
     no_repeat : bool
-        Whether naming an object twice is forbidden (``NoRepeatObjects``).
+        Whether naming something twice is forbidden (``NoRepeatObjects``).
     detailed : bool
         Whether a second sentence is asked for.
     batch_size : int
-        Pictures per call of ``generate``.
+        Scenes per call of ``generate``.
     **generate_kwargs
         Passed to ``model.generate``.
 
@@ -95,13 +92,13 @@ def generate_captions(
     settings = {"do_sample": False, "max_new_tokens": most, **generate_kwargs}
     given = list(settings.pop("logits_processor", None) or ())
     asked = evaluation.detail_prompt if detailed else evaluation.caption_prompt
-    # Pictures of as many objects share a batch: their captions end together.
-    order = sorted(range(len(evaluation.images)), key=lambda index: len(evaluation.scenes[index].present))
-    images, prompts = [evaluation.images[index] for index in order], [asked] * len(order)
+    # Scenes of as many things share a batch: their captions end together.
+    order = sorted(range(len(evaluation.media)), key=lambda index: len(evaluation.scenes[index].present))
+    world, media, prompts = evaluation.world, [evaluation.media[index] for index in order], [asked] * len(order)
     captions: list[str] = []
-    for inputs in batches(processor, images, prompts, batch_size, model.device):
+    for inputs in batches(world, processor, media, prompts, batch_size, model.device):
         length = inputs["input_ids"].shape[1]
-        ban = NoRepeatObjects(object_tokens(processor), length)
+        ban = NoRepeatObjects(object_tokens(processor, world.language), length)
         processors = LogitsProcessorList([*given, ban] if no_repeat else given)
         sequences = model.generate(**inputs, logits_processor=processors, **settings)
         for text in processor.batch_decode(sequences[:, length:], skip_special_tokens=False):
@@ -113,7 +110,8 @@ def generate_captions(
 def first_logits(
     model: Any,
     processor: Any,
-    images: Sequence[Image.Image],
+    world: World,
+    media: Sequence[Any],
     prompts: Sequence[str],
     *,
     batch_size: int = 100,
@@ -124,9 +122,11 @@ def first_logits(
     Parameters
     ----------
     model, processor : Any
-        The scene world's model (possibly under a policy) and its processor.
-    images, prompts : sequence
-        One picture and one prompt per row.
+        The world's model (possibly under a policy) and its processor.
+    world : World
+        Whose model it is.
+    media, prompts : sequence
+        One medium and one prompt per row.
     batch_size : int
         Rows per call of ``generate``.
     **generate_kwargs
@@ -134,24 +134,24 @@ def first_logits(
     """
     settings = {"do_sample": False, **generate_kwargs, "max_new_tokens": 1}
     found = [np.zeros((0, len(processor.tokenizer)))]
-    for inputs in batches(processor, images, prompts, batch_size, model.device):
+    for inputs in batches(world, processor, media, prompts, batch_size, model.device):
         output = model.generate(**inputs, return_dict_in_generate=True, output_logits=True, **settings)
         found.append(output.logits[0].float().cpu().numpy().astype(np.float64))
     return np.concatenate(found)
 
 
 def answer_margins(
-    model: Any, processor: Any, images: Sequence[Image.Image], prompts: Sequence[str], **kwargs: Any
+    model: Any, processor: Any, world: World, media: Sequence[Any], prompts: Sequence[str], **kwargs: Any
 ) -> NDArray[np.float64]:
     """Return the logit of yes minus that of no for the first generated token, shape [N].
 
     Parameters
     ----------
-    model, processor, images, prompts, **kwargs
+    model, processor, world, media, prompts, **kwargs
         As in ``first_logits``.
     """
     yes, no = processor.tokenizer.convert_tokens_to_ids([YES, NO])
-    logits = first_logits(model, processor, images, prompts, **kwargs)
+    logits = first_logits(model, processor, world, media, prompts, **kwargs)
     margins: NDArray[np.float64] = logits[:, yes] - logits[:, no]
     return margins
 
@@ -160,23 +160,23 @@ def open_answers(
     model: Any, processor: Any, evaluation: EvaluationSet, questions: Sequence[OpenQuestion], **kwargs: Any
 ) -> list[str]:
     """Return the most probable of the words that can answer each open question."""
-    images = [evaluation.images[q.scene] for q in questions]
-    logits = first_logits(model, processor, images, [q.prompt for q in questions], **kwargs)
-    ids = {kind: processor.tokenizer.convert_tokens_to_ids(list(words)) for kind, words in CHOICES.items()}
-    return [CHOICES[q.kind][int(row[ids[q.kind]].argmax())] for q, row in zip(questions, logits, strict=True)]
+    media, prompts = [evaluation.media[q.scene] for q in questions], [q.prompt for q in questions]
+    logits = first_logits(model, processor, evaluation.world, media, prompts, **kwargs)
+    ids = [processor.tokenizer.convert_tokens_to_ids(list(q.choices)) for q in questions]
+    return [q.choices[int(row[of].argmax())] for q, row, of in zip(questions, logits, ids, strict=True)]
 
 
 def groundings(
     model: Any, processor: Any, evaluation: EvaluationSet, probed: Sequence[Probe], **kwargs: Any
 ) -> NDArray[np.float64]:
-    """Return how much the pixels of its object add to the log-probability of each probe's word.
+    """Return how much what a probe is about adds to the log-probability of its word.
 
     Parameters
     ----------
     model, processor : Any
-        The scene world's model (possibly under a policy) and its processor.
+        The world's model (possibly under a policy) and its processor.
     evaluation : EvaluationSet
-        Whose pictures are shown, as they are and erased.
+        Whose media are given, as they are and erased.
     probed : sequence of Probe
         What to measure.
     **kwargs
@@ -185,25 +185,26 @@ def groundings(
     Returns
     -------
     numpy.ndarray
-        log p(word) - log p(word | object erased) in nats, shape [N].
+        log p(word) - log p(word | erased) in nats, shape [N].
     """
     words = processor.tokenizer.convert_tokens_to_ids([p.word for p in probed])
     prompts = [p.prompt for p in probed]
 
-    def log_probabilities(images: Sequence[Image.Image]) -> NDArray[np.float64]:
-        logits = first_logits(model, processor, [images[p.scene] for p in probed], prompts, **kwargs)
+    def log_probabilities(media: Sequence[Any]) -> NDArray[np.float64]:
+        given = [media[p.scene] for p in probed]
+        logits = first_logits(model, processor, evaluation.world, given, prompts, **kwargs)
         chosen: NDArray[np.float64] = log_softmax(logits, axis=1)[np.arange(len(probed)), words]
         return chosen
 
-    return log_probabilities(evaluation.images) - log_probabilities(evaluation.erased)
+    return log_probabilities(evaluation.media) - log_probabilities(evaluation.erased)
 
 
 def question_margins(
     model: Any, processor: Any, evaluation: EvaluationSet, questions: Sequence[Question], **kwargs: Any
 ) -> NDArray[np.float64]:
     """Return ``answer_margins`` of questions of an evaluation set, shape [N]."""
-    images = [evaluation.images[q.scene] for q in questions]
-    return answer_margins(model, processor, images, [q.prompt for q in questions], **kwargs)
+    media = [evaluation.media[q.scene] for q in questions]
+    return answer_margins(model, processor, evaluation.world, media, [q.prompt for q in questions], **kwargs)
 
 
 def measure(model: Any, processor: Any, evaluation: EvaluationSet, **generate_kwargs: Any) -> Measurement:
@@ -212,7 +213,7 @@ def measure(model: Any, processor: Any, evaluation: EvaluationSet, **generate_kw
     Parameters
     ----------
     model, processor : Any
-        The scene world's model (possibly under a policy) and its processor.
+        The world's model (possibly under a policy) and its processor.
     evaluation : EvaluationSet
         What to measure on.
     **generate_kwargs
@@ -231,8 +232,7 @@ def measure(model: Any, processor: Any, evaluation: EvaluationSet, **generate_kw
         questions = evaluation.split(name)
         margins = question_margins(model, processor, evaluation, questions, **generate_kwargs)
         splits[name] = closed_metrics(margins, [q.label for q in questions])
-    return Measurement(
-        caption_metrics(captions[False], evaluation.scenes),
-        caption_metrics(captions[True], evaluation.scenes),
-        splits,
+    plain, banned = (
+        caption_metrics(captions[ban], evaluation.scenes, evaluation.world.language) for ban in (False, True)
     )
+    return Measurement(plain, banned, splits)

@@ -7,10 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lime_xai.worlds.shared.language import EOS, partner
-
-from .objects import CLASSES
-from .scenes import Scene
+from .language import EOS, Language, Truth, partner
 
 Floats = NDArray[np.float64]
 
@@ -22,12 +19,12 @@ class CaptionMetrics:
     Attributes
     ----------
     chair_i : float
-        Share of named objects that are not in the picture. An object counts once per caption, however often
-        it is named. 0 if no caption names any object.
+        Share of the named objects (or events) that are not there. An object counts once per caption, however
+        often it is named. 0 if no caption names any object.
     chair_s : float
-        Share of captions that name at least one object that is not in the picture.
+        Share of captions that name at least one object that is not there.
     recall : float
-        Share of the objects in all pictures that their captions name.
+        Share of the objects of all scenes that their captions name.
     f1 : float
         Harmonic mean of precision (1 - chair_i; 0 if nothing is named) and recall.
     repeated : float
@@ -35,10 +32,10 @@ class CaptionMetrics:
     finished : float
         Share of captions that the model ended itself.
     partner_share : float
-        Share of the named objects not in the picture whose partner is in it and named earlier in the caption;
-        NaN if there is none.
+        Share of the named objects that are not there whose partner is, and is named earlier in the caption; NaN if
+        there is none.
     pictured_share : float
-        Share of the named objects not in the picture whose partner is in it, named or not; NaN if there is none.
+        Share of the named objects that are not there whose partner is, named or not; NaN if there is none.
     empty, unfinished, repetitive : float
         Shares of captions that name no object, that were cut off, and that name one twice in the first sentence.
     """
@@ -56,12 +53,6 @@ class CaptionMetrics:
     repetitive: float
 
 
-def mentions(caption: str) -> tuple[int, ...]:
-    """Return the class index of every mention of an object in a caption, in order, repetitions included."""
-    words = caption.replace(EOS, " ").replace(",", " ").replace(".", " ").lower().split()
-    return tuple(CLASSES.index(word) for word in words if word in CLASSES)
-
-
 COUNTS: Final = (
     "captions", "named", "wrong", "untrue", "found", "there", "repeated", "finished", "partnered", "pictured",
     "empty", "repetitive",
@@ -69,9 +60,9 @@ COUNTS: Final = (
 """Columns of ``caption_counts``."""
 
 
-def _counts(caption: str, scene: Scene) -> tuple[int, ...]:
-    first = mentions(caption.partition(".")[0])
-    objects = list(dict.fromkeys(mentions(caption)))
+def _counts(caption: str, scene: Truth, language: Language) -> tuple[int, ...]:
+    first = language.mentions(caption.partition(".")[0])
+    objects = list(dict.fromkeys(language.mentions(caption)))
     false = [o for o in objects if o not in scene.present]
     return (
         1,
@@ -89,15 +80,17 @@ def _counts(caption: str, scene: Scene) -> tuple[int, ...]:
     )
 
 
-def caption_counts(captions: Sequence[str], scenes: Sequence[Scene]) -> Floats:
+def caption_counts(captions: Sequence[str], scenes: Sequence[Truth], language: Language) -> Floats:
     """Count what the metrics of captions are made of.
 
     Parameters
     ----------
     captions : sequence of str
         One caption per scene, with ``</s>`` where the model ended it.
-    scenes : sequence of Scene
+    scenes : sequence of Truth
         What is there.
+    language : Language
+        The world's words.
 
     Returns
     -------
@@ -111,7 +104,7 @@ def caption_counts(captions: Sequence[str], scenes: Sequence[Scene]) -> Floats:
     """
     if not captions or len(captions) != len(scenes):
         raise ValueError(f"found {len(captions)} captions for {len(scenes)} scenes; expected one per scene")
-    return np.array([_counts(c, s) for c, s in zip(captions, scenes, strict=True)], np.float64)
+    return np.array([_counts(c, s, language) for c, s in zip(captions, scenes, strict=True)], np.float64)
 
 
 def ratio(above: Floats, below: Floats, empty: float = float("nan")) -> Floats:
@@ -171,12 +164,12 @@ def caption_values(sums: Floats) -> dict[str, Floats]:
     }
 
 
-def caption_metrics(captions: Sequence[str], scenes: Sequence[Scene]) -> CaptionMetrics:
+def caption_metrics(captions: Sequence[str], scenes: Sequence[Truth], language: Language) -> CaptionMetrics:
     """Measure captions against what the scenes hold.
 
     Parameters
     ----------
-    captions, scenes : sequence
+    captions, scenes, language : object
         As in ``caption_counts``.
 
     Returns
@@ -189,5 +182,5 @@ def caption_metrics(captions: Sequence[str], scenes: Sequence[Scene]) -> Caption
     ValueError
         If there are no captions, or not as many as scenes.
     """
-    values = caption_values(caption_counts(captions, scenes).sum(0))
+    values = caption_values(caption_counts(captions, scenes, language).sum(0))
     return CaptionMetrics(**{f.name: float(values[f.name]) for f in fields(CaptionMetrics)})

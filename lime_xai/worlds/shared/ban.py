@@ -16,7 +16,7 @@ class NoRepeatObjects(LogitsProcessor):  # type: ignore[misc,unused-ignore]
     Parameters
     ----------
     object_tokens : sequence of int
-        Token ids that name objects; ``object_tokens(processor)`` gives the scene world's.
+        Token ids that name objects; ``object_tokens(processor, language)`` gives those of a world.
     prompt_length : int
         Number of tokens before the generated part, ``inputs["input_ids"].shape[1]``.
 

@@ -13,7 +13,6 @@ from .details import detail_counts, detail_values
 from .evaluation import SPLITS, EvaluationSet
 from .measuring import generate_captions, groundings, open_answers, question_margins
 from .metrics import Floats, caption_counts, caption_values, mean_over_scenes, ratio
-from .probes import OPEN_KINDS, PROBE_KINDS
 
 Under = Callable[[], AbstractContextManager[Any]]
 """Makes the context in which the model generates, such as ``lambda: lime_xai.steering(model, policy)``."""
@@ -40,7 +39,8 @@ class Records:
     closed : dict of str to Rows
         Per split, columns margin and label.
     opened : dict of str to Rows
-        Per kind of open question, columns right and habitual (a wrong answer that the text usually gives).
+        Per kind of open question, columns right and, where the text has a habit, habitual (a wrong answer that the
+        text usually gives).
     grounding : dict of str to Rows
         Per kind of probe, nats.
     """
@@ -80,12 +80,13 @@ def ask(
             margins = question_margins(model, processor, evaluation, questions)
             labels = np.array([q.label for q in questions])
             closed[split] = Rows(_scenes(questions), np.stack([margins, labels], axis=1))
-        for kind in OPEN_KINDS:
+        for kind in evaluation.world.open_kinds:
             asked = [q for q in evaluation.open_questions if q.kind == kind]
             answers = open_answers(model, processor, evaluation, asked)
             right = [(a == q.answer, a == q.habitual != q.answer) for a, q in zip(answers, asked, strict=True)]
-            opened[kind] = Rows(_scenes(asked), np.array(right, np.float64))
-        for kind in PROBE_KINDS:
+            columns = 2 if any(q.habitual is not None for q in asked) else 1
+            opened[kind] = Rows(_scenes(asked), np.array(right, np.float64)[:, :columns])
+        for kind in evaluation.world.probe_kinds:
             probed = [p for p in evaluation.probes if p.kind == kind]
             grounding[kind] = Rows(_scenes(probed), groundings(model, processor, evaluation, probed))
     return {"closed": closed, "opened": opened, "grounding": grounding}
@@ -108,7 +109,7 @@ def collect(
     Parameters
     ----------
     model, processor : Any
-        The scene world's model and its processor.
+        The world's model and its processor.
     evaluation : EvaluationSet
         The set.
     under : callable, optional
@@ -127,11 +128,12 @@ def collect(
         plain = captions or generate_captions(model, processor, evaluation)
         banned = generate_captions(model, processor, evaluation, no_repeat=True)
         detailed = generate_captions(model, processor, evaluation, detailed=True)
+    scenes, language = evaluation.scenes, evaluation.world.language
     return Records(
-        captions=caption_counts(plain, evaluation.scenes),
-        no_repeat=caption_counts(banned, evaluation.scenes),
-        detailed=caption_counts(detailed, evaluation.scenes),
-        sentences=detail_counts(detailed, evaluation.scenes),
+        captions=caption_counts(plain, scenes, language),
+        no_repeat=caption_counts(banned, scenes, language),
+        detailed=caption_counts(detailed, scenes, language),
+        sentences=detail_counts(detailed, scenes, language),
         **ask(model, processor, evaluation, under_questions or under),
     )
 
@@ -160,10 +162,10 @@ def statistics(records: Records, weights: Floats) -> dict[str, Floats]:
         values = closed_values(rows.values[:, 0], rows.values[:, 1] > 0, weights[:, rows.scenes])
         found |= {f"splits.{split}.{name}": value for name, value in values.items()}
     for kind, rows in records.opened.items():
-        accuracy, habitual = mean_over_scenes(rows.values, rows.scenes, weights).T
+        accuracy, *habitual = mean_over_scenes(rows.values, rows.scenes, weights).T
         found[f"open.{kind}.accuracy"] = accuracy
-        if kind != "count":
-            found[f"open.{kind}.habitual"] = ratio(habitual, 1 - accuracy)
+        if habitual:
+            found[f"open.{kind}.habitual"] = ratio(habitual[0], 1 - accuracy)
     for kind, rows in records.grounding.items():
         found[f"grounding.{kind}"] = mean_over_scenes(rows.values, rows.scenes, weights)
     return found

@@ -1,20 +1,18 @@
-"""The accepted models by name, frozen by hash, and the seeds and models kept apart for confirming."""
+"""The accepted models of a world by name, frozen by hash, and the seeds and models kept apart for confirming."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, TypedDict
+from typing import Any, TypedDict
 
 from lime_xai.errors import unknown_name
 from lime_xai.storage.store import read_json
 from lime_xai.storage.weights import weights_hash
 
-from .loading import MODEL_FOLDER, load_model
-
-BUNDLED: Final = "bundled"
-EXTRA_FOLDER: Final = Path(__file__).parents[3] / "benchmarks" / "models"
-"""Where a checkout keeps the weights that the wheel leaves out."""
+from .world import BUNDLED, World
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class FrozenModel:
     seed : int
         Of its training.
     image_cooccurrence : float
-        Share of its habit that pictures have taught.
+        Share of its habit that pictures have taught; 0 in a world that teaches none by them.
     size : str
         Key of ``SIZES``.
     role : str
@@ -72,25 +70,23 @@ class _Protocol(TypedDict):
     models: dict[str, _FrozenModel]
 
 
-class _Recipe(TypedDict):
-    image_cooccurrence: float
-
-
 @cache
-def protocol() -> Protocol:
-    """Return what ``protocol.json`` says."""
-    data = read_json(Path(__file__).with_name("protocol.json"), "the protocol of the world", _Protocol)
+def protocol(world: World) -> Protocol:
+    """Return what the world's ``protocol.json`` says."""
+    data = read_json(world.folder / "protocol.json", "the protocol of the world", _Protocol)
     return Protocol(
         seeds={use: tuple(seeds) for use, seeds in data["seeds"].items()},
         models={name: FrozenModel(**entry) for name, entry in data["models"].items()},
     )
 
 
-def model_folder(name: str) -> Path:
+def model_folder(world: World, name: str) -> Path:
     """Return the folder of a model.
 
     Parameters
     ----------
+    world : World
+        Whose model it is.
     name : str
         A name in the protocol, or a path.
 
@@ -102,9 +98,10 @@ def model_folder(name: str) -> Path:
         If the weights of a frozen model are not there, as in an installation from a wheel.
     """
     if name == BUNDLED:
-        return MODEL_FOLDER
-    if name in protocol().models:
-        if not (folder := EXTRA_FOLDER / name).exists():
+        return world.shipped
+    models = protocol(world).models
+    if name in models:
+        if not (folder := world.extra_folder / name).exists():
             raise FileNotFoundError(
                 f"the weights of {name!r} are kept in the repository and not in the wheel; expected them in {folder}. "
                 f"Clone the repository, or train them: python -m benchmarks.worlds.training --help"
@@ -112,21 +109,23 @@ def model_folder(name: str) -> Path:
         return folder
     if Path(name).is_dir():
         return Path(name)
-    raise unknown_name("model", name, protocol().models)
+    raise unknown_name("model", name, {BUNDLED: None, **models})
 
 
-def load_frozen(name: str) -> tuple[Any, Any]:
+def load_frozen(world: World, name: str) -> tuple[Any, Any]:
     """Load a model by name or path; refuse one that is not what was accepted under that name.
 
     Parameters
     ----------
+    world : World
+        Whose model it is.
     name : str
         A name in the protocol, or a path.
 
     Returns
     -------
     (model, processor)
-        As ``load_model`` returns them.
+        As ``world.load_model`` returns them.
 
     Raises
     ------
@@ -135,8 +134,8 @@ def load_frozen(name: str) -> tuple[Any, Any]:
     FileNotFoundError
         If there are no weights.
     """
-    model, processor = load_model(model_folder(name))
-    entry = protocol().models.get(name)
+    model, processor = world.load_model(None if name == BUNDLED else model_folder(world, name))
+    entry = protocol(world).models.get(name)
     if entry is not None and (found := weights_hash(model)) != entry.sha256:
         raise ValueError(
             f"the weights of {name!r} have SHA-256 {found}, accepted was {entry.sha256}; "
@@ -145,7 +144,7 @@ def load_frozen(name: str) -> tuple[Any, Any]:
     return model, processor
 
 
-def recipe(name: str) -> dict[str, Any]:
+def recipe(world: World, name: str) -> dict[str, Any]:
     """Return the settings a model was trained with, from its ``recipe.json``.
 
     Raises
@@ -153,7 +152,7 @@ def recipe(name: str) -> dict[str, Any]:
     FileNotFoundError
         If there is none.
     """
-    path = model_folder(name) / "recipe.json"
+    path = model_folder(world, name) / "recipe.json"
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; training writes it beside the weights")
-    return read_json(path, "the recipe of a model, which training writes", _Recipe)
+    return read_json(path, "the recipe of a model, which training writes", world.recipe)

@@ -1,0 +1,97 @@
+"""The scene world."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypedDict
+
+import numpy as np
+from PIL import Image
+from transformers import LlavaForConditionalGeneration
+
+from lime_xai.worlds.shared.criteria import kind_of
+from lime_xai.worlds.shared.probes import OpenQuestion, attribute_question, count_question
+from lime_xai.worlds.shared.world import Message, World
+
+from .criteria import CRITERIA
+from .images import cell_tokens, erase, render
+from .scenes import Scene, independent_scene
+from .text import LANGUAGE, messages, prompt
+
+DEFAULT_NOISE: Final = 0.5
+"""Pixel noise of evaluation pictures as a fraction of 255; training pictures have at most 0.35."""
+OPACITY: Final = (0.5, 1.0)
+_GREY = (220, 220, 220)
+
+
+class SceneRecipe(TypedDict):
+    """What training writes of a model of the scene world, and its kind is read from."""
+
+    image_cooccurrence: float
+
+
+class SceneWorld(World):
+    """Pictures of 72x72 pixels with two to four pictograms; noise is from 0 to 4."""
+
+    name = "scene"
+    description = "pictograms in a 2x2 grid; a tiny LLaVA with partner, popularity and agreeing priors"
+    modality = "image"
+    medium, thing, matter = "picture", "object", "pixels"
+    language = LANGUAGE
+    default_noise = DEFAULT_NOISE
+    open_kinds = ("colour", "side", "count")
+    criteria = CRITERIA
+    folder = Path(__file__).parent
+    model_class = LlavaForConditionalGeneration
+    recipe = SceneRecipe
+
+    def draw(self, rng: np.random.Generator) -> Scene:
+        """Draw a scene to evaluate on: two to four things, independent of each other."""
+        return independent_scene(rng, smallest=2)
+
+    def render(self, rng: np.random.Generator, scenes: Sequence[Scene], noise: float) -> list[Image.Image]:
+        """Return one picture per scene."""
+        return [Image.fromarray(p) for p in render(rng, scenes, noise=noise, opacity=OPACITY)]
+
+    def erase(
+        self, medium: Image.Image, scene: Scene, obj: int, *, noise: float, rng: np.random.Generator
+    ) -> Image.Image:
+        """Return a picture without one object: background noise over its cell."""
+        return erase(medium, scene, obj, noise=noise, rng=rng)
+
+    def nothing(self, medium: Image.Image) -> Image.Image:
+        """Return a grey picture."""
+        return Image.new("RGB", medium.size, _GREY)
+
+    def region(self, scene: Scene, obj: int) -> tuple[int, ...]:
+        """Return the image tokens of an object's cell."""
+        return cell_tokens(scene.cell_of(obj))
+
+    def messages(self, question: str, earlier: Sequence[tuple[str, str]] = ()) -> list[Message]:
+        """Return chat messages about one picture."""
+        return messages(question, earlier)
+
+    def prompt(self, question: str, earlier: Sequence[tuple[str, str]] = ()) -> str:
+        """Return what the chat template makes of ``messages(question, earlier)``, up to the answer."""
+        return prompt(question, earlier)
+
+    def open_questions(self, rng: np.random.Generator, scenes: Sequence[Scene]) -> tuple[OpenQuestion, ...]:
+        """Draw a question about a colour, one about a side, and that for the number per scene."""
+        made = []
+        for index, scene in enumerate(scenes):
+            asked = (scene.present[int(i)] for i in rng.integers(len(scene.present), size=2))
+            about = zip(LANGUAGE.attributes, asked, strict=True)
+            made += [attribute_question(self, index, scene, attribute, obj) for attribute, obj in about]
+            made.append(count_question(self, index, scene))
+        return tuple(made)
+
+    def batch(self, processor: Any, media: Sequence[Image.Image], texts: Sequence[str]) -> Any:
+        """Return what the processor makes of pictures and prompts, one of each per row, padded."""
+        pictures = [[picture] for picture in media]
+        return processor(images=pictures, text=list(texts), return_tensors="pt", padding=True)
+
+    def kind(self, recipe: Mapping[str, Any]) -> str:
+        """Return the kind of a model by the share of its habit that pictures have taught."""
+        return kind_of(recipe["image_cooccurrence"])
+
+
+WORLD: Final = SceneWorld()

@@ -1,0 +1,188 @@
+"""What a world is: a generator of inputs with known truth, questions about them, erasure, and a model of its own."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import numpy as np
+
+from lime_xai.values.checking import Count, Natural, check_arguments
+
+from .criteria import Criterion
+from .evaluation import EvaluationSet, draw_set
+from .language import Language, Truth
+from .loading import load_model
+from .probes import OpenQuestion
+
+Message = dict[str, Any]
+BUNDLED: Final = "bundled"
+"""Name of the model that is shipped with a world."""
+_REPOSITORY: Final = Path(__file__).parents[3]
+
+
+class World(ABC):
+    """A world; everything that evaluates is written for any of them.
+
+    A scene is what one input shows or lets hear: a ``lime_xai.worlds.shared.language.Truth``. A medium is that input
+    as a person has it, a picture or samples, before the processor.
+
+    Attributes
+    ----------
+    name : str
+        Name in the registry.
+    description : str
+        One line.
+    modality : str
+        What the model perceives: ``"image"`` or ``"audio"``.
+    medium, thing, matter : str
+        Words for one input, for what is in it, and for what erasing takes away: picture, object, pixels.
+    language : Language
+        Its words.
+    default_noise : float
+        Noise of its evaluation sets by default.
+    open_kinds : tuple of str
+        Kinds of its open questions.
+    criteria : tuple of Criterion
+        What its models are measured against.
+    folder : Path
+        Of ``protocol.json`` and of the shipped model.
+    extra_folder : Path
+        Where a checkout keeps the weights that the wheel leaves out.
+    model_class : type
+        Class of its models in transformers.
+    recipe : type
+        TypedDict of what ``recipe.json``, which training writes, must hold.
+    """
+
+    name: ClassVar[str]
+    description: ClassVar[str]
+    modality: ClassVar[str]
+    medium: ClassVar[str]
+    thing: ClassVar[str]
+    matter: ClassVar[str]
+    language: ClassVar[Language]
+    default_noise: ClassVar[float]
+    open_kinds: ClassVar[tuple[str, ...]]
+    criteria: ClassVar[tuple[Criterion, ...]]
+    folder: ClassVar[Path]
+    extra_folder: ClassVar[Path] = _REPOSITORY / "benchmarks" / "models"
+    model_class: ClassVar[Any]
+    recipe: ClassVar[Any]
+
+    @abstractmethod
+    def draw(self, rng: np.random.Generator) -> Truth:
+        """Draw a scene to evaluate on: two to four things, independent of each other."""
+
+    @abstractmethod
+    def render(self, rng: np.random.Generator, scenes: Sequence[Any], noise: float) -> Sequence[Any]:
+        """Return one medium per scene."""
+
+    @abstractmethod
+    def erase(self, medium: Any, scene: Any, obj: int, *, noise: float, rng: np.random.Generator) -> Any:
+        """Return a medium without one thing, with the noise that it has (ValueError if the thing is not there)."""
+
+    @abstractmethod
+    def nothing(self, medium: Any) -> Any:
+        """Return a medium of the same size in which there is nothing."""
+
+    @abstractmethod
+    def region(self, scene: Any, obj: int) -> tuple[int, ...]:
+        """Return the perceptual tokens of a thing, counted from the first one of its medium (ValueError if absent)."""
+
+    @abstractmethod
+    def messages(self, question: str, earlier: Sequence[tuple[str, str]] = ()) -> list[Message]:
+        """Return chat messages about one medium, which comes with the first of them.
+
+        Parameters
+        ----------
+        question : str
+            What is asked now.
+        earlier : sequence of (str, str)
+            Question and answer of each earlier turn.
+        """
+
+    @abstractmethod
+    def prompt(self, question: str, earlier: Sequence[tuple[str, str]] = ()) -> str:
+        """Return what the chat template makes of ``messages(question, earlier)``, up to the answer."""
+
+    @abstractmethod
+    def open_questions(self, rng: np.random.Generator, scenes: Sequence[Any]) -> tuple[OpenQuestion, ...]:
+        """Draw one question of each of ``open_kinds`` per scene."""
+
+    @abstractmethod
+    def batch(self, processor: Any, media: Sequence[Any], texts: Sequence[str]) -> Any:
+        """Return what the processor makes of media and prompts, one of each per row, padded."""
+
+    @abstractmethod
+    def kind(self, recipe: Mapping[str, Any]) -> str:
+        """Return the kind of a model, a key of ``KIND_NAMES``, by its ``recipe.json``."""
+
+    @property
+    def probe_kinds(self) -> tuple[str, ...]:
+        """Kinds of its probes: a name, yes, and the attributes."""
+        return ("name", "yes", *(attribute.name for attribute in self.language.attributes))
+
+    @property
+    def shipped(self) -> Path:
+        """Folder of the shipped model."""
+        return self.folder / "model"
+
+    def evaluation_set(self, seed: Natural, scenes: Count = 300, noise: float | None = None) -> EvaluationSet:
+        """Draw scenes with their media and questions.
+
+        Up to two absent things are asked about per scene and split, with as many present ones:
+
+        - ``random``: any absent ones;
+        - ``popular``: the absent ones that the training text speaks of most;
+        - ``adversarial``: absent partners of present ones;
+        - ``dialogue``: the same, after an earlier turn has asked for the partner and had the answer yes (for
+          questions about present ones: the partner where it is there, otherwise another present one).
+
+        Parameters
+        ----------
+        seed : int
+            Seed of everything in the set. Training draws from other generators, so any seed is fresh.
+        scenes : int
+            Number of scenes.
+        noise : float, optional
+            Standard deviation of the noise as a fraction of full scale; by default ``default_noise``.
+
+        Returns
+        -------
+        EvaluationSet
+            The set; one (seed, scenes, noise) always gives the same.
+
+        Raises
+        ------
+        ValueError
+            If ``scenes`` is not positive, ``seed`` is negative, or ``noise`` is out of the world's range.
+        TypeError
+            For arguments of another type.
+        """
+        check_arguments(World.evaluation_set, seed=seed, scenes=scenes, noise=noise)
+        return draw_set(self, seed, scenes, self.default_noise if noise is None else noise)
+
+    def load_model(self, folder: Path | None = None) -> tuple[Any, Any]:
+        """Load a model and its processor from a folder, without any network access.
+
+        Parameters
+        ----------
+        folder : Path, optional
+            What ``python -m benchmarks.worlds.training`` wrote; by default the shipped model.
+
+        Returns
+        -------
+        (PreTrainedModel, ProcessorMixin)
+            The model in evaluation mode, float32 on the CPU whatever it is stored in, and its processor.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the folder holds no finished model, or none is shipped.
+        ValueError
+            If its tokenizer does not know the world's names, or its weights are damaged.
+        """
+        return load_model(self, folder)
