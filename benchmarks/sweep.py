@@ -31,8 +31,8 @@ from lime_xai.policies.registry import policy_to_dict
 from lime_xai.storage.store import check_identity, check_writable, number, read_json, write_json, write_text
 from lime_xai.storage.weights import weights_hash
 from lime_xai.worlds import load_world, scene
-from lime_xai.worlds.scene.closed import closed_values
-from lime_xai.worlds.scene.models import load_frozen, protocol
+from lime_xai.worlds.shared.closed import closed_values
+from lime_xai.worlds.shared.models import load_frozen, protocol
 
 RESULTS = Path(__file__).parent / "results"
 EDITED = ("keys", "values", "both")
@@ -59,7 +59,7 @@ def name_of(edited: str, weight: float) -> str:
 def f1_of(model: Any, processor: Any, evaluation: Any, policy: Policy) -> float:
     """Return F1 of captions in which no object may be named twice."""
     captions, _, _ = timed_captions(model, processor, evaluation, policy, ban=True)
-    return float(scene.caption_metrics(captions, evaluation.scenes).f1)
+    return float(scene.caption_metrics(captions, evaluation.scenes, scene.LANGUAGE).f1)
 
 
 def measured(model: Any, processor: Any, evaluation: Any, policy: Policy | None) -> dict[str, Floats]:
@@ -72,7 +72,7 @@ def measured(model: Any, processor: Any, evaluation: Any, policy: Policy | None)
         with steering(model, policy):
             margins = scene.question_margins(model, processor, evaluation, questions)
     weights = resampling_weights(len(evaluation.scenes))
-    found = scene.caption_values(weights @ scene.caption_counts(captions, evaluation.scenes))
+    found = scene.caption_values(weights @ scene.caption_counts(captions, evaluation.scenes, scene.LANGUAGE))
     asked = np.array([question.scene for question in questions])
     labels = np.array([question.label for question in questions])
     closed = closed_values(margins, labels, weights[:, asked])
@@ -157,7 +157,7 @@ def run(sweep: Sweep, model: Any, processor: Any, lambdas: Sequence[float], prog
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, write the table, draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    seeds = protocol().seeds
+    seeds = protocol(scene.WORLD).seeds
     parser.add_argument("--model", default="bundled", help="name of a frozen model, or a folder")
     parser.add_argument("--scope", choices=("cache", "sequence"), default="cache", help="of the edit; cache is quicker")
     parser.add_argument("--scenes", type=int, default=60)
@@ -170,7 +170,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(argv)
     check_writable(chosen.out)
     torch.set_num_threads(chosen.threads)
-    model, processor = load_frozen(chosen.model)
+    model, processor = load_frozen(scene.WORLD, chosen.model)
     names = ("scope", "seed", "scenes", "tuning_seed", "tuning_scenes")
     identity = {"model": Path(chosen.model).name, "weights": weights_hash(model)}
     identity |= {name: getattr(chosen, name) for name in names}

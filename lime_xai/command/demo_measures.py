@@ -16,7 +16,7 @@ from lime_xai.evaluation.bootstrap import Floats, estimate, resampling_weights
 from lime_xai.generation.steer import steering
 from lime_xai.policies.edit import Edit
 from lime_xai.worlds import scene
-from lime_xai.worlds.scene.closed import closed_values
+from lime_xai.worlds.shared.closed import closed_values
 
 PICTURES, QUESTIONS = 20, 80
 """Done between two steps of the progress bar."""
@@ -119,7 +119,7 @@ def say(
     with _under(model, policy):
         for first in range(0, len(evaluation.scenes), PICTURES):
             some = slice(first, first + PICTURES)
-            part = replace(evaluation, scenes=evaluation.scenes[some], images=evaluation.images[some])
+            part = replace(evaluation, scenes=evaluation.scenes[some], media=evaluation.media[some])
             start = time.perf_counter()
             found = scene.generate_captions(model, processor, part)
             times.append((time.perf_counter() - start) / sum(len(caption.split()) for caption in found))
@@ -151,7 +151,7 @@ def measures(evaluation: scene.EvaluationSet, alone: Said, steered: Said) -> lis
 
 def _values(evaluation: scene.EvaluationSet, said: Said, weights: Floats) -> dict[str, Floats]:
     """Return every metric over all weightings of the pictures."""
-    found = dict(scene.caption_values(weights @ scene.caption_counts(said.captions, evaluation.scenes)))
+    found = dict(scene.caption_values(weights @ scene.caption_counts(said.captions, evaluation.scenes, scene.LANGUAGE)))
     questions = questions_of(evaluation)
     for split in ASKED:
         chosen = np.array([question.split == split for question in questions])

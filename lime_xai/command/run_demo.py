@@ -148,14 +148,14 @@ def lead_of(model: Any, processor: Any, evaluation: scene.EvaluationSet, said: t
     asked = f"{evaluation.caption_prompt} {before}".strip()
     alone = _next_word(model, processor, picture, asked, word)
     with steering(model, Edit()):
-        logits = scene.first_logits(model, processor, [picture], [asked])[0]
+        logits = scene.first_logits(model, processor, scene.WORLD, [picture], [asked])[0]
     steered = _explained(model, processor, picture, asked, word, logits)
     both = (captions[index], said[1].captions[index])
     return Lead(picture, evaluation.scenes[index], before, word, both, alone, steered)
 
 
 def _next_word(model: Any, processor: Any, picture: Any, asked: str, word: str) -> NextWord:
-    logits = scene.first_logits(model, processor, [picture], [asked])[0]
+    logits = scene.first_logits(model, processor, scene.WORLD, [picture], [asked])[0]
     return _explained(model, processor, picture, asked, word, logits)
 
 

@@ -55,7 +55,7 @@ def test_parts_together_are_what_the_world_measures(bundled, evaluation, policy)
 
 def test_measures_are_those_of_the_world(evaluation, alone):
     rows = dict(zip(MEASURES, measures(evaluation, alone, alone), strict=True))
-    captions = scene.caption_metrics(alone.captions, evaluation.scenes)
+    captions = scene.caption_metrics(alone.captions, evaluation.scenes, scene.LANGUAGE)
     for name in ("chair_i", "recall", "repetitive"):
         assert rows[name].alone == pytest.approx(getattr(captions, name))
     questions = questions_of(evaluation)

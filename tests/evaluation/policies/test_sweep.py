@@ -91,7 +91,7 @@ def test_a_row_is_what_the_world_measures(untrained, short_captions):
         captions = scene.generate_captions(*untrained, evaluation, no_repeat=True)
         questions = evaluation.split(sweep.SPLIT)
         margins = scene.question_margins(*untrained, evaluation, questions)
-    metrics = scene.caption_metrics(captions, evaluation.scenes)
+    metrics = scene.caption_metrics(captions, evaluation.scenes, scene.LANGUAGE)
     assert found["f1"][0] == metrics.f1
     assert found["chair_i"][0] == metrics.chair_i
     assert found["auc"][0] == scene.closed_metrics(margins, [q.label for q in questions]).auc
