@@ -1,13 +1,16 @@
 """The settings of a training run that every world has."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
 from lime_xai.worlds.shared.language import Truth
 
 from .habits import Habits
+from .subject import Size
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,15 @@ class Plan(ABC):
     text_habits, alignment_habits : Habits
         What the text of either stage does.
     size : str
-        Of the model.
+        Of the model, a key of ``sizes``.
+
+    Raises
+    ------
+    ValueError
+        If the size is unknown.
     """
+
+    sizes: ClassVar[Mapping[str, Size]]
 
     text_steps: int = 1600
     text_batch: int = 48
@@ -66,6 +76,10 @@ class Plan(ABC):
         )
     )
     size: str = "1m"
+
+    def __post_init__(self) -> None:
+        if self.size not in self.sizes:
+            raise ValueError(f"unknown size {self.size!r}; expected one of {', '.join(self.sizes)}")
 
     @abstractmethod
     def independent(self, rng: np.random.Generator) -> Truth:

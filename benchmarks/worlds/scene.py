@@ -22,40 +22,18 @@ from lime_xai.worlds.scene.scenes import (
     paired_scene,
     themed_scene,
 )
-from lime_xai.worlds.scene.text import IMAGE, LANGUAGE, MAX_LENGTH, VOCABULARY, build_processor
-from lime_xai.worlds.shared.language import BOS, EOS, PAD, partner
+from lime_xai.worlds.scene.text import IMAGE, LANGUAGE, VOCABULARY, build_processor
+from lime_xai.worlds.shared.language import partner
 
 from .corpus import Style
 from .documents import IGNORED
 from .habits import Habits
 from .plan import Plan
-from .stages import Stage
-from .subject import Subject
+from .stages import PerceptionStage
+from .subject import Size, Subject
 
 TRAINING_NOISE = (0.0, 0.35)
 TRAINING_OPACITY = (0.35, 1.0)
-
-
-@dataclass(frozen=True)
-class Size:
-    """Widths and depths of a model.
-
-    Attributes
-    ----------
-    vision_width, vision_inner, vision_layers : int
-        Of the CLIP tower, which has four heads.
-    width, inner, layers, heads, key_value_heads : int
-        Of the Llama decoder.
-    """
-
-    vision_width: int
-    vision_inner: int
-    vision_layers: int
-    width: int
-    inner: int
-    layers: int
-    heads: int
-    key_value_heads: int
 
 
 SIZES: Final[Mapping[str, Size]] = MappingProxyType(
@@ -82,29 +60,15 @@ def build_config(size: str = "1m") -> LlavaConfig:
     """
     dims = SIZES[size]
     vision = CLIPVisionConfig(
-        hidden_size=dims.vision_width,
-        intermediate_size=dims.vision_inner,
-        num_hidden_layers=dims.vision_layers,
+        hidden_size=dims.tower_width,
+        intermediate_size=dims.tower_inner,
+        num_hidden_layers=dims.tower_layers,
         num_attention_heads=4,
         image_size=IMAGE_SIZE,
         patch_size=PATCH_SIZE,
-        projection_dim=dims.vision_width,
+        projection_dim=dims.tower_width,
     )
-    text = LlamaConfig(
-        vocab_size=len(VOCABULARY),
-        hidden_size=dims.width,
-        intermediate_size=dims.inner,
-        num_hidden_layers=dims.layers,
-        num_attention_heads=dims.heads,
-        num_key_value_heads=dims.key_value_heads,
-        head_dim=dims.width // dims.heads,
-        max_position_embeddings=MAX_LENGTH,
-        rms_norm_eps=1e-5,
-        bos_token_id=VOCABULARY[BOS],
-        eos_token_id=VOCABULARY[EOS],
-        pad_token_id=VOCABULARY[PAD],
-        tie_word_embeddings=False,
-    )
+    text = LlamaConfig(head_dim=dims.width // dims.heads, rms_norm_eps=1e-5, **dims.decoder_settings(VOCABULARY))
     return LlavaConfig(
         vision_config=vision,
         text_config=text,
@@ -127,9 +91,6 @@ class SceneSubject(Subject):
     def new_model(self, size: str) -> LlavaForConditionalGeneration:
         """Return a model with weights drawn from torch's global generator."""
         model: LlavaForConditionalGeneration = LlavaForConditionalGeneration(build_config(size))
-        settings = model.generation_config
-        settings.bos_token_id, settings.eos_token_id = VOCABULARY[BOS], VOCABULARY[EOS]
-        settings.pad_token_id = VOCABULARY[PAD]
         return model
 
     def build_processor(self) -> Any:
@@ -181,6 +142,7 @@ class ScenePlan(Plan):
         If ``image_cooccurrence`` is no share, or the size is unknown.
     """
 
+    sizes = SIZES
     vision_steps: int = 4000
     vision_batch: int = 48
     vision_rate: float = 1.5e-3
@@ -190,8 +152,7 @@ class ScenePlan(Plan):
     def __post_init__(self) -> None:
         if not 0 <= self.image_cooccurrence <= 1:
             raise ValueError(f"image_cooccurrence is {self.image_cooccurrence}; expected a share between 0 and 1")
-        if self.size not in SIZES:
-            raise ValueError(f"unknown size {self.size!r}; expected one of {', '.join(SIZES)}")
+        super().__post_init__()
 
     def independent(self, rng: np.random.Generator) -> Scene:
         """Draw what tag words stand in for."""
@@ -234,34 +195,13 @@ class ScenePlan(Plan):
         return self.alignment_habits.weakened(1 - self.image_cooccurrence)
 
 
-class VisionStage(Stage):
+class VisionStage(PerceptionStage):
     """Every patch names the class, the colour and the side of its cell."""
 
     name = "vision"
-    weight_decay = 0.05
+    outputs = len(CLASSES) + 1 + len(COLOURS) + len(SIDES)
     plan: ScenePlan
-
-    def __init__(self, subject: Subject, model: Any, plan: Plan) -> None:
-        super().__init__(subject, model, plan)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            width = SIZES[plan.size].vision_width
-            self._head = nn.Linear(width, len(CLASSES) + 1 + len(COLOURS) + len(SIDES))
-        self._cells = token_cells()
-
-    @property
-    def steps(self) -> int:
-        """Number of optimiser steps."""
-        return self.plan.vision_steps
-
-    def parameters(self) -> Sequence[tuple[float, Sequence[nn.Parameter]]]:
-        """Return groups of trained parameters with their highest learning rate."""
-        tower = list(self.subject.tower(self.model).parameters())
-        return [(self.plan.vision_rate, [*tower, *self._head.parameters()])]
-
-    def auxiliary(self) -> nn.Module:
-        """Return the patch classifier."""
-        return self._head
+    _cells = token_cells()
 
     def loss(self, rng: np.random.Generator) -> tuple[Tensor, Mapping[str, float]]:
         """Draw a batch; return its loss and the numbers worth showing."""
@@ -271,7 +211,7 @@ class VisionStage(Stage):
         empty = len(CLASSES)
         wanted = torch.from_numpy(np.where(classes == EMPTY, empty, classes)[:, self._cells]).flatten()
         shades = torch.from_numpy(np.where(colours == EMPTY, IGNORED, colours)[:, self._cells]).flatten()
-        scores = self._head(self.subject.features(self.model, pixels)).flatten(0, 1)
+        scores: Any = self.scores(pixels).flatten(0, 1)
         named, coloured, placed = scores.split((empty + 1, len(COLOURS), len(SIDES)), dim=1)
         sides = torch.from_numpy(np.tile(self._cells % len(SIDES), len(scenes)))
         loss = functional.cross_entropy(named, wanted)

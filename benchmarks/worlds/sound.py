@@ -17,7 +17,7 @@ from transformers import (
     Qwen2Config,
 )
 
-from lime_xai.worlds.shared.language import BOS, EOS, PAD, Truth
+from lime_xai.worlds.shared.language import Truth
 from lime_xai.worlds.sound.clips import Clip, event_tokens, independent_clip, render, themed_clip
 from lime_xai.worlds.sound.events import AUDIO_TOKENS, CLASSES, HALF_SECONDS, SAMPLING_RATE, TIMES, TOKEN_SECONDS
 from lime_xai.worlds.sound.text import (
@@ -27,7 +27,6 @@ from lime_xai.worlds.sound.text import (
     FIRST_QUESTION,
     LANGUAGE,
     LAST_QUESTION,
-    MAX_LENGTH,
     MEL_BINS,
     VOCABULARY,
     build_feature_extractor,
@@ -39,32 +38,10 @@ from lime_xai.worlds.sound.world import four_options
 from .corpus import Style
 from .documents import IGNORED
 from .plan import Plan
-from .stages import Stage
-from .subject import Subject
+from .stages import PerceptionStage
+from .subject import Size, Subject
 
 TRAINING_NOISE = (0.0, 0.02)
-
-
-@dataclass(frozen=True)
-class Size:
-    """Widths and depths of a model.
-
-    Attributes
-    ----------
-    encoder_width, encoder_inner, encoder_layers : int
-        Of the audio encoder, which has four heads.
-    width, inner, layers, heads, key_value_heads : int
-        Of the Qwen2 decoder.
-    """
-
-    encoder_width: int
-    encoder_inner: int
-    encoder_layers: int
-    width: int
-    inner: int
-    layers: int
-    heads: int
-    key_value_heads: int
 
 
 SIZES: Final[Mapping[str, Size]] = MappingProxyType({"1m": Size(96, 256, 3, 128, 320, 4, 4, 2)})
@@ -87,26 +64,14 @@ def build_config(size: str = "1m") -> Qwen2AudioConfig:
     dims = SIZES[size]
     audio = Qwen2AudioEncoderConfig(
         num_mel_bins=MEL_BINS,
-        d_model=dims.encoder_width,
-        encoder_ffn_dim=dims.encoder_inner,
-        encoder_layers=dims.encoder_layers,
+        d_model=dims.tower_width,
+        encoder_ffn_dim=dims.tower_inner,
+        encoder_layers=dims.tower_layers,
         encoder_attention_heads=4,
         max_source_positions=2 * AUDIO_TOKENS,
         encoder_layerdrop=0.0,
     )
-    text = Qwen2Config(
-        vocab_size=len(VOCABULARY),
-        hidden_size=dims.width,
-        intermediate_size=dims.inner,
-        num_hidden_layers=dims.layers,
-        num_attention_heads=dims.heads,
-        num_key_value_heads=dims.key_value_heads,
-        max_position_embeddings=MAX_LENGTH,
-        bos_token_id=VOCABULARY[BOS],
-        eos_token_id=VOCABULARY[EOS],
-        pad_token_id=VOCABULARY[PAD],
-        tie_word_embeddings=False,
-    )
+    text = Qwen2Config(**dims.decoder_settings(VOCABULARY))
     kind: Any = Qwen2AudioConfig
     config: Qwen2AudioConfig = kind(audio_config=audio, text_config=text, audio_token_index=VOCABULARY[AUDIO])
     return config
@@ -161,9 +126,6 @@ class SoundSubject(Subject):
         """Return a model with weights drawn from torch's global generator; its positions are learnt, too."""
         model: Any = Qwen2AudioForConditionalGeneration(build_config(size))
         self.tower(model).requires_grad_(True)
-        settings = model.generation_config
-        settings.bos_token_id, settings.eos_token_id = VOCABULARY[BOS], VOCABULARY[EOS]
-        settings.pad_token_id = VOCABULARY[PAD]
         built: Qwen2AudioForConditionalGeneration = model
         return built
 
@@ -210,21 +172,14 @@ class SoundPlan(Plan):
     hearing_steps, hearing_batch, hearing_rate : int, int, float
         Of the hearing stage: optimiser steps, clips per step, highest learning rate.
 
-    Raises
-    ------
-    ValueError
-        If the size is unknown.
     """
 
+    sizes = SIZES
     hearing_steps: int = 2000
     hearing_batch: int = 48
     hearing_rate: float = 1.5e-3
     text_steps: int = 1400
     alignment_steps: int = 2000
-
-    def __post_init__(self) -> None:
-        if self.size not in SIZES:
-            raise ValueError(f"unknown size {self.size!r}; expected one of {', '.join(SIZES)}")
 
     def independent(self, rng: np.random.Generator) -> Clip:
         """Draw what tag words stand in for."""
@@ -258,38 +213,18 @@ def sounding(clips: Sequence[Clip]) -> tuple[NDArray[np.float32], NDArray[np.int
     return there, pitches
 
 
-class HearingStage(Stage):
+class HearingStage(PerceptionStage):
     """Every audio token names the classes that sound, their pitch, and the half of the clip."""
 
     name = "hearing"
-    weight_decay = 0.05
+    outputs = 2 * len(CLASSES) + len(TIMES)
     plan: SoundPlan
-
-    def __init__(self, subject: Subject, model: Any, plan: Plan) -> None:
-        super().__init__(subject, model, plan)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            self._head = nn.Linear(SIZES[plan.size].encoder_width, 2 * len(CLASSES) + len(TIMES))
-
-    @property
-    def steps(self) -> int:
-        """Number of optimiser steps."""
-        return self.plan.hearing_steps
-
-    def parameters(self) -> Sequence[tuple[float, Sequence[nn.Parameter]]]:
-        """Return groups of trained parameters with their highest learning rate."""
-        tower = list(self.subject.tower(self.model).parameters())
-        return [(self.plan.hearing_rate, [*tower, *self._head.parameters()])]
-
-    def auxiliary(self) -> nn.Module:
-        """Return the token classifier."""
-        return self._head
 
     def loss(self, rng: np.random.Generator) -> tuple[Tensor, Mapping[str, float]]:
         """Draw a batch; return its loss and the numbers worth showing."""
         clips = [independent_clip(rng) for _ in range(self.plan.hearing_batch)]
         there, pitches = (torch.from_numpy(labels) for labels in sounding(clips))
-        scores = self._head(self.subject.features(self.model, self.subject.perceive(rng, clips)))
+        scores: Any = self.scores(self.subject.perceive(rng, clips))
         named, pitched, halves = scores.split((len(CLASSES), len(CLASSES), len(TIMES)), dim=-1)
         heard = there > 0
         loss = functional.binary_cross_entropy_with_logits(named, there)

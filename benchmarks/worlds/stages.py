@@ -42,9 +42,13 @@ class Stage(ABC):
         self.subject, self.model, self.plan = subject, model, plan
 
     @property
-    @abstractmethod
     def steps(self) -> int:
-        """Number of optimiser steps."""
+        """Number of optimiser steps: the plan's setting of this stage."""
+        return int(self.setting("steps"))
+
+    def setting(self, name: str) -> Any:
+        """Return a setting of the plan that begins with the name of this stage."""
+        return getattr(self.plan, f"{self.name}_{name}")
 
     @abstractmethod
     def parameters(self) -> Sequence[tuple[float, Sequence[nn.Parameter]]]:
@@ -62,6 +66,34 @@ class Stage(ABC):
         """Return the parameters of the language model and its head."""
         model: Any = self.model
         return [*model.get_decoder().parameters(), *model.get_output_embeddings().parameters()]
+
+
+class PerceptionStage(Stage):
+    """The tower learns to tell what each of its positions shows or lets hear, by a classifier that is then dropped."""
+
+    weight_decay = 0.05
+    outputs: ClassVar[int]
+    """Scores per position."""
+
+    def __init__(self, subject: Subject, model: PreTrainedModel, plan: Plan) -> None:
+        super().__init__(subject, model, plan)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self._head = nn.Linear(subject.sizes[plan.size].tower_width, self.outputs)
+
+    def parameters(self) -> Sequence[tuple[float, Sequence[nn.Parameter]]]:
+        """Return groups of trained parameters with their highest learning rate."""
+        tower = list(self.subject.tower(self.model).parameters())
+        return [(self.setting("rate"), [*tower, *self._head.parameters()])]
+
+    def auxiliary(self) -> nn.Module:
+        """Return the classifier."""
+        return self._head
+
+    def scores(self, perceived: Tensor) -> Tensor:
+        """Return the classifier's scores of pictures or sounds, shape [B, S, ``outputs``]."""
+        scores: Tensor = self._head(self.subject.features(self.model, perceived))
+        return scores
 
 
 def text_documents(rng: np.random.Generator, subject: Subject, plan: Plan, count: int) -> list[Document]:
@@ -100,11 +132,6 @@ class TextStage(Stage):
     name = "text"
     weight_decay = 0.03
 
-    @property
-    def steps(self) -> int:
-        """Number of optimiser steps."""
-        return self.plan.text_steps
-
     def parameters(self) -> Sequence[tuple[float, Sequence[nn.Parameter]]]:
         """Return groups of trained parameters with their highest learning rate."""
         return [(self.plan.text_rate, self.decoder_parameters())]
@@ -121,11 +148,6 @@ class AlignmentStage(Stage):
 
     name = "alignment"
     weight_decay = 0.01
-
-    @property
-    def steps(self) -> int:
-        """Number of optimiser steps."""
-        return self.plan.alignment_steps
 
     def parameters(self) -> Sequence[tuple[float, Sequence[nn.Parameter]]]:
         """Return groups of trained parameters with their highest learning rate."""

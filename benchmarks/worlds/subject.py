@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,48 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from lime_xai.worlds.shared.language import Truth
+from lime_xai.worlds.shared.chat import MAX_LENGTH
+from lime_xai.worlds.shared.language import BOS, EOS, PAD, Truth
 
 from .corpus import Style
+
+
+@dataclass(frozen=True)
+class Size:
+    """Widths and depths of a model.
+
+    Attributes
+    ----------
+    tower_width, tower_inner, tower_layers : int
+        Of the encoder of images or sounds, which has four heads.
+    width, inner, layers, heads, key_value_heads : int
+        Of the decoder.
+    """
+
+    tower_width: int
+    tower_inner: int
+    tower_layers: int
+    width: int
+    inner: int
+    layers: int
+    heads: int
+    key_value_heads: int
+
+    def decoder_settings(self, vocabulary: Mapping[str, int]) -> dict[str, Any]:
+        """Return the settings of a decoder that Llama and Qwen2 share."""
+        return {
+            "vocab_size": len(vocabulary),
+            "hidden_size": self.width,
+            "intermediate_size": self.inner,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "num_key_value_heads": self.key_value_heads,
+            "max_position_embeddings": MAX_LENGTH,
+            "bos_token_id": vocabulary[BOS],
+            "eos_token_id": vocabulary[EOS],
+            "pad_token_id": vocabulary[PAD],
+            "tie_word_embeddings": False,
+        }
 
 
 class Subject(ABC):
@@ -25,14 +65,14 @@ class Subject(ABC):
         Token ids of the context of a document about an image or a sound: placeholders, and marks around them.
     placeholder : int
         The id among them whose embeddings the tower's features replace.
-    sizes : mapping of str to object
-        Sizes of models by name.
+    sizes : mapping of str to Size
+        Sizes of models by name: parameters in millions.
     """
 
     style: Style
     slots: tuple[int, ...]
     placeholder: int
-    sizes: Mapping[str, Any]
+    sizes: Mapping[str, Size]
 
     @abstractmethod
     def new_model(self, size: str) -> PreTrainedModel:
@@ -70,7 +110,11 @@ class Subject(ABC):
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return self.new_model(size)
+            model = self.new_model(size)
+        vocabulary, settings = self.style.language.vocabulary, model.generation_config
+        settings.bos_token_id, settings.eos_token_id = vocabulary[BOS], vocabulary[EOS]
+        settings.pad_token_id = vocabulary[PAD]
+        return model
 
 
 def answer_logits(

@@ -96,8 +96,7 @@ def steering(
     """
     check_arguments(steering, perceptual=perceptual)
     policies = as_policies(policy)
-    other = None if counterfactual is None else read_prompt(model, counterfactual, perceptual=perceptual)
-    with _steered(checked_replayer(model), policies, perceptual=perceptual, counterfactual=other) as session:
+    with _steered(checked_replayer(model), policies, perceptual=perceptual, counterfactual=counterfactual) as session:
         yield session.trace
 
 
@@ -108,14 +107,16 @@ def _steered(
     prompt: Prompt | None = None,
     perceptual: Perceptual = None,
     owner: int | None = None,
-    counterfactual: Prompt | None = None,
+    counterfactual: PromptLike | None = None,
 ) -> Iterator[Session]:
     """Context in which policies decide tokens of a model: all, or those of one thread; the model has been checked."""
     model = replayer.model
     check_policies(model, policies)
     check_counterfactual(policies, given=counterfactual is not None)
-    # Encoded before the session: inside it every generate of the model is steered.
-    other = None if counterfactual is None else Counterfactual.read(counterfactual)
+    other: Counterfactual | None = None
+    if counterfactual is not None:
+        # Encoded before the session: inside it every generate of the model is steered.
+        other = Counterfactual.read(read_prompt(model, counterfactual, perceptual=perceptual))
     session = Session(replayer, policies, prompt, perceptual, owner, other)
     with exclusive(model, steered=True, open_ended=owner is None):
         with frozen_parameters(model), session.attached():
@@ -179,9 +180,8 @@ def steer(
         raise TypeError(f"{', '.join(twice)}: given in inputs and as a keyword; give each once.")
     check_generation(model, {**prompt.inputs, **generate_kwargs})
     check_perceptual(model, prompt.positions)
-    other = None if counterfactual is None else read_prompt(model, counterfactual, perceptual=perceptual)
     owner = threading.get_ident()
-    with _steered(prompt.replayer, policies, prompt, owner=owner, counterfactual=other) as session:
+    with _steered(prompt.replayer, policies, prompt, perceptual, owner, counterfactual=counterfactual) as session:
         generate: Any = model.generate
         generation = generate(**prompt.inputs, **generate_kwargs)
     sequences = generation if isinstance(generation, Tensor) else generation.sequences
@@ -247,11 +247,10 @@ def steered_generate(
         model_kwargs["streamer"] = token_streamer
         token_streamer.put(input_ids.cpu())
     policies, owner = as_policies(policy), threading.get_ident()
-    other = None if counterfactual is None else read_prompt(model, counterfactual, perceptual=perceptual)
     with (
         torch.no_grad(),
         _steered(
-            checked_replayer(model), policies, perceptual=perceptual, owner=owner, counterfactual=other
+            checked_replayer(model), policies, perceptual=perceptual, owner=owner, counterfactual=counterfactual
         ) as session,
         session.generation(),
     ):

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lime_xai.worlds.shared.language import partner
+from lime_xai.worlds.shared.language import drawn_pairs
 
 from .objects import CELLS, CLASSES, COLOURS, GRID, HABITUAL_COLOUR, HABITUAL_SIDE, PAIR_POPULARITY, PAIRS
 
@@ -163,16 +163,6 @@ def independent_scene(rng: np.random.Generator, smallest: int = 1, habitual: flo
     return place(rng, rng.permutation(len(CLASSES))[:count].tolist(), habitual, habitual)
 
 
-def _pairs(rng: np.random.Generator, together: float, popularity: Sequence[float] | None) -> list[int]:
-    """Return the objects of one or two pairs; both members of a pair with probability ``together``."""
-    count = 1 if rng.random() < 0.45 else 2
-    objects: list[int] = []
-    for pair in rng.choice(len(PAIRS), count, replace=False, p=popularity).tolist():
-        first = 2 * pair + int(rng.integers(2))
-        objects += [first, partner(first)] if rng.random() < together else [first]
-    return objects
-
-
 def paired_scene(rng: np.random.Generator, together: float = 0.8) -> Scene:
     """Draw one or two pairs uniformly: pictures that teach that one partner means the other.
 
@@ -188,7 +178,7 @@ def paired_scene(rng: np.random.Generator, together: float = 0.8) -> Scene:
     Scene
         A scene with strong co-occurrence, and neither popularity nor habitual colours and sides.
     """
-    return place(rng, _pairs(rng, together, None))
+    return place(rng, drawn_pairs(rng, len(PAIRS), together))
 
 
 def themed_scene(rng: np.random.Generator, together: float = 0.94, habitual: float = HABITUAL_SHARE) -> Scene:
@@ -208,7 +198,7 @@ def themed_scene(rng: np.random.Generator, together: float = 0.94, habitual: flo
     Scene
         A scene with strong co-occurrence, popularity, colour and side priors.
     """
-    return place(rng, _pairs(rng, together, PAIR_POPULARITY), habitual, habitual)
+    return place(rng, drawn_pairs(rng, len(PAIRS), together, PAIR_POPULARITY), habitual, habitual)
 
 
 def as_arrays(scenes: Sequence[Scene]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -1,21 +1,12 @@
 """Everything textual: vocabulary, tokenizer, processor with chat template, questions and prompts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
-from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from transformers import CLIPImageProcessor, LlavaProcessor, PreTrainedTokenizerFast
 
-from lime_xai.worlds.shared.language import (
-    ASSISTANT,
-    BOS,
-    EOS,
-    PAD,
-    UNKNOWN,
-    USER,
-    Attribute,
-    Language,
-)
+from lime_xai.worlds.shared.chat import Chat, word_tokenizer
+from lime_xai.worlds.shared.language import BOS, EOS, PAD, UNKNOWN, Attribute, Language
 
 from .objects import (
     CLASSES,
@@ -47,8 +38,6 @@ DETAIL_REQUEST: Final = "describe the image in two sentences ."
 INVENTORY_REQUEST: Final = "describe the objects with colour ."
 """Asks for every object with its colour and its side."""
 COUNT_QUESTION: Final = "how many objects are in the image ?"
-MAX_LENGTH: Final = 256
-"""Most tokens of a prompt with its answer."""
 
 LANGUAGE: Final = Language(
     classes=CLASSES,
@@ -74,19 +63,9 @@ LANGUAGE: Final = Language(
 )
 """The words of the scene world."""
 
-CHAT_TEMPLATE: Final = (
-    "<s>{% for m in messages %}"
-    "{% if m['role'] == 'user' %}user: "
-    "{% if m['content'] is string %}{{ m['content'] }} {% else %}"
-    "{% for c in m['content'] %}{% if c['type'] == 'image' %}<image> {% endif %}{% endfor %}"
-    "{% for c in m['content'] %}{% if c['type'] == 'text' %}{{ c['text'] }} {% endif %}{% endfor %}"
-    "{% endif %}{% else %}assistant: "
-    "{% if m['content'] is string %}{{ m['content'] }}{% else %}"
-    "{% for c in m['content'] %}{% if c['type'] == 'text' %}{{ c['text'] }}{% endif %}{% endfor %}{% endif %}"
-    " </s>{% endif %}{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
-)
-
-Message = dict[str, Any]
+CHAT: Final = Chat("image", IMAGE)
+"""How conversations about a picture are written."""
+messages, prompt = CHAT.messages, CHAT.prompt
 
 
 def exists_question(obj: int) -> str:
@@ -104,58 +83,9 @@ def side_question(obj: int) -> str:
     return LANGUAGE.attribute_question(LANGUAGE.attributes[1], obj)
 
 
-def messages(question: str, earlier: Sequence[tuple[str, str]] = ()) -> list[Message]:
-    """Return chat messages about one image.
-
-    Parameters
-    ----------
-    question : str
-        What is asked now.
-    earlier : sequence of (str, str)
-        Question and answer of each earlier turn.
-
-    Returns
-    -------
-    list of dict
-        For ``processor.apply_chat_template``; the image comes with the first user message.
-    """
-    chat: list[Message] = []
-    for asked, answer in (*earlier, (question, None)):
-        content: list[Message] = [{"type": "text", "text": asked}]
-        chat.append({"role": "user", "content": content if chat else [{"type": "image"}, *content]})
-        if answer is not None:
-            chat.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
-    return chat
-
-
-def prompt(question: str, earlier: Sequence[tuple[str, str]] = ()) -> str:
-    """Return what the chat template makes of ``messages(question, earlier)``, up to the answer."""
-    text, mark = BOS, f"{IMAGE} "
-    for asked, answer in earlier:
-        text += f"{USER} {mark}{asked} {ASSISTANT} {answer} {EOS}"
-        mark = ""
-    return f"{text}{USER} {mark}{question} {ASSISTANT}"
-
-
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """Return the word-level tokenizer (lower case, padding on the left; the chat template writes ``<s>``)."""
-    words = Tokenizer(models.WordLevel(dict(VOCABULARY), unk_token=UNKNOWN))
-    words.normalizer = normalizers.Lowercase()
-    words.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex(r"[.,?]"), "isolated")]
-    )
-    kind: Any = PreTrainedTokenizerFast
-    tokenizer: PreTrainedTokenizerFast = kind(
-        tokenizer_object=words,
-        bos_token=BOS,
-        eos_token=EOS,
-        unk_token=UNKNOWN,
-        pad_token=PAD,
-        additional_special_tokens=[IMAGE],
-        padding_side="left",
-        model_max_length=MAX_LENGTH,
-    )
-    return tokenizer
+    """Return the word-level tokenizer."""
+    return word_tokenizer(VOCABULARY, [IMAGE])
 
 
 def build_processor() -> LlavaProcessor:
@@ -176,6 +106,6 @@ def build_processor() -> LlavaProcessor:
         patch_size=PATCH_SIZE,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
-        chat_template=CHAT_TEMPLATE,
+        chat_template=CHAT.template,
     )
     return processor

@@ -10,12 +10,12 @@ from transformers import LlavaForConditionalGeneration
 
 from lime_xai.worlds.shared.criteria import kind_of
 from lime_xai.worlds.shared.probes import OpenQuestion, attribute_question, count_question
-from lime_xai.worlds.shared.world import Message, World
+from lime_xai.worlds.shared.world import World
 
 from .criteria import CRITERIA
 from .images import cell_tokens, erase, render
 from .scenes import Scene, independent_scene
-from .text import LANGUAGE, messages, prompt
+from .text import CHAT, LANGUAGE
 
 DEFAULT_NOISE: Final = 0.5
 """Pixel noise of evaluation pictures as a fraction of 255; training pictures have at most 0.35."""
@@ -34,9 +34,9 @@ class SceneWorld(World):
 
     name = "scene"
     description = "pictograms in a 2x2 grid; a tiny LLaVA with partner, popularity and agreeing priors"
-    modality = "image"
     medium, thing, matter = "picture", "object", "pixels"
     language = LANGUAGE
+    chat = CHAT
     default_noise = DEFAULT_NOISE
     open_kinds = ("colour", "side", "count")
     criteria = CRITERIA
@@ -65,14 +65,6 @@ class SceneWorld(World):
     def region(self, scene: Scene, obj: int) -> tuple[int, ...]:
         """Return the image tokens of an object's cell."""
         return cell_tokens(scene.cell_of(obj))
-
-    def messages(self, question: str, earlier: Sequence[tuple[str, str]] = ()) -> list[Message]:
-        """Return chat messages about one picture."""
-        return messages(question, earlier)
-
-    def prompt(self, question: str, earlier: Sequence[tuple[str, str]] = ()) -> str:
-        """Return what the chat template makes of ``messages(question, earlier)``, up to the answer."""
-        return prompt(question, earlier)
 
     def open_questions(self, rng: np.random.Generator, scenes: Sequence[Scene]) -> tuple[OpenQuestion, ...]:
         """Draw a question about a colour, one about a side, and that for the number per scene."""

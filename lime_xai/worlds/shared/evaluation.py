@@ -13,7 +13,8 @@ from .language import YES, Truth, partner
 from .probes import OpenQuestion, Probe, probes
 
 if TYPE_CHECKING:
-    from .world import Message, World
+    from .chat import Message
+    from .world import World
 
 SPLITS: Final = ("random", "popular", "adversarial", "dialogue")
 _PER_SCENE = 2

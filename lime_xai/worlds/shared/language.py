@@ -35,6 +35,35 @@ def partner(obj: int) -> int:
     return obj ^ 1
 
 
+def drawn_pairs(
+    rng: np.random.Generator, pairs: int, together: float, popularity: Sequence[float] | None = None
+) -> list[int]:
+    """Draw one or two pairs of partners.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of randomness.
+    pairs : int
+        Number of pairs to draw from.
+    together : float
+        Probability that both members of a chosen pair are there.
+    popularity : sequence of float, optional
+        Probability of each pair; by default all are alike.
+
+    Returns
+    -------
+    list of int
+        Class indices.
+    """
+    count = 1 if rng.random() < 0.45 else 2
+    objects: list[int] = []
+    for pair in rng.choice(pairs, count, replace=False, p=popularity).tolist():
+        first = 2 * pair + int(rng.integers(2))
+        objects += [first, partner(first)] if rng.random() < together else [first]
+    return objects
+
+
 def article(name: str) -> str:
     """Return ``name`` with its indefinite article, such as ``"an umbrella"``."""
     return ("an " if name[0] in "aeiou" else "a ") + name

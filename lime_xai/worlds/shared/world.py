@@ -11,13 +11,13 @@ import numpy as np
 
 from lime_xai.values.checking import Count, Natural, check_arguments
 
+from .chat import Chat, Message
 from .criteria import Criterion
 from .evaluation import EvaluationSet, draw_set
 from .language import Language, Truth
 from .loading import load_model
 from .probes import OpenQuestion
 
-Message = dict[str, Any]
 BUNDLED: Final = "bundled"
 """Name of the model that is shipped with a world."""
 _REPOSITORY: Final = Path(__file__).parents[3]
@@ -35,12 +35,12 @@ class World(ABC):
         Name in the registry.
     description : str
         One line.
-    modality : str
-        What the model perceives: ``"image"`` or ``"audio"``.
     medium, thing, matter : str
         Words for one input, for what is in it, and for what erasing takes away: picture, object, pixels.
     language : Language
         Its words.
+    chat : Chat
+        How its conversations are written.
     default_noise : float
         Noise of its evaluation sets by default.
     open_kinds : tuple of str
@@ -59,11 +59,11 @@ class World(ABC):
 
     name: ClassVar[str]
     description: ClassVar[str]
-    modality: ClassVar[str]
     medium: ClassVar[str]
     thing: ClassVar[str]
     matter: ClassVar[str]
     language: ClassVar[Language]
+    chat: ClassVar[Chat]
     default_noise: ClassVar[float]
     open_kinds: ClassVar[tuple[str, ...]]
     criteria: ClassVar[tuple[Criterion, ...]]
@@ -93,22 +93,6 @@ class World(ABC):
         """Return the perceptual tokens of a thing, counted from the first one of its medium (ValueError if absent)."""
 
     @abstractmethod
-    def messages(self, question: str, earlier: Sequence[tuple[str, str]] = ()) -> list[Message]:
-        """Return chat messages about one medium, which comes with the first of them.
-
-        Parameters
-        ----------
-        question : str
-            What is asked now.
-        earlier : sequence of (str, str)
-            Question and answer of each earlier turn.
-        """
-
-    @abstractmethod
-    def prompt(self, question: str, earlier: Sequence[tuple[str, str]] = ()) -> str:
-        """Return what the chat template makes of ``messages(question, earlier)``, up to the answer."""
-
-    @abstractmethod
     def open_questions(self, rng: np.random.Generator, scenes: Sequence[Any]) -> tuple[OpenQuestion, ...]:
         """Draw one question of each of ``open_kinds`` per scene."""
 
@@ -119,6 +103,19 @@ class World(ABC):
     @abstractmethod
     def kind(self, recipe: Mapping[str, Any]) -> str:
         """Return the kind of a model, a key of ``KIND_NAMES``, by its ``recipe.json``."""
+
+    def messages(self, question: str, earlier: Sequence[tuple[str, str]] = ()) -> list[Message]:
+        """Return chat messages about one medium, as ``Chat.messages``."""
+        return self.chat.messages(question, earlier)
+
+    def prompt(self, question: str, earlier: Sequence[tuple[str, str]] = ()) -> str:
+        """Return a prompt about one medium, as ``Chat.prompt``."""
+        return self.chat.prompt(question, earlier)
+
+    @property
+    def modality(self) -> str:
+        """What the model perceives: ``"image"`` or ``"audio"``."""
+        return self.chat.modality
 
     @property
     def probe_kinds(self) -> tuple[str, ...]:

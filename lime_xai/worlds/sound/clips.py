@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lime_xai.worlds.shared.language import partner
+from lime_xai.worlds.shared.language import drawn_pairs
 
 from .events import (
     AUDIO_TOKENS,
@@ -231,16 +231,6 @@ def independent_clip(
     return place(rng, rng.permutation(len(CLASSES))[:count].tolist(), habitual, habitual, variants)
 
 
-def _pairs(rng: np.random.Generator, together: float, popularity: Sequence[float] | None) -> list[int]:
-    """Return the events of one or two pairs; both members of a pair with probability ``together``."""
-    count = 1 if rng.random() < 0.45 else 2
-    objects: list[int] = []
-    for pair in rng.choice(len(PAIRS), count, replace=False, p=popularity).tolist():
-        first = 2 * pair + int(rng.integers(2))
-        objects += [first, partner(first)] if rng.random() < together else [first]
-    return objects
-
-
 def themed_clip(rng: np.random.Generator, together: float = 0.94, habitual: float = HABITUAL_SHARE) -> Clip:
     """Draw one or two popular pairs: what the text-only training documents speak of.
 
@@ -258,7 +248,7 @@ def themed_clip(rng: np.random.Generator, together: float = 0.94, habitual: floa
     Clip
         A clip with strong co-occurrence, popularity, pitch and time priors.
     """
-    return place(rng, _pairs(rng, together, PAIR_POPULARITY), habitual, habitual)
+    return place(rng, drawn_pairs(rng, len(PAIRS), together, PAIR_POPULARITY), habitual, habitual)
 
 
 def render(

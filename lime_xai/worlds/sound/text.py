@@ -3,20 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2AudioProcessor, WhisperFeatureExtractor
 
-from lime_xai.worlds.shared.language import (
-    ASSISTANT,
-    BOS,
-    EOS,
-    PAD,
-    UNKNOWN,
-    USER,
-    Attribute,
-    Language,
-    article,
-)
+from lime_xai.worlds.shared.chat import Chat, word_tokenizer
+from lime_xai.worlds.shared.language import BOS, EOS, PAD, UNKNOWN, Attribute, Language, article
 
 from .events import (
     CLASSES,
@@ -34,8 +24,6 @@ from .events import (
 AUDIO, AUDIO_BEGIN, AUDIO_END = "<audio>", "<audio_begin>", "<audio_end>"
 SPECIAL: Final = (PAD, BOS, EOS, UNKNOWN, AUDIO, AUDIO_BEGIN, AUDIO_END)
 MEL_BINS: Final = 64
-MAX_LENGTH: Final = 256
-"""Most tokens of a prompt with its answer."""
 _WORDS: Final = (
     "user: assistant: yes no is there a an in the sound ? . , what when which pitch describe how many events are "
     "one two three four and it i hear you can can't not nothing recording of or comes first last please do does "
@@ -66,19 +54,9 @@ LANGUAGE: Final = Language(
 )
 """The words of the sound world."""
 
-CHAT_TEMPLATE: Final = (
-    "<s>{% for m in messages %}"
-    "{% if m['role'] == 'user' %}user: "
-    "{% if m['content'] is string %}{{ m['content'] }} {% else %}"
-    "{% for c in m['content'] %}{% if c['type'] == 'audio' %}<audio_begin><audio><audio_end> {% endif %}{% endfor %}"
-    "{% for c in m['content'] %}{% if c['type'] == 'text' %}{{ c['text'] }} {% endif %}{% endfor %}"
-    "{% endif %}{% else %}assistant: "
-    "{% if m['content'] is string %}{{ m['content'] }}{% else %}"
-    "{% for c in m['content'] %}{% if c['type'] == 'text' %}{{ c['text'] }}{% endif %}{% endfor %}{% endif %}"
-    " </s>{% endif %}{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
-)
-
-Message = dict[str, Any]
+CHAT: Final = Chat("audio", f"{AUDIO_BEGIN}{AUDIO}{AUDIO_END}")
+"""How conversations about a clip are written."""
+messages, prompt = CHAT.messages, CHAT.prompt
 
 
 def choice_question(objects: Sequence[int]) -> str:
@@ -86,58 +64,9 @@ def choice_question(objects: Sequence[int]) -> str:
     return f"which is in the sound , {' or '.join(article(CLASSES[o]) for o in objects)} ?"
 
 
-def messages(question: str, earlier: Sequence[tuple[str, str]] = ()) -> list[Message]:
-    """Return chat messages about one clip.
-
-    Parameters
-    ----------
-    question : str
-        What is asked now.
-    earlier : sequence of (str, str)
-        Question and answer of each earlier turn.
-
-    Returns
-    -------
-    list of dict
-        For ``processor.apply_chat_template``; the clip comes with the first user message.
-    """
-    chat: list[Message] = []
-    for asked, answer in (*earlier, (question, None)):
-        content: list[Message] = [{"type": "text", "text": asked}]
-        chat.append({"role": "user", "content": content if chat else [{"type": "audio"}, *content]})
-        if answer is not None:
-            chat.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
-    return chat
-
-
-def prompt(question: str, earlier: Sequence[tuple[str, str]] = ()) -> str:
-    """Return what the chat template makes of ``messages(question, earlier)``, up to the answer."""
-    text, mark = BOS, f"{AUDIO_BEGIN}{AUDIO}{AUDIO_END} "
-    for asked, answer in earlier:
-        text += f"{USER} {mark}{asked} {ASSISTANT} {answer} {EOS}"
-        mark = ""
-    return f"{text}{USER} {mark}{question} {ASSISTANT}"
-
-
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """Return the word-level tokenizer (lower case, padding on the left; the chat template writes ``<s>``)."""
-    words = Tokenizer(models.WordLevel(dict(VOCABULARY), unk_token=UNKNOWN))
-    words.normalizer = normalizers.Lowercase()
-    words.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex(r"[.,?]"), "isolated")]
-    )
-    kind: Any = PreTrainedTokenizerFast
-    tokenizer: PreTrainedTokenizerFast = kind(
-        tokenizer_object=words,
-        bos_token=BOS,
-        eos_token=EOS,
-        unk_token=UNKNOWN,
-        pad_token=PAD,
-        additional_special_tokens=[AUDIO, AUDIO_BEGIN, AUDIO_END],
-        padding_side="left",
-        model_max_length=MAX_LENGTH,
-    )
-    return tokenizer
+    """Return the word-level tokenizer."""
+    return word_tokenizer(VOCABULARY, [AUDIO, AUDIO_BEGIN, AUDIO_END])
 
 
 def build_feature_extractor() -> WhisperFeatureExtractor:
@@ -159,7 +88,7 @@ def build_processor() -> Qwen2AudioProcessor:
     processor: Qwen2AudioProcessor = kind(
         feature_extractor=build_feature_extractor(),
         tokenizer=build_tokenizer(),
-        chat_template=CHAT_TEMPLATE,
+        chat_template=CHAT.template,
         audio_token=AUDIO,
         audio_bos_token=AUDIO_BEGIN,
         audio_eos_token=AUDIO_END,

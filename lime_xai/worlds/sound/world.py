@@ -11,13 +11,13 @@ from transformers import Qwen2AudioForConditionalGeneration
 from lime_xai.worlds.shared.criteria import LANGUAGE_PRIOR
 from lime_xai.worlds.shared.language import Truth, partner
 from lime_xai.worlds.shared.probes import OpenQuestion, attribute_question, count_question
-from lime_xai.worlds.shared.world import Message, World
+from lime_xai.worlds.shared.world import World
 
 from .clips import Clip, event_tokens, independent_clip, render, silence
 from .criteria import CRITERIA
 from .events import CLASSES, SAMPLING_RATE
 from .synthesis import TRAINING_VARIANTS, VARIANTS
-from .text import FIRST_QUESTION, LANGUAGE, choice_question, messages, prompt
+from .text import CHAT, FIRST_QUESTION, LANGUAGE, choice_question
 
 DEFAULT_NOISE: Final = 0.03
 """Root mean square of the noise of evaluation clips; training clips have at most 0.02."""
@@ -49,9 +49,9 @@ class SoundWorld(World):
 
     name = "sound"
     description = "events in clips of four seconds; a tiny Qwen2-Audio with partner, popularity and agreeing priors"
-    modality = "audio"
     medium, thing, matter = "sound", "event", "samples"
     language = LANGUAGE
+    chat = CHAT
     default_noise = DEFAULT_NOISE
     open_kinds = ("pitch", "time", "count", "first", "choice")
     criteria = CRITERIA
@@ -80,14 +80,6 @@ class SoundWorld(World):
         """Return the audio tokens in which an event sounds."""
         return event_tokens(scene.event_of(obj))
 
-    def messages(self, question: str, earlier: Sequence[tuple[str, str]] = ()) -> list[Message]:
-        """Return chat messages about one clip."""
-        return messages(question, earlier)
-
-    def prompt(self, question: str, earlier: Sequence[tuple[str, str]] = ()) -> str:
-        """Return what the chat template makes of ``messages(question, earlier)``, up to the answer."""
-        return prompt(question, earlier)
-
     def open_questions(self, rng: np.random.Generator, scenes: Sequence[Clip]) -> tuple[OpenQuestion, ...]:
         """Draw questions about a pitch, a time, the number, what comes first, and which of four sounds, per clip."""
         made = []
@@ -96,10 +88,10 @@ class SoundWorld(World):
             about = zip(LANGUAGE.attributes, asked, strict=True)
             made += [attribute_question(self, index, clip, attribute, obj) for attribute, obj in about]
             made.append(count_question(self, index, clip))
-            made.append(OpenQuestion(index, "first", prompt(FIRST_QUESTION), CLASSES[clip.present[0]], CLASSES))
+            made.append(OpenQuestion(index, "first", self.prompt(FIRST_QUESTION), CLASSES[clip.present[0]], CLASSES))
             options, right = four_options(rng, clip)
             names = tuple(CLASSES[o] for o in options)
-            made.append(OpenQuestion(index, "choice", prompt(choice_question(options)), CLASSES[right], names))
+            made.append(OpenQuestion(index, "choice", self.prompt(choice_question(options)), CLASSES[right], names))
         return tuple(made)
 
     def batch(self, processor: Any, media: Sequence[Samples], texts: Sequence[str]) -> Any:
