@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
 
+from lime_xai.decoding.policy import Policy
 from lime_xai.evaluation.policies.acceptance import acceptance, acceptance_table, as_json
 from lime_xai.evaluation.policies.calibrations import world_calibration
 from lime_xai.evaluation.policies.registry import CALIBRATED, Tuned
@@ -18,7 +19,7 @@ from lime_xai.evaluation.policies.world import WorldReport, measure_policies
 from lime_xai.printing import foreign
 from lime_xai.storage.store import check_identity, check_writable, read_json, write_json
 from lime_xai.storage.weights import weights_hash
-from lime_xai.worlds import load_world
+from lime_xai.worlds import World, load_world
 from lime_xai.worlds.shared.criteria import KIND_NAMES
 from lime_xai.worlds.shared.models import load_frozen, protocol, recipe
 from lime_xai.worlds.shared.world import BUNDLED
@@ -105,10 +106,32 @@ def run_world(
             f"no settings of {', '.join(usual)} have been chosen on the {name} world; measured with the usual "
             "ones. `lime-xai world --tune FILE` chooses some, --tuned FILE uses them."
         )
-    noise = world.default_noise if noise is None else noise
-    label = Path(model_name).name
-    identity: dict[str, Any] = {"world": name, "model": label, "weights": weights_hash(model)}
-    identity |= {"seed": seed, "scenes": scenes, "noise": noise}
+    report = _report(
+        world,
+        model,
+        processor,
+        policies,
+        out,
+        seed=seed,
+        scenes=scenes,
+        noise=world.default_noise if noise is None else noise,
+        model_name=Path(model_name).name,
+    )
+    console.print(report.tables())
+
+
+def _report(
+    world: World,
+    model: Any,
+    processor: Any,
+    policies: Mapping[str, Policy | None],
+    out: Path | None,
+    *,
+    model_name: str,
+    **drawn: Any,
+) -> WorldReport:
+    """Measure policies, with progress; the report is written after each, and resumes from the one in ``out``."""
+    identity = {"world": world.name, "model": model_name, "weights": weights_hash(model), **drawn}
     done = read_rows(out, identity, list(policies)) if out is not None and out.exists() else {}
     with Progress(console=notices) as progress:
         task = progress.add_task("policies", total=len({"vanilla", *policies}))
@@ -118,19 +141,9 @@ def run_world(
             if out is not None:
                 write_json(out, report.to_dict())
 
-        report = measure_policies(
-            world,
-            model,
-            processor,
-            policies,
-            seed=seed,
-            scenes=scenes,
-            noise=noise,
-            model_name=label,
-            done=done,
-            progress=note,
+        return measure_policies(
+            world, model, processor, policies, model_name=model_name, done=done, progress=note, **drawn
         )
-    console.print(report.tables())
 
 
 def writable(*paths: Path | None) -> None:
