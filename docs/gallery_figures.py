@@ -7,16 +7,14 @@ weights of a fixed seed.
 from __future__ import annotations
 
 import io
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from explained_answer import choose
+from photograph import photograph, with_click
 from rich.console import Console
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
@@ -59,13 +57,16 @@ def answer() -> None:
     found.plot_before_after("anchor").savefig(STATIC / "gallery-before-after.png", dpi=DPI)
     photograph(
         with_click(found.to_html(title="describe the image ."), "sun", "cloud"),
-        "gallery-page-dark.png",
+        STATIC / "gallery-page-dark.png",
         1100,
         860,
         dark=True,
     )
     photograph(
-        with_click(found.to_html(title="describe the image ."), "cloud", "cloud"), "gallery-page-phone.png", 500, 1000
+        with_click(found.to_html(title="describe the image ."), "cloud", "cloud"),
+        STATIC / "gallery-page-phone.png",
+        500,
+        1000,
     )
 
 
@@ -76,7 +77,7 @@ def folder() -> None:
         model, processor, inputs = example(seed=seed)
         found = lime_xai.explain(model, inputs, processor=processor, max_new_tokens=30)
         entries.append(Entry(f"scene-{seed}.png", found))
-    photograph(report_page(entries, "describe the image ."), "gallery-folder.png", 1100, 760)
+    photograph(report_page(entries, "describe the image ."), STATIC / "gallery-folder.png", 1100, 760)
 
 
 def steps() -> None:
@@ -101,7 +102,7 @@ def terminal() -> None:
     found = lime_xai.attribute(model, inputs, "yes", processor=processor)
     console = Console(record=True, width=60, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     console.print(found.text(width=60))
-    photograph(console.export_html(), "gallery-terminal.png", 660, 270)
+    photograph(console.export_html(), STATIC / "gallery-terminal.png", 660, 270)
 
 
 def comparison() -> None:
@@ -154,29 +155,6 @@ def hearing() -> tuple[Any, Any]:
     torch.manual_seed(1)
     config = Qwen2AudioConfig(audio_config=tower, text_config=text, audio_token_index=4)
     return Qwen2AudioForConditionalGeneration(config).eval(), processor
-
-
-def with_click(page: str, *words: str) -> str:
-    """Return a page of an answer on which a word of each answer is chosen at the start."""
-    return page.replace("</body>", f"{choose(*words)}</body>")
-
-
-def photograph(page: str, name: str, width: int, height: int, *, dark: bool = False) -> None:
-    """Write a picture of a page as Chromium shows it."""
-    with tempfile.TemporaryDirectory() as place:
-        path = Path(place) / "page.html"
-        path.write_text(page, encoding="utf-8")
-        flags = [
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--hide-scrollbars",
-            f"--user-data-dir={place}/user",
-        ]
-        if dark:
-            flags += ["--force-dark-mode", "--blink-settings=preferredColorScheme=0"]
-        size = [f"--window-size={width},{height}", "--virtual-time-budget=3000", f"--screenshot={STATIC / name}"]
-        subprocess.run(["chromium", *flags, *size, path.as_uri()], check=True, capture_output=True, timeout=120)
 
 
 FIGURES: dict[str, Callable[[], None]] = {
