@@ -1,25 +1,14 @@
 """One seed gives one draw, whatever torch's default dtype is."""
 
-from contextlib import contextmanager
-
 import pytest
 import torch
+from support.dtypes import default_dtype
 from support.families import FAMILIES
 
 import lime_xai
 from lime_xai import METHODS
 from lime_xai.branches.runner import _mixed
 from lime_xai.evaluation.attributions.robustness import cascade, draw_noise
-
-
-@contextmanager
-def default_dtype(dtype):
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
 
 
 @pytest.fixture(scope="module")

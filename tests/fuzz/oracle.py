@@ -4,11 +4,12 @@ import dis
 import re
 import traceback
 import warnings
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import torch
 import transformers
+from support.dtypes import default_dtype
 
 import lime_rules
 import lime_xai
@@ -31,23 +32,13 @@ _SIGNATURE = re.compile(
 _RAISES = (dis.opmap["RAISE_VARARGS"], dis.opmap["RERAISE"])
 
 
-@contextmanager
-def _default_dtype(dtype):
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
-
-
 MODES = {
     "usual": nullcontext,
     "no_grad": torch.no_grad,
     "inference_mode": torch.inference_mode,
     "enable_grad": torch.enable_grad,
-    "default float64": lambda: _default_dtype(torch.float64),
-    "default bfloat16": lambda: _default_dtype(torch.bfloat16),
+    "default float64": lambda: default_dtype(torch.float64),
+    "default bfloat16": lambda: default_dtype(torch.bfloat16),
 }
 """Contexts in which users make calls."""
 

@@ -9,7 +9,6 @@ from PIL import Image
 from transformers import LlavaForConditionalGeneration
 
 from lime_xai.worlds.shared.criteria import kind_of
-from lime_xai.worlds.shared.probes import OpenQuestion, attribute_question, count_question
 from lime_xai.worlds.shared.world import World
 
 from .criteria import CRITERIA
@@ -65,16 +64,6 @@ class SceneWorld(World):
     def region(self, scene: Scene, obj: int) -> tuple[int, ...]:
         """Return the image tokens of an object's cell."""
         return cell_tokens(scene.cell_of(obj))
-
-    def open_questions(self, rng: np.random.Generator, scenes: Sequence[Scene]) -> tuple[OpenQuestion, ...]:
-        """Draw a question about a colour, one about a side, and that for the number per scene."""
-        made = []
-        for index, scene in enumerate(scenes):
-            asked = (scene.present[int(i)] for i in rng.integers(len(scene.present), size=2))
-            about = zip(LANGUAGE.attributes, asked, strict=True)
-            made += [attribute_question(self, index, scene, attribute, obj) for attribute, obj in about]
-            made.append(count_question(self, index, scene))
-        return tuple(made)
 
     def batch(self, processor: Any, media: Sequence[Image.Image], texts: Sequence[str]) -> Any:
         """Return what the processor makes of pictures and prompts, one of each per row, padded."""

@@ -16,7 +16,7 @@ from .criteria import Criterion
 from .evaluation import EvaluationSet, draw_set
 from .language import Language, Truth
 from .loading import load_model
-from .probes import OpenQuestion
+from .probes import OpenQuestion, attribute_question, count_question
 
 BUNDLED: Final = "bundled"
 """Name of the model that is shipped with a world."""
@@ -93,16 +93,27 @@ class World(ABC):
         """Return the perceptual tokens of a thing, counted from the first one of its medium (ValueError if absent)."""
 
     @abstractmethod
-    def open_questions(self, rng: np.random.Generator, scenes: Sequence[Any]) -> tuple[OpenQuestion, ...]:
-        """Draw one question of each of ``open_kinds`` per scene."""
-
-    @abstractmethod
     def batch(self, processor: Any, media: Sequence[Any], texts: Sequence[str]) -> Any:
         """Return what the processor makes of media and prompts, one of each per row, padded."""
 
     @abstractmethod
     def kind(self, recipe: Mapping[str, Any]) -> str:
         """Return the kind of a model, a key of ``KIND_NAMES``, by its ``recipe.json``."""
+
+    def open_questions(self, rng: np.random.Generator, scenes: Sequence[Any]) -> tuple[OpenQuestion, ...]:
+        """Draw one question of each of ``open_kinds`` per scene: attributes, number, and ``further_questions``."""
+        made: list[OpenQuestion] = []
+        for index, scene in enumerate(scenes):
+            asked = (scene.present[int(i)] for i in rng.integers(len(scene.present), size=2))
+            about = zip(self.language.attributes, asked, strict=True)
+            made += [attribute_question(self, index, scene, attribute, obj) for attribute, obj in about]
+            made.append(count_question(self, index, scene))
+            made += self.further_questions(rng, index, scene)
+        return tuple(made)
+
+    def further_questions(self, rng: np.random.Generator, index: int, scene: Any) -> list[OpenQuestion]:
+        """Draw open questions about the scene of this number that only this world has; by default none."""
+        return []
 
     def messages(self, question: str, earlier: Sequence[tuple[str, str]] = ()) -> list[Message]:
         """Return chat messages about one medium, as ``Chat.messages``."""

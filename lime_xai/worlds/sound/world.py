@@ -10,7 +10,7 @@ from transformers import Qwen2AudioForConditionalGeneration
 
 from lime_xai.worlds.shared.criteria import LANGUAGE_PRIOR
 from lime_xai.worlds.shared.language import Truth, partner
-from lime_xai.worlds.shared.probes import OpenQuestion, attribute_question, count_question
+from lime_xai.worlds.shared.probes import OpenQuestion
 from lime_xai.worlds.shared.world import World
 
 from .clips import Clip, event_tokens, independent_clip, render, silence
@@ -80,19 +80,14 @@ class SoundWorld(World):
         """Return the audio tokens in which an event sounds."""
         return event_tokens(scene.event_of(obj))
 
-    def open_questions(self, rng: np.random.Generator, scenes: Sequence[Clip]) -> tuple[OpenQuestion, ...]:
-        """Draw questions about a pitch, a time, the number, what comes first, and which of four sounds, per clip."""
-        made = []
-        for index, clip in enumerate(scenes):
-            asked = (clip.present[int(i)] for i in rng.integers(len(clip.present), size=2))
-            about = zip(LANGUAGE.attributes, asked, strict=True)
-            made += [attribute_question(self, index, clip, attribute, obj) for attribute, obj in about]
-            made.append(count_question(self, index, clip))
-            made.append(OpenQuestion(index, "first", self.prompt(FIRST_QUESTION), CLASSES[clip.present[0]], CLASSES))
-            options, right = four_options(rng, clip)
-            names = tuple(CLASSES[o] for o in options)
-            made.append(OpenQuestion(index, "choice", self.prompt(choice_question(options)), CLASSES[right], names))
-        return tuple(made)
+    def further_questions(self, rng: np.random.Generator, index: int, scene: Clip) -> list[OpenQuestion]:
+        """Draw the questions what comes first, and which of four sounds."""
+        options, right = four_options(rng, scene)
+        names = tuple(CLASSES[o] for o in options)
+        return [
+            OpenQuestion(index, "first", self.prompt(FIRST_QUESTION), CLASSES[scene.present[0]], CLASSES),
+            OpenQuestion(index, "choice", self.prompt(choice_question(options)), CLASSES[right], names),
+        ]
 
     def batch(self, processor: Any, media: Sequence[Samples], texts: Sequence[str]) -> Any:
         """Return what the processor makes of clips and prompts, one of each per row, padded."""
