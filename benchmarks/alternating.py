@@ -16,6 +16,8 @@ from itertools import pairwise
 from typing import Any
 
 import torch
+from rich.console import Console
+from rich.progress import track
 from transformers import PreTrainedModel
 
 Generation = Callable[[PreTrainedModel, Any], None]
@@ -149,7 +151,8 @@ def one_after_another(
     dict of str to Times
     """
     prepare(model)
-    return {name: [_timed(model, generate) for _ in range(2)][-1] for name, generate in generations.items()}
+    rounds = track(generations.items(), "timing", console=Console(stderr=True), transient=True)
+    return {name: [_timed(model, generate) for _ in range(2)][-1] for name, generate in rounds}
 
 
 def _timed(model: PreTrainedModel, generate: Generation) -> Times:

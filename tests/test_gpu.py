@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from support.families import FAMILIES, batch
+from support.words import numbered_tokenizer
 
 import lime_rules
 import lime_xai
@@ -105,6 +106,55 @@ def test_beams_of_a_batch_are_those_of_the_cpu(name):
 
     wanted, found = answer("cpu"), answer("cuda")
     assert found == wanted if isinstance(wanted, tuple) else torch.equal(found, wanted)
+
+
+@pytest.mark.parametrize("family", MEASURED)
+def test_a_contrast_with_other_inputs_is_that_of_the_cpu(family):
+    model, inputs, _ = FAMILIES[family].build()
+    halved = {key: value / 2 if value.is_floating_point() else value for key, value in inputs.items()}
+
+    def answer(device):
+        moved, given = on(device, model, inputs)
+        _, changed = on(device, model, halved)
+        asked = {"max_new_tokens": 4, "min_new_tokens": 4, "do_sample": False}
+        return lime_xai.steer(moved, given, Contrast("counterfactual"), counterfactual=changed, **asked).sequences
+
+    assert torch.equal(answer("cuda").cpu(), answer("cpu"))
+
+
+@pytest.mark.parametrize("family", MEASURED)
+def test_relevance_of_pixels_and_sound_is_that_of_the_cpu(family):
+    model, inputs, _ = FAMILIES[family].build()
+
+    def found(device):
+        return outcome(lambda: lime_xai.attribute_pixels(*on(device, model, inputs), 20).relevance)
+
+    wanted, got = found("cpu"), found("cuda")
+    if isinstance(wanted, tuple):
+        assert got == wanted
+        return
+    for key, relevance in wanted.items():
+        assert torch.allclose(got[key].cpu(), relevance, atol=TOLERANCE), key
+
+
+@pytest.mark.parametrize("policy", [None, "edit", "contrast"])
+@pytest.mark.parametrize("family", MEASURED)
+def test_an_explained_answer_is_that_of_the_cpu(family, policy):
+    model, inputs, _ = FAMILIES[family].build()
+
+    def found(device):
+        settings = {"processor": numbered_tokenizer(), "max_new_tokens": 3, "do_sample": False}
+        return outcome(lambda: lime_xai.explain(*on(device, model, inputs), policy, **settings))
+
+    wanted, got = found("cpu"), found("cuda")
+    if isinstance(wanted, tuple):
+        assert got == wanted
+        return
+    assert got.text == wanted.text
+    assert got.attribution.relevance.device.type == "cpu"
+    assert torch.allclose(got.attribution.relevance, wanted.attribution.relevance, atol=TOLERANCE)
+    probabilities = torch.tensor([[word.probability for word in one.words] for one in (got, wanted)])
+    assert torch.allclose(*probabilities, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

@@ -101,6 +101,8 @@ def attribute(
         For bad input, before any compute; for a method that would cost more than its limit, before its first pass.
     FloatingPointError
         For NaN or infinite logits or relevance.
+    NotImplementedError
+        For a decoder that gives other logits for the tokens of an answer together than for one after the other.
 
     Warns
     -----

@@ -138,7 +138,13 @@ def slots(cache: Cache) -> dict[int, tuple[Tensor, Tensor]]:
 
 
 def is_recurrent(config: PreTrainedConfig) -> bool:
-    """Return whether a decoder has layers that keep a recurrent state instead of slots (linear attention)."""
+    """Return whether a decoder has layers that keep a recurrent state instead of slots (linear attention).
+
+    The cache tells, except for RecurrentGemma in transformers 5.17 and 5.18: there modules keep the state, and only the
+    config names such layers.
+    """
+    if "recurrent" in (getattr(config, "layers_block_type", None) or ()):
+        return True
     return any(hasattr(layer, "recurrent_states") for layer in DynamicCache(config=config).layers)
 
 

@@ -24,6 +24,7 @@ from .checks import (
     check_placeholders,
     checked_replayer,
 )
+from .continuation import check_continuation
 from .decoder_call import DecoderCall, merged
 from .exclusive import borrowed
 from .gradients import DifferentiableCall, forward_sequence
@@ -120,6 +121,7 @@ class Prompt(ShortRepr):
             found = self._recorded.find(self.model, continuation)
             if found is None:
                 found = record(self.replayer, self.inputs, self.positions, continuation)
+                check_continuation(self.replayer, found)
                 for change in self._changes:
                     found = _with_prompt(found, change)
                 self._recorded.keep(self.model, continuation, found)

@@ -23,6 +23,14 @@ TOKENS = 2
 
 BEAMS = 3
 
+BEAM_SEARCH: dict[str, Any] = {
+    "num_beams": BEAMS,
+    "num_return_sequences": BEAMS,
+    "output_scores": True,
+    "length_penalty": 0.0,
+}
+"""Settings of ``generate`` under which the score of a beam is the log-probability of its tokens."""
+
 SHIFT = 5.0
 """Added to one logit: the registered policy shifts none."""
 
@@ -101,26 +109,30 @@ def check_batch_steered(subject: Subject) -> None:
 def check_beams(subject: Subject) -> None:
     """Compare: a beam scores as one sequence does that is forced to say what the beam says."""
     policy = Contrast(plausibility=0.0)
-    settings: dict[str, Any] = {
-        "num_beams": BEAMS,
-        "num_return_sequences": BEAMS,
-        "output_scores": True,
-        "length_penalty": 0.0,
-    }
     _check_plain_beams(subject)
-    found = steered(subject, policy, **settings).generation
+    found = steered(subject, policy, **BEAM_SEARCH).generation
     for sequence, score in zip(found.sequences, found.sequences_scores, strict=True):
         tokens = sequence[-TOKENS:].tolist()
         forced = steered(subject, policy, logits_processor=[Forced(tokens)])
-        chances = logits_of(forced)[0].log_softmax(-1)
-        expected = chances[torch.arange(TOKENS), torch.tensor(tokens, device=chances.device)].sum()
-        expect_close("the score of a beam", score[None].float(), expected[None], 5 * subject.tolerance)
+        _expect_score(subject, score, tokens, logits_of(forced)[0])
 
 
 def _check_plain_beams(subject: Subject) -> None:
+    """Refuse a model whose own beams fail, or score other than one sequence does that is forced to say the same."""
     model: Any = subject.model
+    settings = GREEDY | {"max_new_tokens": TOKENS, "min_new_tokens": TOKENS} | BEAM_SEARCH
     try:
-        model.generate(**subject.inputs, do_sample=False, num_beams=BEAMS, max_new_tokens=1)
+        found = model.generate(**subject.inputs, **settings)
+        for sequence, score in zip(found.sequences, found.sequences_scores, strict=True):
+            tokens = sequence[-TOKENS:].tolist()
+            _expect_score(subject, score, tokens, subject.plain(TOKENS, tokens=tokens)[0])
     except Exception as error:  # the model's own code, whatever it raises
         message = " ".join(str(error).split())
         raise UnavailableError(f"the model itself does not run beams: {message}") from error
+
+
+def _expect_score(subject: Subject, score: Tensor, tokens: list[int], logits: Tensor) -> None:
+    """Refuse a beam's score that is not the log-probability of its tokens under logits ``[G, V]``."""
+    chances = logits.log_softmax(-1)
+    expected = chances[torch.arange(TOKENS), torch.tensor(tokens, device=chances.device)].sum()
+    expect_close("the score of a beam", score[None].float(), expected[None], 5 * subject.tolerance)

@@ -95,7 +95,9 @@ def test_a_policy_that_changes_nothing_differs_by_nothing(each_world, each_untra
     found = measure_policies(each_world, *each_untrained, {"still": LogitShift({3: 0.0})}, seed=3, scenes=3)
     differences = found.policies["still"]["differences"]
     assert len(differences) > 50
-    assert {tuple(d) for d in differences.values()} <= {(0.0, 0.0, 0.0), (None, None, None)}
+    known = [value for found in differences.values() for value in found if value is not None]
+    assert known == pytest.approx([0.0] * len(known), abs=1e-6)  # the same logits by another kernel round otherwise
+    assert all(found == [None] * 3 or None not in found for found in map(list, differences.values()))
 
 
 def test_shares_lie_between_zero_and_one_where_relevance_was_taken(report, each_world):

@@ -1,0 +1,56 @@
+"""A check that a decoder continues a sequence by several tokens as it does by one after the other."""
+
+from __future__ import annotations
+
+from weakref import WeakSet
+
+import torch
+from transformers import PreTrainedModel
+
+from .decoder_call import merged
+from .gradients import DifferentiableCall, forward_sequence
+from .recording import Recording
+from .replay import Replayer
+
+TOLERANCE = 0.01
+"""Largest difference of two logits, as a part of the largest one, in float32 and float64."""
+
+HALF_TOLERANCE = 0.5
+"""For narrower types, in which rounding alone can send a token to another expert."""
+
+_CHECKED: WeakSet[PreTrainedModel] = WeakSet()
+
+
+def check_continuation(replayer: Replayer, found: Recording) -> None:
+    """Refuse a decoder that gives other logits for several tokens in one call than for one after the other.
+
+    ``generate`` decodes one token after the other. Relevance of an answer is computed for all of its tokens in one call
+    over a cache (``merged``). Some decoders have code of their own for a call of one token, and do something else for
+    several. A model that passes is not checked again: this costs one pass of the decoder.
+
+    Parameters
+    ----------
+    replayer : Replayer
+        Of the model.
+    found : Recording
+        A new one, with logits.
+
+    Raises
+    ------
+    NotImplementedError
+        Naming the decoder and the difference.
+    """
+    if found.logits is None or len(found.calls) < 3 or replayer.model in _CHECKED:  # two calls: nothing to merge
+        return
+    inputs = [DifferentiableCall(call, call.embeddings) for call in merged(found.calls)]
+    with torch.no_grad():
+        together = forward_sequence(replayer, inputs, keep=found.logits.shape[1]).float()
+    off = float((together - found.logits).abs().max() / found.logits.abs().max())
+    if off > (HALF_TOLERANCE if replayer.model.dtype.itemsize < torch.float32.itemsize else TOLERANCE):
+        raise NotImplementedError(
+            f"{type(replayer.decoder).__name__} gives other logits for several tokens in one call than for one after "
+            f"the other: they differ by {off:.2g} of the largest one. An answer of several tokens cannot be explained. "
+            "Explain one token: give its id as target, the answer before it in input_ids. Another release of "
+            "transformers may have mended the decoder."
+        )
+    _CHECKED.add(replayer.model)
