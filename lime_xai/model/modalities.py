@@ -167,7 +167,8 @@ def spans(masks: Mapping[str, Tensor], attended: Tensor) -> list[list[Span]]:
 def has_modality_inputs(inputs: Mapping[str, Any]) -> bool:
     """Whether a batch holds features of images, videos or sounds: numbers that are neither embeddings nor a mask.
 
-    Families name them in many ways (``pixel_values``, ``input_features``, ``input_values``, ...).
+    Families name them in many ways (``pixel_values``, ``input_features``, ``input_values``, ...). Tensors without an
+    element are none.
     """
     return any(
         name in ("audio_input_ids", "mm_encoder_outputs") or _holds_fractions(value)
@@ -179,4 +180,4 @@ def has_modality_inputs(inputs: Mapping[str, Any]) -> bool:
 def _holds_fractions(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return any(map(_holds_fractions, value))
-    return isinstance(value, Tensor) and value.is_floating_point()
+    return isinstance(value, Tensor) and value.is_floating_point() and value.numel() > 0

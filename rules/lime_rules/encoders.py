@@ -125,6 +125,8 @@ class EncoderLRP(TransformerComposite):
     ------
     ValueError
         For an unknown name, or a negative number.
+    TypeError
+        For a base that is neither a name nor a composite.
 
     Examples
     --------
@@ -146,6 +148,8 @@ class EncoderLRP(TransformerComposite):
             if base not in LRP_METHODS:
                 raise ValueError(f"base is {base!r}; expected one of {', '.join(LRP_METHODS)}, or a composite.")
             base = LRP_METHODS[base]()
+        if not isinstance(base, TransformerComposite):
+            raise TypeError(f"base is {base!r}; expected one of {', '.join(LRP_METHODS)}, or a composite.")
         self.base = base
         self.attention_ratios, self.expert_ratios = base.attention_ratios, base.expert_ratios
         self.gamma, self.epsilon = _per_layer("gamma", gamma), _per_layer("epsilon", epsilon)

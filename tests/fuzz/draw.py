@@ -45,7 +45,7 @@ class Draw(random.Random):
 
     def flags(self, *shape, share=0.5):
         """Return a random mask."""
-        return torch.tensor([self.chance(share) for _ in range(math.prod(shape))]).reshape(shape)
+        return torch.tensor([self.chance(share) for _ in range(math.prod(shape))], dtype=torch.bool).reshape(shape)
 
     def numbers(self, *shape, scale=1.0):
         """Return random numbers."""

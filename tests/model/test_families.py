@@ -2,6 +2,8 @@ import pytest
 import torch
 from support.families import FAMILIES, batch
 
+import lime_xai
+
 
 def test_every_family_is_listed_under_its_name():
     assert len(FAMILIES) == 27
@@ -43,3 +45,13 @@ def test_float64_norms_make_norms_exact_and_are_undone(float64_norms):
     torch.testing.assert_close(norm(x), wanted, rtol=1e-14, atol=0)
     assert (type(norm).forward(norm, x) - wanted).abs().max() > 1e-9
     assert norm(x).dtype == torch.float64
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_features_of_no_item_are_refused_before_any_compute(name):
+    model, inputs, _ = FAMILIES[name].build()
+    empty = {key: value[:0] if value.is_floating_point() else value for key, value in inputs.items()}
+    with pytest.raises(
+        ValueError, match=r"hold no pixel values or audio|by cross-attention"
+    ):
+        lime_xai.read_prompt(model, empty)

@@ -198,6 +198,12 @@ def test_bad_settings_are_refused(arguments, match):
         EncoderLRP(**arguments)
 
 
+@pytest.mark.parametrize("base", [True, None, 3, nn.Linear(2, 2), ["attnlrp"]])
+def test_a_base_of_another_kind_is_refused(base):
+    with pytest.raises(TypeError, match=r"base is .* or a composite"):
+        EncoderLRP(base)
+
+
 def test_gamma_refuses_a_layer_without_weights():
     class Packed(nn.Module):
         in_features, out_features = 3, 3
