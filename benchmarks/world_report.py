@@ -1,8 +1,8 @@
-"""Tables and pictures of the scene world's reports: ``python benchmarks/world_report.py``.
+"""Tables and pictures of the worlds' reports: ``python benchmarks/world_report.py``.
 
-Reads ``benchmarks/results/acceptance.json`` (from ``lime-xai world accept``) and ``benchmarks/results/world_*.json``
-(from ``lime-xai world --json``); writes Markdown beside them, the table of ``docs/explanation/policies.md`` and
-pictures in ``docs/_static``. Nothing is measured.
+Reads, from ``benchmarks/results``, ``acceptance.json`` and ``acceptance_sound.json`` (of ``lime-xai world accept``) and
+``world_*.json`` (of ``lime-xai world --json``); writes Markdown beside them, the tables of ``docs/explanation`` and
+pictures in ``docs/_static``. Nothing is measured. A world without reports is left out.
 """
 
 import argparse
@@ -18,13 +18,16 @@ import matplotlib.pyplot as plt
 from matplotlib.lines import Line2D
 
 from lime_xai.evaluation.bootstrap import bounded
-from lime_xai.worlds.scene.world import WORLD
+from lime_xai.worlds import WORLDS, World
 from lime_xai.worlds.shared.causes import CELLS
 from lime_xai.worlds.shared.criteria import KIND_NAMES
 
 RESULTS = Path(__file__).parent / "results"
-PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "policies.md"
-STATIC = Path(__file__).parents[1] / "docs" / "_static"
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = {"scene": DOCS / "explanation" / "policies.md", "sound": DOCS / "explanation" / "sound-world.md"}
+"""Pages with the table of a world's shipped model."""
+
+STATIC = DOCS / "_static"
 COLUMNS = (
     ("CHAIR_i", "no_repeat.chair_i"),
     ("F1", "no_repeat.f1"),
@@ -118,13 +121,13 @@ def mask_page(reports: Mapping[str, Report], before: Mapping[str, Any]) -> str:
     return table(header, rows) + "\n"
 
 
-def draw_causes(reports: Mapping[str, Report], out: Path) -> None:
+def draw_causes(world: World, reports: Mapping[str, Report], out: Path) -> None:
     """Draw what raises the partner's probability, two by two, in captions and in dialogues, for every model."""
     figure, axes = plt.subplots(2, 1, figsize=(9, 5.4), sharex=True, layout="constrained")
     colours = ("#4c4c4c", "#c44e52", "#4c72b0", "#bbbbbb")
     for axis, event in zip(axes, ("captions, P(partner)", "dialogue, P(yes)"), strict=True):
         for offset, (cell, colour) in enumerate(zip(CELLS, colours, strict=True)):
-            kind = cell.format(medium=WORLD.medium)
+            kind = cell.format(medium=world.medium)
             found = [
                 next(row for row in report["rows"] if row["measure"] == f"{event}: {kind}")
                 for report in reports.values()
@@ -195,31 +198,78 @@ def policies_table(report: Report) -> str:
     return table(header, rows)
 
 
-def update_page(report: Report) -> None:
-    """Put the table of the bundled model between the marks of the page on policies."""
-    text = PAGE.read_text(encoding="utf-8")
-    begin, end = "<!-- world-table -->\n", "<!-- /world-table -->"
-    before, _, rest = text.partition(begin)
-    _, _, after = rest.partition(end)
-    PAGE.write_text(f"{before}{begin}{policies_table(report)}\n{end}{after}", encoding="utf-8")
+def answers_table(report: Report) -> str:
+    """Return accuracy, F1 of yes and of no, and AUC of every split."""
+    rows = []
+    for policy, row in report["policies"].items():
+        names = ("accuracy", "f1_yes", "f1_no", "auc")
+        cells = [" / ".join(f"{split[name]:.3f}" for name in names) for split in row["splits"].values()]
+        rows.append((f"`{policy}`", *cells))
+    splits = next(iter(report["policies"].values()))["splits"]
+    return table(("accuracy / F1 of yes / F1 of no / AUC", *splits), rows)
+
+
+def relevance_table(report: Report) -> str:
+    """Return where the relevance of the true names of captions lies, with the change that each policy brings."""
+    rows = []
+    for policy, row in report["policies"].items():
+        cells = [bounded(row["relevance"][key], *row["intervals"][f"relevance.{key}"]) for key in ("share", "inside")]
+        changes = [
+            bounded(*row["differences"][f"relevance.{key}"]) if row["differences"] else ""
+            for key in ("share", "inside")
+        ]
+        rows.append((f"`{policy}`", cells[0], changes[0], cells[1], changes[1]))
+    return table(("", "reliance", "its change", "inside the thing", "its change"), rows)
+
+
+def update_page(page: Path, report: Report) -> None:
+    """Put the tables of the bundled model between their marks on a page; a page has the marks of those it shows."""
+    text = page.read_text(encoding="utf-8")
+    for mark, made in (("world", policies_table), ("answers", answers_table), ("relevance", relevance_table)):
+        begin, end = f"<!-- {mark}-table -->\n", f"<!-- /{mark}-table -->"
+        if begin in text:
+            before, _, rest = text.partition(begin)
+            _, _, after = rest.partition(end)
+            text = f"{before}{begin}{made(report)}\n{end}{after}"
+    page.write_text(text, encoding="utf-8")
+
+
+def write_world(world: World, accepted: Path, label: str) -> None:
+    """Write the pages, pictures and tables of one world.
+
+    Parameters
+    ----------
+    world : World
+        Whose reports are read.
+    accepted : Path
+        Its report of acceptance.
+    label : str
+        Added to the names of what is written.
+    """
+    reports = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("world_*.json"))]
+    measured = {report["model"]: report for report in reports if report["world"] == world.name}
+    acceptance = json.loads(accepted.read_text(encoding="utf-8"))
+    pages = {f"acceptance{label}.md": acceptance_pages(acceptance), f"world{label}.md": policy_pages(measured)}
+    if world.name == "scene":
+        before = json.loads((RESULTS / "mask_before.json").read_text(encoding="utf-8"))
+        pages["mask.md"] = mask_page(measured, before)
+    for name, text in pages.items():
+        (RESULTS / name).write_text(text, encoding="utf-8")
+        print(text)
+    draw_causes(world, acceptance, STATIC / f"causes{label}.png")
+    if measured:
+        draw_policies(measured, STATIC / f"policies{label}.png")
+    if "bundled" in measured:
+        update_page(PAGES[world.name], measured["bundled"])
 
 
 def main() -> None:
     """Write everything that there are reports for; print the Markdown."""
-    accepted = json.loads((RESULTS / "acceptance.json").read_text(encoding="utf-8"))
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("world_*.json"))]
-    measured = {report["model"]: report for report in found}
-    before = json.loads((RESULTS / "mask_before.json").read_text(encoding="utf-8"))
-    pages = {"acceptance.md": acceptance_pages(accepted), "world.md": policy_pages(measured)}
-    pages["mask.md"] = mask_page(measured, before)
-    for name, text in pages.items():
-        (RESULTS / name).write_text(text, encoding="utf-8")
-        print(text)
-    draw_causes(accepted, STATIC / "causes.png")
-    if measured:
-        draw_policies(measured, STATIC / "policies.png")
-    if "bundled" in measured:
-        update_page(measured["bundled"])
+    for world in WORLDS.values():
+        label = "" if world.name == "scene" else f"_{world.name}"
+        accepted = RESULTS / f"acceptance{label}.json"
+        if accepted.exists():
+            write_world(world, accepted, label)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,9 @@ from lime_xai.errors import unknown_name
 from lime_xai.evaluation.policies.registry import (
     CALIBRATED,
     WORLD_NAMES,
+    Against,
+    Measured,
+    PolicyT,
     select_policies,
     shipped_tuning,
     usual_policies,
@@ -93,7 +96,7 @@ def world_choice(
     processor: Any,
     tuned: Mapping[str, Any] | None = None,
     calibration: Calibration | None = None,
-) -> Written:
+) -> dict[str, Measured]:
     """Return the policies to measure on a world: names stand for the settings that were tuned on it.
 
     Without any, they stand for the usual ones (``untuned`` names them).
@@ -115,7 +118,8 @@ def world_choice(
     usual = usual_policies(calibration)
     if calibration is None:
         usual = {name: policy for name, policy in usual.items() if name not in CALIBRATED}
-    return _chosen(written, usual | world_policies(world, processor, tuned, calibration))
+    known: dict[str, Measured] = {**usual, **world_policies(world, processor, tuned, calibration)}
+    return _chosen(written, known)
 
 
 def untuned(world: World, written: Written, tuned: Mapping[str, Any] | None = None) -> list[str]:
@@ -149,11 +153,14 @@ def steering_choice(
         For a name that needs a calibration, or another model.
     """
     tuned = world_policies(WORLDS[model_name], processor, None, calibration) if model_name in WORLDS else {}
-    return _chosen(written, usual_policies(calibration) | tuned)
+    known: Written = usual_policies(calibration)
+    known |= {name: policy for name, policy in tuned.items() if not isinstance(policy, Against)}
+    return _chosen(written, known)
 
 
-def _chosen(written: Written, known: Written) -> Written:
-    return select_policies(list(written), known | {name: one for name, one in written.items() if one is not None})
+def _chosen(written: Written, known: Mapping[str, PolicyT]) -> dict[str, PolicyT]:
+    given: Any = {name: one for name, one in written.items() if one is not None}
+    return select_policies(list(written), {**known, **given})
 
 
 def uncalibrated(policies: Mapping[str, Policy | None]) -> list[str]:

@@ -9,10 +9,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from lime_xai.decoding.policy import Policy
 from lime_xai.evaluation.policies.acceptance import acceptance, acceptance_table, as_json
 from lime_xai.evaluation.policies.calibrations import world_calibration
-from lime_xai.evaluation.policies.registry import CALIBRATED, Tuned
+from lime_xai.evaluation.policies.registry import CALIBRATED, Measured, Tuned
 from lime_xai.evaluation.policies.rows import read_rows
 from lime_xai.evaluation.policies.tuning import TUNED, tune_policies
 from lime_xai.evaluation.policies.world import WorldReport, measure_policies
@@ -124,7 +123,7 @@ def _report(
     world: World,
     model: Any,
     processor: Any,
-    policies: Mapping[str, Policy | None],
+    policies: Mapping[str, Measured],
     out: Path | None,
     *,
     model_name: str,

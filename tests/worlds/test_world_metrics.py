@@ -1,11 +1,13 @@
 """Metrics against hand-computed examples and naive re-implementations."""
 
 import math
+from dataclasses import fields
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import f1_score
 
 from lime_xai.worlds.scene.scenes import EMPTY, Scene
 from lime_xai.worlds.scene.text import LANGUAGE
@@ -71,6 +73,15 @@ def test_closed_questions_by_hand():
     found = closed_metrics([2.0, -1.0, 1.0, -3.0], [True, True, False, False])
     assert (found.accuracy, found.false_yes) == (0.5, 0.5)
     assert found.auc == 0.75  # of four pairs only (-1, 1) is ranked wrongly
+
+
+@pytest.mark.parametrize("shift", [0.0, 9.0, -9.0])
+def test_f1_of_both_answers_is_that_of_scikit_learn(shift):
+    rng = np.random.default_rng(4)
+    margins, labels = rng.normal(size=40) + shift, rng.random(40) < 0.3
+    found = closed_metrics(margins, labels)
+    assert found.f1_yes == pytest.approx(f1_score(labels, margins > 0, zero_division=0))
+    assert found.f1_no == pytest.approx(f1_score(~labels, margins <= 0, zero_division=0))
 
 
 def test_auc_against_counting_pairs_with_ties():
@@ -149,5 +160,5 @@ def test_closed_values_of_weighted_samples():
     for sample, row in enumerate(weights):
         index = np.repeat(np.arange(30), row.astype(int))
         wanted = closed_metrics(margins[index], labels[index])
-        for name in ("accuracy", "auc", "false_yes"):
+        for name in (field.name for field in fields(wanted)):
             assert found[name][sample] == pytest.approx(getattr(wanted, name))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict, TypeVar
 
 from lime_xai.decoding.policy import Policy
 from lime_xai.errors import unknown_name
@@ -33,6 +34,34 @@ class Tuned(TypedDict, total=False):
     constant: float
 
 
+@dataclass(frozen=True)
+class Against:
+    """A contrast with another medium of the same scene, which only a world can make.
+
+    Attributes
+    ----------
+    policy : Contrast
+        With the branch ``counterfactual``.
+    medium : {"nothing", "background"}
+        ``nothing``: a grey picture, or digital silence; with sounds this is audio-aware decoding (AAD) without its
+        prefix to the prompt. ``background``: the medium with everything in it erased, which takes the truth: an oracle.
+    """
+
+    policy: Contrast
+    medium: Literal["nothing", "background"]
+
+
+Measured = Policy | Against | None
+"""What is measured on a world; None: the model alone."""
+
+PolicyT = TypeVar("PolicyT", bound=Measured)
+
+OTHER_MEDIA = {
+    "contrast_nothing": Against(Contrast("counterfactual"), "nothing"),
+    "contrast_background": Against(Contrast("counterfactual"), "background"),
+}
+"""Contrasts by name; no other model than a world's can be steered by a name alone."""
+
 CALIBRATED = ("reweight", "constant")
 """Policies that need a calibration of the model."""
 
@@ -45,6 +74,7 @@ WORLD_NAMES = (
     "contrast",
     "contrast_slot",
     "contrast_noise",
+    *OTHER_MEDIA,
     "uniform_gain",
     "yes_shift",
     *CALIBRATED,
@@ -73,7 +103,7 @@ def usual_policies(calibration: Calibration | None = None) -> dict[str, Policy |
 
 def world_policies(
     world: World, processor: Any, tuned: Mapping[str, Any] | None = None, calibration: Calibration | None = None
-) -> dict[str, Policy | None]:
+) -> dict[str, Measured]:
     """Return the policies of ``lime-xai world`` by name; ``vanilla`` is None.
 
     Parameters
@@ -100,13 +130,14 @@ def world_policies(
         makers["reweight"] = lambda strength: Reweight(strength, calibration)
         makers["constant"] = lambda scale: Constant(calibration, scale)
     values = shipped_tuning(world) | dict(tuned or {})
-    known: dict[str, Policy | None] = {
+    known: dict[str, Measured] = {
         "vanilla": None,
         "plausible": Plausible(),
         "edit": Edit(),
         "contrast": Contrast(),
         "contrast_slot": Contrast("slot"),
         "contrast_noise": Contrast("noise"),
+        **OTHER_MEDIA,
     }
     return known | {name: make(values[name]) for name, make in makers.items() if name in values}
 
@@ -117,20 +148,25 @@ def shipped_tuning(world: World) -> dict[str, Any]:
     return read_json(path, "a file of tuned settings", Tuned) if path.exists() else {}
 
 
-def select_policies(names: Sequence[str], known: Mapping[str, Policy | None]) -> dict[str, Policy | None]:
+def select_policies(names: Sequence[str], known: Mapping[str, PolicyT]) -> dict[str, PolicyT]:
     """Return the named policies in order.
 
     Raises
     ------
     ValueError
-        For an unknown name, with the nearest known one; for one that needs a calibration, or settings chosen on a
-        world.
+        For an unknown name, with the nearest known one; for one that needs a calibration, settings chosen on a
+        world, or other media of its scenes.
     """
     for name in names:
         if name not in known and name in CALIBRATED:
             raise ValueError(
                 f"The policy {name!r} needs a calibration of the model; pass --calibration FILE. `lime-xai "
                 "world` measures it on unlabelled prompts of a tuning seed if there is no such file."
+            )
+        if name not in known and name in OTHER_MEDIA:
+            raise ValueError(
+                f"The policy {name!r} compares with other media of a world's scenes, which `lime-xai world` makes. For "
+                "inputs of your own use lime_xai.steer(model, inputs, Contrast('counterfactual'), counterfactual=...)."
             )
         if name not in known and name in WORLD_NAMES:
             raise ValueError(

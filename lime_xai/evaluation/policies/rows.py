@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import GenericAlias
-from typing import Any, TypedDict, get_type_hints
+from typing import Any, Literal, NotRequired, TypedDict, get_type_hints
 
 from lime_xai.policies.registry import policy_from_dict
 from lime_xai.storage.store import check_identity, holding, read_json
@@ -29,6 +29,8 @@ class ClosedRow(TypedDict):
 
     accuracy: Value
     auc: Value
+    f1_yes: NotRequired[Value]
+    f1_no: NotRequired[Value]
 
 
 class SplitRows(TypedDict):
@@ -52,10 +54,19 @@ class WordRow(TypedDict):
     accuracy: Value
 
 
+class RelevanceRow(TypedDict):
+    """Where the relevance of true names lies."""
+
+    share: Value
+    inside: Value
+
+
 class PolicyRow(CaptionRow):
     """The row of one policy on any world: what tables show, and its settings."""
 
     settings: dict[str, Any] | None
+    relevance: NotRequired[RelevanceRow]
+    against: NotRequired[Literal["nothing", "background"] | None]
     repeated: Value
     no_repeat: CaptionRow
     detailed: DetailRow

@@ -88,6 +88,28 @@ def _grounding(world: World, rows: Mapping[str, Row]) -> Table:
     return table
 
 
+def _relevance(world: World, rows: Mapping[str, Row]) -> Table:
+    caption = (
+        f"true names of the captions, in the plain model: share of relevance on the {world.medium}; of the positive "
+        f"part there, share on the {world.thing} that is named"
+    )
+    table = _table("relevance", (f"on the {world.medium}", f"of that on the {world.thing}"), caption)
+    for name, row in rows.items():
+        if "relevance" in row:
+            table.add_row(foreign(name), *(_number(row["relevance"][key]) for key in ("share", "inside")))
+    return table
+
+
+def _answers(rows: Mapping[str, Row]) -> Table:
+    table = _table("closed questions: F1 of yes / F1 of no", SPLITS)
+    for name, row in rows.items():
+        if all("f1_yes" in split for split in row["splits"].values()):
+            table.add_row(
+                foreign(name), *(f"{_number(s['f1_yes'])}/{_number(s['f1_no'])}" for s in row["splits"].values())
+            )
+    return table
+
+
 def world_tables(world: World, heading: str, rows: Mapping[str, Row]) -> Group:
     """Return the tables of a report.
 
@@ -104,8 +126,10 @@ def world_tables(world: World, heading: str, rows: Mapping[str, Row]) -> Group:
         _captions(heading, rows),
         _banned(world, rows),
         _closed(world, rows),
+        _answers(rows),
         _words(world, rows),
         _grounding(world, rows),
+        _relevance(world, rows),
     ]
     if any(row["differences"] for row in rows.values()):
         tables.insert(2, _differences(world, rows))

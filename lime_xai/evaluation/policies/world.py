@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from typing import Any
 
@@ -24,9 +24,12 @@ from lime_xai.storage.store import number
 from lime_xai.storage.weights import weights_hash
 from lime_xai.worlds import World, load_world
 from lime_xai.worlds.shared.evaluation import EvaluationSet
-from lime_xai.worlds.shared.measuring import generate_captions
-from lime_xai.worlds.shared.records import collect, statistics
+from lime_xai.worlds.shared.measuring import Around, generate_captions
+from lime_xai.worlds.shared.metrics import mean_over_scenes
+from lime_xai.worlds.shared.records import Under, collect, statistics
 
+from .registry import Against, Measured
+from .reliance import caption_relevance
 from .tables import world_tables
 
 OBSERVED = 50
@@ -44,8 +47,10 @@ class WorldReport:
     seed, scenes, noise : int, int, float
         What made the evaluation set.
     policies : dict of str to dict
-        Per policy: ``settings``, the fields of ``CaptionMetrics``, the same under ``no_repeat`` and ``detailed``
-        (with those of ``detail_values``), ``splits`` with ``accuracy, auc, false_yes``, ``open`` with ``accuracy`` and
+        Per policy: ``settings``, ``against`` (the other medium of a contrast, or None), the fields of
+        ``CaptionMetrics``, the same under ``no_repeat`` and ``detailed``
+        (with those of ``detail_values``), ``relevance`` of true names (``caption_relevance``), ``splits`` with the
+        fields of ``ClosedMetrics``, ``open`` with ``accuracy`` and
         ``habitual``, ``grounding`` in nats, ``image_share`` or ``audio_share`` (None where a policy computes no
         relevance), ``cost``;
         ``intervals`` holds [low, high] and ``differences`` [value, low, high] against the plain model, both under the
@@ -89,20 +94,42 @@ def _under(model: PreTrainedModel, policy: Policy | None) -> Iterator[Any]:
         yield trace
 
 
-def _for_questions(policy: Policy | None) -> Policy | None:
-    """Return the policy without its plausibility mask, if it has one: closed questions need finite margins."""
-    unmasked: Any = policy
-    masks = is_dataclass(policy) and "plausibility" in {item.name for item in fields(policy)}
-    return replace(unmasked, plausibility=0.0) if masks else policy
+def _for_questions(measured: Measured) -> Measured:
+    """Return a policy without its plausibility mask, if it has one: closed questions need finite margins."""
+    if isinstance(measured, Against):
+        return replace(measured, policy=replace(measured.policy, plausibility=0.0))
+    unmasked: Any = measured
+    masks = is_dataclass(measured) and "plausibility" in {item.name for item in fields(measured)}
+    return replace(unmasked, plausibility=0.0) if masks else measured
+
+
+def _contexts(
+    model: PreTrainedModel, processor: Any, evaluation: EvaluationSet, measured: Measured
+) -> tuple[Under, Around | None]:
+    """Return what makes the context of the whole set, and that of each batch."""
+    if isinstance(measured, Against):
+        return nullcontext, _against(model, processor, evaluation, measured)
+    return lambda: _under(model, measured), None
 
 
 def timed_captions(
     model: PreTrainedModel, processor: Any, evaluation: EvaluationSet, policy: Policy | None, ban: bool
 ) -> Any:
     """Return captions, seconds per generated token and the trace."""
+    return _timed(model, processor, evaluation, lambda: _under(model, policy), None, ban)
+
+
+def _timed(
+    model: PreTrainedModel,
+    processor: Any,
+    evaluation: EvaluationSet,
+    under: Under,
+    around: Around | None,
+    ban: bool = False,
+) -> Any:
     start = time.perf_counter()
-    with _under(model, policy) as trace:
-        captions = generate_captions(model, processor, evaluation, no_repeat=ban)
+    with under() as trace:
+        captions = generate_captions(model, processor, evaluation, no_repeat=ban, around=around)
     seconds = time.perf_counter() - start
     return captions, seconds / sum(len(caption.split()) for caption in captions), trace
 
@@ -111,7 +138,7 @@ def measure_one(
     model: PreTrainedModel,
     processor: Any,
     evaluation: EvaluationSet,
-    policy: Policy | None,
+    measured: Measured,
     plain: PlainResult | None,
 ) -> tuple[dict[str, Any], PlainResult]:
     """Measure one policy.
@@ -120,7 +147,7 @@ def measure_one(
     ----------
     model, processor, evaluation : object
         What is steered, and on what.
-    policy : Policy or None
+    measured : Policy, Against or None
         None is the plain model.
     plain : PlainResult or None
         Of the same evaluation set; None if this is the plain model.
@@ -132,16 +159,16 @@ def measure_one(
     PlainResult
         Seconds and metrics of this policy.
     """
-    captions, seconds, trace = timed_captions(model, processor, evaluation, policy, ban=False)
-    records = collect(
-        model,
-        processor,
-        evaluation,
-        lambda: _under(model, policy),
-        lambda: _under(model, _for_questions(policy)),
-        captions,
-    )
-    found = statistics(records, resampling_weights(len(evaluation.scenes)))
+    policy = measured.policy if isinstance(measured, Against) else measured
+    under, around = _contexts(model, processor, evaluation, measured)
+    captions, seconds, trace = _timed(model, processor, evaluation, under, around)
+    asked, around_asked = _contexts(model, processor, evaluation, _for_questions(measured))
+    records = collect(model, processor, evaluation, under, asked, captions, around, around_asked)
+    weights = resampling_weights(len(evaluation.scenes))
+    relevant = caption_relevance(model, processor, evaluation, captions)
+    found = statistics(records, weights) | {
+        f"relevance.{name}": mean_over_scenes(rows.values, rows.scenes, weights) for name, rows in relevant.items()
+    }
     observer = _observer(policy)
     share = _share(trace) if observer is None else _observed_share(model, processor, evaluation, observer)
     differences = (
@@ -149,6 +176,7 @@ def measure_one(
     )
     row = {
         "settings": json.loads(_settings(policy)),
+        "against": measured.medium if isinstance(measured, Against) else None,
         **nested({name: _numbers(values[:1])[0] for name, values in found.items()}),
         f"{evaluation.world.modality}_share": share,
         "cost": seconds / (plain.seconds if plain else seconds),
@@ -163,11 +191,25 @@ def _settings(policy: Policy | None) -> str:
     return json.dumps(None if policy is None else policy_to_dict(policy))
 
 
-def _same(settings: dict[str, Any] | None, policy: Policy | None) -> bool:
-    """Whether a report's settings are those of a policy; a field that an older report lacks has its default."""
+def _same(row: Mapping[str, Any], measured: Measured) -> bool:
+    """Whether a report's row is of a policy; a field that an older report lacks has its default."""
+    policy, medium = (measured.policy, measured.medium) if isinstance(measured, Against) else (measured, None)
+    settings = row["settings"]
     if settings is None or policy is None:
         return settings is None and policy is None
-    return bool(policy_from_dict(settings) == policy)
+    return bool(policy_from_dict(settings) == policy) and row.get("against") == medium
+
+
+def _against(model: PreTrainedModel, processor: Any, evaluation: EvaluationSet, measured: Against) -> Around:
+    """Return what makes the context of a batch: the contrast with its other media."""
+    world = evaluation.world
+    other = world.nothing if measured.medium == "nothing" else evaluation.background
+
+    def around(media: Sequence[Any], prompts: Sequence[str]) -> AbstractContextManager[Any]:
+        inputs = world.batch(processor, [other(medium) for medium in media], prompts).to(model.device)
+        return steering(model, measured.policy, counterfactual=inputs)
+
+    return around
 
 
 def _numbers(values: Iterable[float]) -> list[float | None]:
@@ -176,7 +218,8 @@ def _numbers(values: Iterable[float]) -> list[float | None]:
 
 
 def _share(trace: Any) -> float | None:
-    shares = [float(step.share_after.mean()) for step in trace.steps if step.share_after is not None]
+    steps = [] if trace is None else trace.steps  # a contrast with other media has a session per batch
+    shares = [float(step.share_after.mean()) for step in steps if step.share_after is not None]
     return number(float(np.mean(shares))) if shares else None
 
 
@@ -200,7 +243,7 @@ def measure_policies(
     world: World,
     model: PreTrainedModel,
     processor: Any,
-    policies: Mapping[str, Policy | None],
+    policies: Mapping[str, Measured],
     *,
     seed: int,
     scenes: int = 300,
@@ -217,7 +260,7 @@ def measure_policies(
         Draws the scenes.
     model, processor : object
         What is steered.
-    policies : mapping of str to Policy or None
+    policies : mapping of str to Policy, Against or None
         None is the plain model; it is measured first in any case, under the name ``vanilla``.
     seed, scenes, noise : int, int, float
         Of the evaluation set.
@@ -235,7 +278,7 @@ def measure_policies(
     """
     noise = world.default_noise if noise is None else noise
     evaluation = world.evaluation_set(seed, scenes=scenes, noise=noise)
-    named = {"vanilla": None, **policies}
+    named: dict[str, Measured] = {"vanilla": None, **policies}
     weights = weights_hash(model)
     rows = {name: row for name, row in (done or {}).items() if name not in named}
     plain: PlainResult | None = None
@@ -246,7 +289,7 @@ def measure_policies(
 
     for name, policy in named.items():
         kept = (done or {}).get(name)
-        if kept is not None and name != "vanilla" and _same(kept["settings"], policy):
+        if kept is not None and name != "vanilla" and _same(kept, policy):
             rows[name] = kept
         else:
             rows[name], done_by = measure_one(model, processor, evaluation, policy, plain)

@@ -20,11 +20,15 @@ class ClosedMetrics:
         Area under the ROC curve of the margin: the quality of the ranking at all thresholds.
     false_yes : float
         Share of yes among the questions about absent objects.
+    f1_yes, f1_no : float
+        F1 of the answer yes, and of the answer no; 0 where an answer is never given.
     """
 
     accuracy: float
     auc: float
     false_yes: float
+    f1_yes: float
+    f1_no: float
 
 
 def weighted_auc(margins: Floats, labels: NDArray[np.bool_], weights: Floats) -> Floats:
@@ -80,7 +84,14 @@ def closed_values(margins: ArrayLike, labels: ArrayLike, weights: Floats) -> dic
         "accuracy": ratio(weights @ (answers == wanted), weights.sum(1)),
         "auc": weighted_auc(values, wanted, weights),
         "false_yes": ratio(weights @ (answers & ~wanted), weights @ ~wanted),
+        "f1_yes": _f1(answers, wanted, weights),
+        "f1_no": _f1(~answers, ~wanted, weights),
     }
+
+
+def _f1(given: NDArray[np.bool_], wanted: NDArray[np.bool_], weights: Floats) -> Floats:
+    """Return F1 scores of one answer, 2 TP / (given + wanted), shape [R]."""
+    return ratio(2 * (weights @ (given & wanted)), weights @ given + weights @ wanted)
 
 
 def closed_metrics(margins: ArrayLike, labels: ArrayLike) -> ClosedMetrics:

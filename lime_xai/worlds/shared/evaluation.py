@@ -121,6 +121,22 @@ class EvaluationSet:
             )
         return self.media
 
+    def background(self, medium: Any) -> Any:
+        """Return one of ``media`` with everything in it erased and its noise left; for ``erased`` that of its scene.
+
+        Raises
+        ------
+        ValueError
+            For a medium that is not of this set.
+        """
+        for index, scene in enumerate(self.scenes):
+            if medium is self.media[index] or medium is self.erased[index]:
+                found, rng = self.media[index], np.random.default_rng((self.seed, index))
+                for obj in scene.present:
+                    found = self.world.erase(found, scene, obj, noise=self.noise, rng=rng)
+                return found
+        raise ValueError("The medium is none of this evaluation set.")
+
     @property
     def caption_messages(self) -> list[Message]:
         """Chat messages that ask for a caption of any of the media."""

@@ -1,6 +1,7 @@
 """Captions and answers of a model on an evaluation set, all through ``model.generate``."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -18,6 +19,10 @@ from .language import EOS, NO, PAD, YES, Language
 from .metrics import CaptionMetrics, caption_metrics
 from .probes import OpenQuestion, Probe
 from .world import World
+
+Around = Callable[[Sequence[Any], Sequence[str]], AbstractContextManager[Any]]
+"""Makes the context in which one batch is generated, from its media and prompts: a contrast with other media needs
+those of the batch."""
 
 CAPTION_TOKENS = 26
 """Most tokens of a caption: six objects and the end."""
@@ -48,12 +53,19 @@ class Measurement:
 
 
 def batches(
-    world: World, processor: Any, media: Sequence[Any], prompts: Sequence[str], size: int, device: torch.device
-) -> Iterator[Any]:
-    """Yield the processor's batches of at most ``size`` (medium, prompt) pairs on a device."""
+    world: World,
+    processor: Any,
+    media: Sequence[Any],
+    prompts: Sequence[str],
+    size: int,
+    device: torch.device,
+    around: Around | None = None,
+) -> Iterator[tuple[Any, AbstractContextManager[Any]]]:
+    """Yield the processor's batches of at most ``size`` (medium, prompt) pairs on a device, each with its context."""
     pairs = iter(zip(media, prompts, strict=True))
     while chunk := list(islice(pairs, size)):
-        yield world.batch(processor, [medium for medium, _ in chunk], [text for _, text in chunk]).to(device)
+        some, texts = [medium for medium, _ in chunk], [text for _, text in chunk]
+        yield world.batch(processor, some, texts).to(device), around(some, texts) if around else nullcontext()
 
 
 def generate_captions(
@@ -64,6 +76,7 @@ def generate_captions(
     no_repeat: bool = False,
     detailed: bool = False,
     batch_size: int = 50,
+    around: Around | None = None,
     **generate_kwargs: Any,
 ) -> list[str]:
     """Return the caption of every scene, greedy unless told otherwise.
@@ -80,6 +93,8 @@ def generate_captions(
         Whether a second sentence is asked for.
     batch_size : int
         Scenes per call of ``generate``.
+    around : callable, optional
+        Makes the context of each batch.
     **generate_kwargs
         Passed to ``model.generate``.
 
@@ -96,11 +111,12 @@ def generate_captions(
     order = sorted(range(len(evaluation.media)), key=lambda index: len(evaluation.scenes[index].present))
     world, media, prompts = evaluation.world, [evaluation.media[index] for index in order], [asked] * len(order)
     captions: list[str] = []
-    for inputs in batches(world, processor, media, prompts, batch_size, model.device):
+    for inputs, context in batches(world, processor, media, prompts, batch_size, model.device, around):
         length = inputs["input_ids"].shape[1]
         ban = NoRepeatObjects(object_tokens(processor, world.language), length)
         processors = LogitsProcessorList([*given, ban] if no_repeat else given)
-        sequences = model.generate(**inputs, logits_processor=processors, **settings)
+        with context:
+            sequences = model.generate(**inputs, logits_processor=processors, **settings)
         for text in processor.batch_decode(sequences[:, length:], skip_special_tokens=False):
             body, end, _ = text.partition(EOS)
             captions.append(" ".join(f"{body.replace(PAD, '')} {end}".split()))
@@ -115,6 +131,7 @@ def first_logits(
     prompts: Sequence[str],
     *,
     batch_size: int = 100,
+    around: Around | None = None,
     **generate_kwargs: Any,
 ) -> NDArray[np.float64]:
     """Return the logits of the first generated token, shape [N, V].
@@ -129,13 +146,16 @@ def first_logits(
         One medium and one prompt per row.
     batch_size : int
         Rows per call of ``generate``.
+    around : callable, optional
+        Makes the context of each batch.
     **generate_kwargs
         Passed to ``model.generate``.
     """
     settings = {"do_sample": False, **generate_kwargs, "max_new_tokens": 1}
     found = [np.zeros((0, len(processor.tokenizer)))]
-    for inputs in batches(world, processor, media, prompts, batch_size, model.device):
-        output = model.generate(**inputs, return_dict_in_generate=True, output_logits=True, **settings)
+    for inputs, context in batches(world, processor, media, prompts, batch_size, model.device, around):
+        with context:
+            output = model.generate(**inputs, return_dict_in_generate=True, output_logits=True, **settings)
         found.append(output.logits[0].float().cpu().numpy().astype(np.float64))
     return np.concatenate(found)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .closed import closed_values
 from .details import detail_counts, detail_values
 from .evaluation import SPLITS, EvaluationSet
-from .measuring import generate_captions, groundings, open_answers, question_margins
+from .measuring import Around, generate_captions, groundings, open_answers, question_margins
 from .metrics import Floats, caption_counts, caption_values, mean_over_scenes, ratio
 
 Under = Callable[[], AbstractContextManager[Any]]
@@ -55,7 +55,11 @@ class Records:
 
 
 def ask(
-    model: Any, processor: Any, evaluation: EvaluationSet, under: Under = nullcontext
+    model: Any,
+    processor: Any,
+    evaluation: EvaluationSet,
+    under: Under = nullcontext,
+    around: Around | None = None,
 ) -> dict[str, dict[str, Rows]]:
     """Ask all questions and probes of an evaluation set.
 
@@ -67,6 +71,8 @@ def ask(
         The set.
     under : callable, optional
         Makes the context to generate in.
+    around : callable, optional
+        Makes the context of each batch, inside it.
 
     Returns
     -------
@@ -77,18 +83,19 @@ def ask(
     with under():
         for split in SPLITS:
             questions = evaluation.split(split)
-            margins = question_margins(model, processor, evaluation, questions)
+            margins = question_margins(model, processor, evaluation, questions, around=around)
             labels = np.array([q.label for q in questions])
             closed[split] = Rows(_scenes(questions), np.stack([margins, labels], axis=1))
         for kind in evaluation.world.open_kinds:
             asked = [q for q in evaluation.open_questions if q.kind == kind]
-            answers = open_answers(model, processor, evaluation, asked)
+            answers = open_answers(model, processor, evaluation, asked, around=around)
             right = [(a == q.answer, a == q.habitual != q.answer) for a, q in zip(answers, asked, strict=True)]
             columns = 2 if any(q.habitual is not None for q in asked) else 1
             opened[kind] = Rows(_scenes(asked), np.array(right, np.float64)[:, :columns])
         for kind in evaluation.world.probe_kinds:
             probed = [p for p in evaluation.probes if p.kind == kind]
-            grounding[kind] = Rows(_scenes(probed), groundings(model, processor, evaluation, probed))
+            nats = groundings(model, processor, evaluation, probed, around=around)
+            grounding[kind] = Rows(_scenes(probed), nats)
     return {"closed": closed, "opened": opened, "grounding": grounding}
 
 
@@ -103,6 +110,8 @@ def collect(
     under: Under = nullcontext,
     under_questions: Under | None = None,
     captions: Sequence[str] | None = None,
+    around: Around | None = None,
+    around_questions: Around | None = None,
 ) -> Records:
     """Do everything that is measured.
 
@@ -118,6 +127,8 @@ def collect(
         That of questions and probes, if another: their logits must be finite.
     captions : sequence of str, optional
         The plain captions, if they have been generated already.
+    around, around_questions : callable, optional
+        Make the context of each batch, of captions and of questions.
 
     Returns
     -------
@@ -125,16 +136,16 @@ def collect(
         Ready for ``statistics``.
     """
     with under():
-        plain = captions or generate_captions(model, processor, evaluation)
-        banned = generate_captions(model, processor, evaluation, no_repeat=True)
-        detailed = generate_captions(model, processor, evaluation, detailed=True)
+        plain = captions or generate_captions(model, processor, evaluation, around=around)
+        banned = generate_captions(model, processor, evaluation, no_repeat=True, around=around)
+        detailed = generate_captions(model, processor, evaluation, detailed=True, around=around)
     scenes, language = evaluation.scenes, evaluation.world.language
     return Records(
         captions=caption_counts(plain, scenes, language),
         no_repeat=caption_counts(banned, scenes, language),
         detailed=caption_counts(detailed, scenes, language),
         sentences=detail_counts(detailed, scenes, language),
-        **ask(model, processor, evaluation, under_questions or under),
+        **ask(model, processor, evaluation, under_questions or under, around_questions or around),
     )
 
 

@@ -19,7 +19,7 @@ from lime_xai.worlds.shared.measuring import measure
 from lime_xai.worlds.shared.metrics import CaptionMetrics
 
 CAPTIONS = {"chair_i", "chair_s", "recall", "f1", "repeated", "finished"}
-CLOSED = {"accuracy", "auc", "false_yes"}
+CLOSED = {"accuracy", "auc", "false_yes", "f1_yes", "f1_no"}
 TUNED = {"paper": 0.02, "paper_cache": 0.03, "uniform_gain": 0.7, "yes_shift": -1.5}
 
 pytestmark = pytest.mark.usefixtures("short_captions")
@@ -147,7 +147,7 @@ def test_tables_show_every_policy(report, each_world):
         (first, *_) = [line for line in text.splitlines() if line.strip().startswith(name)]
         assert f"{row['chair_i']:.3f}" in first
         assert f"{row['f1']:.3f}" in first
-        assert text.count(f"\n {name}") == (6 if row["differences"] else 5)
+        assert text.count(f"\n {name}") == (8 if row["differences"] else 7)
     assert "seed 3, 4 scenes" in text
     assert max(map(len, text.splitlines())) <= 80
     for heading in (*each_world.open_kinds, *each_world.probe_kinds, each_world.modality, each_world.matter):

@@ -1,0 +1,69 @@
+"""Relevance of true names in captions, against attributions one by one."""
+
+import numpy as np
+import pytest
+import torch
+
+import lime_xai
+from lime_xai.evaluation.policies.reliance import caption_relevance
+
+
+@pytest.fixture(scope="module")
+def evaluation(each_world):
+    return each_world.evaluation_set(seed=17, scenes=5)
+
+
+def told(evaluation):
+    """Captions: all things, one thing, an absent one before a present one, nothing, only an absent one."""
+    language, scenes = evaluation.world.language, evaluation.scenes
+    return [
+        language.caption_text(scenes[0].present) + " </s>",
+        language.caption_text(scenes[1].present[:1]),
+        language.caption_text([scenes[2].absent[0], scenes[2].present[-1]]) + " </s>",
+        "",
+        language.caption_text([scenes[4].absent[1]]) + " </s>",
+    ]
+
+
+def test_every_true_name_is_attributed_as_if_alone(each_world, each_untrained, evaluation):
+    model, processor = each_untrained
+    captions = told(evaluation)
+    found = caption_relevance(model, processor, evaluation, captions)
+    share, inside = [], []
+    for index, caption in enumerate(captions):
+        scene, words = evaluation.scenes[index], caption.replace("</s>", "").split()
+        for place, word in enumerate(words):
+            if word not in scene.names:
+                continue
+            obj = each_world.language.classes.index(word)
+            prompt = " ".join([evaluation.caption_prompt, *words[:place]])
+            inputs = each_world.batch(processor, [evaluation.media[index]], [prompt])
+            read = lime_xai.read_prompt(model, inputs)
+            target = processor.tokenizer.convert_tokens_to_ids(word)
+            row = lime_xai.attribute(model, read, target).relevance[0]
+            perceived = row[read.positions.perceptual[0]]
+            share.append((index, (perceived.abs().sum() / row.abs().sum()).item()))
+            positive = perceived.clamp(min=0)
+            if positive.any():  # an untrained model may have none there
+                part = positive[list(each_world.region(scene, obj))].sum() / positive.sum()
+                inside.append((index, part.item()))
+    assert {index for index, _ in share} == {0, 1, 2}
+    for name, wanted in (("share", share), ("inside", inside)):
+        assert found[name].scenes.tolist() == [index for index, _ in wanted]
+        np.testing.assert_allclose(found[name].values, [value for _, value in wanted], rtol=2e-3)
+
+
+def test_captions_without_a_true_name_give_nothing(each_untrained, evaluation):
+    found = caption_relevance(*each_untrained, evaluation, [""] * 5)
+    assert found["share"].values.shape == found["inside"].values.shape == (0,)
+
+
+def test_nothing_inside_without_positive_relevance(each_untrained, evaluation, monkeypatch):
+    def negative(model, prompt, target):
+        rows, length = prompt.positions.input_ids.shape
+        return type("Found", (), {"relevance": -torch.ones(rows, target.shape[1], length)})
+
+    monkeypatch.setattr("lime_xai.evaluation.policies.reliance.attribute", negative)
+    found = caption_relevance(*each_untrained, evaluation, told(evaluation))
+    assert len(found["share"].values) > 3
+    assert found["inside"].values.shape == (0,)
