@@ -30,6 +30,10 @@ Images = Annotated[
 Audios = Annotated[
     list[Path] | None, typer.Option("--audio", exists=True, dir_okay=False, help="Sound file; repeatable.")
 ]
+SplitAudio = Annotated[
+    bool,
+    typer.Option("--split-audio", help="Give a sound that is longer than the model hears as several, one by one."),
+]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps, ...; by default the CPU.")]
 Precision = Annotated[Dtype, typer.Option("--dtype", help="Of the weights; auto is the checkpoint's own.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Report to write.")]

@@ -21,6 +21,7 @@ from .common import (
     Prompt,
     Sample,
     Seed,
+    SplitAudio,
     System,
     Threads,
     set_threads,
@@ -33,6 +34,7 @@ def explain(
     prompt: Prompt,
     image: Images = None,
     audio: Audios = None,
+    split_audio: SplitAudio = False,
     folder: Annotated[
         Path | None,
         typer.Option(exists=True, file_okay=False, help="Ask the same of every image in a folder: one page for all."),
@@ -83,7 +85,7 @@ def explain(
     from .run_explain import Files, Wanted, run_explain
 
     set_threads(threads)
-    asked = Asked(model, prompt, system, images, audios, device, dtype.value)
+    asked = Asked(model, prompt, system, images, audios, device, dtype.value, split_audio)
     policies = None if policy is None else read_policies(policy)
     wanted = Wanted(policies, calibration, answer, against, read_method(method), max_new_tokens, sample, seed)
     run_explain(asked, wanted, folder, Files(html, out, save, csv, report, resume))

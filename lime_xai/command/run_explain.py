@@ -185,6 +185,7 @@ def _identity(model: Any, asked: Asked, wanted: Wanted, policies: Sequence[Polic
     return {
         "weights": weights_hash(model),
         **{name: given[name] for name in ("prompt", "system", "audios")},
+        "split_audio": asked.split_audio,
         "dtype": str(model.dtype),
         "policies": [policy_to_dict(policy) for policy in policies],
         "answer": wanted.answer,
