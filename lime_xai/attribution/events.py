@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+from lime_xai.model.layouts.layout import Layout, SoundLayout
+
 Interval = tuple[float, float]
 """Start and stop in seconds."""
 
@@ -65,8 +67,8 @@ def _event(item: Any) -> Event:
         start, stop, name = math.nan, math.nan, None
     if not (math.isfinite(stop) and 0 <= start < stop and isinstance(name, str)):
         raise ValueError(
-            f"events has {item!r}; expected (start, stop, name) with 0 <= start < stop in seconds, or a mapping of names "
-            'to such stretches: {"dog": (0.5, 1.2)}.'
+            f"events has {item!r}; expected (start, stop, name) with 0 <= start < stop in seconds, or a mapping of "
+            'names to such stretches: {"dog": (0.5, 1.2)}.'
         )
     return Event(start, stop, name)
 
@@ -92,8 +94,8 @@ def events_per_sound(events: Any, sounds: int) -> list[list[Event]]:
     found = [events] if single else list(events)
     if len(found) != sounds:
         raise ValueError(
-            f"events has entries for {len(found)} sound(s), the prompt has {sounds}; give a list with one entry for each, "
-            "None for a sound without events."
+            f"events has entries for {len(found)} sound(s), the prompt has {sounds}; give a list with one entry for "
+            "each, None for a sound without events."
         )
     return [as_events(one) for one in found]
 
@@ -121,6 +123,30 @@ def check_inside(events: Sequence[Event], end: float, token: float) -> None:
             )
 
 
+def placed_events(layouts: Sequence[Layout], events: Any) -> dict[int, list[Event]]:
+    """Return the events of every sound of known layout, by its place among the layouts of a row.
+
+    Parameters
+    ----------
+    layouts : sequence of Layout
+        Of every image, video and sound of the row.
+    events : mapping or sequence
+        As ``events_per_sound`` takes it.
+
+    Raises
+    ------
+    ValueError
+        As ``events_per_sound``, and for events that go on behind their sound.
+    """
+    sounds = [(index, layout) for index, layout in enumerate(layouts) if isinstance(layout, SoundLayout)]
+    found: dict[int, list[Event]] = {}
+    for (index, layout), some in zip(sounds, events_per_sound(events, len(sounds)), strict=True):
+        times = layout.frames if layout.intervals is None else layout.intervals
+        check_inside(some, max(stop for _, stop in times), max(stop - start for start, stop in times))
+        found[index] = some
+    return found
+
+
 def union(intervals: Sequence[Interval]) -> list[Interval]:
     """Return stretches that do not overlap and cover the same time, in order."""
     found: list[Interval] = []
@@ -129,4 +155,20 @@ def union(intervals: Sequence[Interval]) -> list[Interval]:
             found[-1] = found[-1][0], max(stop, found[-1][1])
         else:
             found.append((start, stop))
+    return found
+
+
+def lanes_of(extents: Sequence[Interval]) -> list[int]:
+    """Return a lane for each extent, counted from 0, so that no two in one lane overlap; in as few lanes as can be.
+
+    In the order of their starts, each gets the first lane that is free.
+    """
+    ends: list[float] = []
+    found = [0] * len(extents)
+    for index in sorted(range(len(extents)), key=lambda one: extents[one]):
+        start, stop = extents[index]
+        free = [lane for lane, end in enumerate(ends) if end <= start]
+        lane = free[0] if free else len(ends)
+        ends[lane : lane + 1] = [stop]
+        found[index] = lane
     return found

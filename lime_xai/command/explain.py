@@ -12,6 +12,7 @@ from .common import (
     Calibrated,
     Device,
     Dtype,
+    Events,
     Images,
     Json,
     MaxNewTokens,
@@ -24,6 +25,7 @@ from .common import (
     SplitAudio,
     System,
     Threads,
+    read_events,
     set_threads,
 )
 from .files import PICTURE, Output, check_outputs
@@ -54,6 +56,7 @@ def explain(
     sample: Sample = False,
     seed: Seed = 0,
     html: Annotated[Path | None, typer.Option(help="Page to click through, one file that needs no network.")] = None,
+    events: Events = None,
     out: Annotated[
         Path | None, typer.Option(help="Figure to write of the word with the lowest grounding: PNG, PDF, SVG or JPEG.")
     ] = None,
@@ -70,6 +73,8 @@ def explain(
 ) -> None:
     """Answer a prompt and explain every word: what it rests on, how sure it is, whether it is grounded."""
     images, audios = image or [], audio or []
+    if events is not None and html is None:
+        raise typer.BadParameter("--events is drawn on the page of --html; give it, or use lime-xai plot --kind sound.")
     inputs = [*images, *audios, *([] if calibration is None else [calibration])]
     kinds = (
         Output("--html", html, (".html",)),
@@ -88,4 +93,4 @@ def explain(
     asked = Asked(model, prompt, system, images, audios, device, dtype.value, split_audio)
     policies = None if policy is None else read_policies(policy)
     wanted = Wanted(policies, calibration, answer, against, read_method(method), max_new_tokens, sample, seed)
-    run_explain(asked, wanted, folder, Files(html, out, save, csv, report, resume))
+    run_explain(asked, wanted, folder, Files(html, out, save, csv, report, resume), read_events(events))

@@ -282,7 +282,7 @@ class ExplainedAnswer(Content, Plots):
             rows.append(flat | {f"share of {name}": value for name, value in shares.items()})
         return pandas.DataFrame(rows)
 
-    def to_html(self, path: str | Path | None = None, title: str | None = None) -> str:
+    def to_html(self, path: str | Path | None = None, title: str | None = None, *, events: Any = None) -> str:
         """Return a page to click through, and write it if a path is given.
 
         One file that needs no network: choose a word to see its map on the pictures and sounds as the model received
@@ -294,10 +294,17 @@ class ExplainedAnswer(Content, Plots):
             Where to write.
         title : str, optional
             By default the text of the prompt.
+        events : mapping or sequence, optional
+            What sounds when, as ``plot_sound`` takes it: bounds are drawn, and their shares follow the chosen word.
+
+        Raises
+        ------
+        ValueError
+            For other events, before anything is written.
         """
         from .page import answer_page
 
-        page = answer_page(self, title)
+        page = answer_page(self, title, events)
         if path is not None:
             write_text(path, page)
         return page

@@ -422,3 +422,22 @@ def test_markers_stand_for_every_part_of_a_sound():
     for counts in ([3], []):
         assert with_markers("hear ?", counts) == "hear ?"
         assert with_markers(prompt, counts) == prompt
+
+
+def test_events_are_checked_before_computing_and_drawn(listener, lime, refused, tmp_path):
+    soundfile.write(tmp_path / "a.ogg", np.random.default_rng(0).normal(0, 0.05, 64000).astype(np.float32), 16000)
+    ask = ["explain", listener, "--prompt", "describe the sound .", "--audio", "a.ogg", "--max-new-tokens", 2]
+    refused(*ask, "--html", "a.html", "--events", "{", says=["--events is no valid JSON"])
+    refused(*ask, "--html", "a.html", "--events", '{"dog": [500, 900]}', says=["'dog' lasts from 500 to 900"])
+    refused(*ask, "--html", "a.html", "--events", "[null, null]", says=["entries for 2 sound(s), the prompt has 1"])
+    refused(*ask, "--folder", ".", "--html", "a.html", "--events", "{}", says=["--folder and --events are given"])
+    assert lime(*ask, "--events", "{}").exit_code == 2
+    events = ["--events", '{"dog": [0.5, 1.2], "bell": [[0.9, 1.5], [2.0, 2.4]]}']
+    assert lime(*ask, "--html", "a.html", "--save", "a.safetensors", *events).exit_code == 0
+    assert '"name":"bell"' in (tmp_path / "a.html").read_text()
+    result = lime("plot", "a.safetensors", "--kind", "sound", "--out", "a.png", "--html", "b.html", *events)
+    assert result.exit_code == 0, result.output
+    assert ",dog," in (tmp_path / "a.csv").read_text()
+    assert '"name":"bell"' in (tmp_path / "b.html").read_text()
+    refused("plot", "a.safetensors", "--html", "c.html", "--events", '{"dog": [9, 10]}', says=["lasts from 9 to 10"])
+    assert lime("plot", "a.safetensors", "--out", "c.png", *events).exit_code == 2
