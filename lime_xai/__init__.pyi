@@ -21,6 +21,7 @@ from .generation.steer import SteeringOutput, steer, steered_generate, steering
 from .model.layouts.reading import register_layout
 from .model.modalities import Span
 from .model.prompt import Prompt, read_prompt
+from .model.sounds import check_heard, read_sound, split_sound
 from .policies.calibration import Calibration
 from .policies.constant import Constant
 from .policies.contrast import Contrast
@@ -78,15 +79,18 @@ __all__ = [
     "attribute_pixels",
     "audit",
     "calibrate",
+    "check_heard",
     "compare_attributions",
     "explain",
     "policy_from_dict",
     "policy_to_dict",
     "read_prompt",
+    "read_sound",
     "register_layout",
     "register_method",
     "register_policy",
     "routes",
+    "split_sound",
     "steer",
     "steered_generate",
     "steering",

@@ -15,8 +15,10 @@ from lime_xai.model.layouts.layout import WHOLE, ImageLayout, Layout, SoundLayou
 from lime_xai.model.layouts.pictures import Received
 
 from .colours import greyed, hexadecimal, rgb_of
+from .events import Event
+from .lanes import draw_bounds, draw_lanes
 from .row import RowRelevance, View, stretches, views
-from .sheet import LINE, NORMAL, OVERLAY, SMALL, Sheet, fonts, label_axes, signed
+from .sheet import LINE, NORMAL, OVERLAY, SMALL, Sheet, label_axes, signed
 from .sounds import sound_picture
 
 GAP = 0.08
@@ -192,7 +194,7 @@ def draw_sound(
     received: Received,
     place: tuple[float, float, float],
     limit: float,
-    events: Sequence[tuple[float, float, str]] = (),
+    events: Sequence[Event] = (),
 ) -> float:
     """Draw a sound with its map, and the relevance over time below; return where they end.
 
@@ -200,14 +202,14 @@ def draw_sound(
     ----------
     sheet, row, layout, received, place, limit
         As in ``draw_item``.
-    events : sequence of (start, stop, name)
-        Bounds that are drawn, in the unit of the axis.
+    events : sequence of Event
+        Bounds that are drawn, in the unit of the axis; events that overlap have bars in lanes of their own.
     """
     left, top, width = place
     found = stretches(row, layout)
     end = max(stop for _, stop, _ in found)
     left, width = left + _LEFT, width - _LEFT - 0.05
-    top += SMALL * LINE if events else 0.0
+    _, top = draw_lanes(sheet, events, (left, top, width), end)
     drawn: list[Axes] = []
     if received.pictures:
         drawn.append(sheet.axes(left, top, width, _SOUND))
@@ -221,7 +223,7 @@ def draw_sound(
     label_axes(drawn[-1], "seconds" if layout.intervals else "feature frames (seconds need the processor)", name)
     for axes in drawn:
         axes.set_xlim(0, end)
-    _draw_events(drawn, events)
+        draw_bounds(axes, events, end)
     return top + _BARS + 2.8 * SMALL * LINE + GAP
 
 
@@ -255,26 +257,6 @@ def _draw_received(axes: Axes, received: Received, end: float) -> None:
     axes.fill_between((np.arange(count) + 0.5) * end / count, lows, highs, color="#5a5a5a", linewidth=0.4)
     axes.set_ylim(-1.05 * tallest, 1.05 * tallest)
     label_axes(axes, y="waveform")
-
-
-def _draw_events(drawn: Sequence[Axes], events: Sequence[tuple[float, float, str]]) -> None:
-    """Draw the bounds of events through all axes, and their names above."""
-    for start, stop, name in events:
-        for axes in drawn:
-            for edge in (start, stop):
-                axes.axvline(edge, color="black", linewidth=0.8, linestyle=(0, (3, 2)), zorder=4)
-        where = ((start + stop) / 2, 1.04)
-        drawn[0].annotate(
-            name,
-            where,
-            xycoords=("data", "axes fraction"),
-            ha="center",
-            va="bottom",
-            fontsize=SMALL,
-            family=fonts(),
-            parse_math=False,
-            annotation_clip=False,
-        )
 
 
 def colours_of(values: Sequence[float] | NDArray[Any]) -> list[str]:

@@ -16,7 +16,6 @@ from lime_xai.model.layouts.layout import (
     Grid,
     ImageLayout,
     Layout,
-    SoundLayout,
     Tile,
     UnknownLayout,
     unknown_layouts,
@@ -28,6 +27,7 @@ from lime_xai.model.prompt import Prompt
 from .groups import Groups
 from .problem import Problem
 from .result import Attribution
+from .time import sound_of, token_times
 
 Box = tuple[float, float, float, float]
 """``(x0, y0, x1, y1)``, x to the right and y downwards."""
@@ -184,8 +184,9 @@ def interval_groups(
     intervals : sequence of (float, float)
         Start and stop in seconds. A token in several intervals belongs to the first.
     duration : float, optional
-        Of the sound in seconds, if the layout does not say how long a token is: the tokens then divide it evenly. It is
-        not needed where the processor was given (``attribute(..., processor=processor)``).
+        Of the sound in seconds, if the layout does not say how long a token is: the feature frames, or the tokens where
+        these are not known, then divide it evenly. It is not needed where the processor was given
+        (``attribute(..., processor=processor)``).
     names : sequence of str, optional
         Of the intervals.
     row : int
@@ -206,8 +207,9 @@ def interval_groups(
     if not intervals:
         raise ValueError("intervals is empty; give at least one (start, stop).")
     seen = _seen(where, row)
-    layout = _chosen(seen, sound, "sound", (SoundLayout, UnknownLayout))
-    middle, end = _middles(layout, sound, duration)
+    layout = sound_of(seen.layouts, sound)
+    times = torch.from_numpy(token_times(layout, sound, duration))
+    middle, end = times.mean(-1), float(times.max())
     inside = []
     for index, (start, stop) in enumerate(intervals):
         if not 0 <= start < stop <= end:
@@ -216,18 +218,6 @@ def interval_groups(
             )
         inside.append((middle >= start) & (middle < stop))
     return _partition(seen, torch.tensor(layout.positions), inside, _named(names, len(intervals), "interval"))
-
-
-def _middles(layout: Layout, sound: int, duration: float | None) -> tuple[Tensor, float]:
-    """Return the middle of each token and the end of the sound in seconds."""
-    known = layout.intervals if isinstance(layout, SoundLayout) else None
-    if duration is not None:
-        count = len(layout.positions)
-        return (torch.arange(count, dtype=torch.float64) + 0.5) / count * duration, duration
-    if known is None:
-        reason = layout.reason if isinstance(layout, UnknownLayout) else "no processor was given"
-        raise ValueError(f"The seconds per token of sound {sound} are not known: {reason}. Give duration=.")
-    return torch.tensor(known, dtype=torch.float64).mean(-1), max(stop for _, stop in known)
 
 
 def joined(*parts: Groups) -> Groups:
@@ -281,18 +271,13 @@ def _seen(where: Located, row: int) -> _Seen:
     return _Seen(ids.shape[1], ids.device, where.layouts[row])
 
 
-def _chosen(seen: _Seen, number: int, what: str, kinds: tuple[type[Layout], ...]) -> Layout:
-    """Return the ``number``-th image or sound of a row."""
-    modality = {"image": "image", "sound": "audio"}[what]
-    found = [layout for layout in seen.layouts if isinstance(layout, kinds) and layout.modality in ("", modality)]
-    if not 0 <= number < len(found):
-        raise ValueError(f"The row has {len(found)} {what}s; number {number} is not among them.")
-    return found[number]
-
-
 def _tiles(seen: _Seen, image: int, grid: Grid | None) -> tuple[Tile, ...]:
     """Return the tiles of an image."""
-    layout = _chosen(seen, image, "image", (ImageLayout, UnknownLayout))
+    kinds = (ImageLayout, UnknownLayout)
+    images = [layout for layout in seen.layouts if isinstance(layout, kinds) and layout.modality in ("", "image")]
+    if not 0 <= image < len(images):
+        raise ValueError(f"The row has {len(images)} images; number {image} is not among them.")
+    layout = images[image]
     if grid is not None:
         return with_grid(layout, grid).tiles
     reason = layout.reason if isinstance(layout, (ImageLayout, UnknownLayout)) else None

@@ -21,6 +21,7 @@ from .files import KEY, OPTIONAL, TENSORS, check_shapes, described, read_parts
 from .row import Explained, GridLike, RowRelevance
 from .targets import Target
 from .terminal import relevance_text
+from .time import TimeRelevance
 
 if TYPE_CHECKING:
     from .sheet import Columns, ShownFigure
@@ -184,6 +185,31 @@ class Attribution(Content):
             For arguments that do not fit the row.
         """
         return relevance_text(self.row(row), width, grid)
+
+    def time(self, row: int = 0, sound: int = 0, *, duration: float | None = None) -> TimeRelevance:
+        """Return the relevance of a sound over time, summed over the tokens of an answer.
+
+        Parameters
+        ----------
+        row : int
+            Of the batch.
+        sound : int
+            Which sound of the row, in order.
+        duration : float, optional
+            Of the sound in seconds. Needed where its tokens' seconds are not known: the family has no layout, or no
+            processor was given (``attribute(..., processor=processor)``).
+
+        Returns
+        -------
+        TimeRelevance
+            Start, stop and relevance ``[N]`` per token; ``per_second`` and ``events`` sum it up.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the batch has no such row, the row no such sound, or seconds are not known.
+        """
+        return self.row(row).time(sound, duration)
 
     def row(self, index: int) -> RowRelevance:
         """Return one row of the batch, summed over the tokens of an answer.

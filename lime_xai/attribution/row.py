@@ -17,6 +17,8 @@ from lime_xai.model.modalities import Span
 from lime_xai.model.records import ShortRepr
 from lime_xai.printing import visible
 
+from .time import TimeRelevance, sound_of, token_times
+
 Values = NDArray[np.float32]
 GridLike = Grid | Sequence[Grid | None] | None
 """Rows and columns of the tokens of the only image of a row, or one pair per image, video and sound."""
@@ -110,6 +112,12 @@ class RowRelevance(ShortRepr):
     def picture_of(self, index: int) -> Received:
         """Return what the model received of a layout; without it, an entry that says so."""
         return self.received[index] if self.received else Received(reason="the attribution holds no pictures")
+
+    def time(self, sound: int = 0, duration: float | None = None) -> TimeRelevance:
+        """Return the relevance of a sound over time; as ``Attribution.time``."""
+        layout = sound_of(self.layouts, sound)
+        times = token_times(layout, sound, duration)
+        return TimeRelevance(times[:, 0], times[:, 1], self.of(layout.positions).astype(np.float64))
 
     def of(self, positions: Sequence[int]) -> Values:
         """Return the relevance of some positions."""

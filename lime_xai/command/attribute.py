@@ -17,6 +17,7 @@ from .common import (
     Model,
     Precision,
     Prompt,
+    SplitAudio,
     System,
     Threads,
     set_threads,
@@ -29,6 +30,7 @@ def attribute(
     prompt: Prompt,
     image: Images = None,
     audio: Audios = None,
+    split_audio: SplitAudio = False,
     system: System = None,
     target: Annotated[
         list[str] | None, typer.Option(help="Phrase to explain; repeatable. By default the model's next token.")
@@ -59,5 +61,5 @@ def attribute(
     from .run_attribute import Wanted, run_attribute
 
     set_threads(threads)
-    asked = Asked(model, prompt, system, images, audios, device, dtype.value)
+    asked = Asked(model, prompt, system, images, audios, device, dtype.value, split_audio)
     run_attribute(asked, Wanted(target or [], against, method), out, save, report)

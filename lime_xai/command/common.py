@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -30,6 +31,16 @@ Images = Annotated[
 Audios = Annotated[
     list[Path] | None, typer.Option("--audio", exists=True, dir_okay=False, help="Sound file; repeatable.")
 ]
+SplitAudio = Annotated[
+    bool,
+    typer.Option("--split-audio", help="Give a sound that is longer than the model hears as several, one by one."),
+]
+Events = Annotated[
+    str | None,
+    typer.Option(
+        help='What sounds when, in seconds, as JSON: {"dog": [0.5, 1.2]}; for several sounds, a list of these.',
+    ),
+]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps, ...; by default the CPU.")]
 Precision = Annotated[Dtype, typer.Option("--dtype", help="Of the weights; auto is the checkpoint's own.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Report to write.")]
@@ -46,6 +57,24 @@ Calibrated = Annotated[
     Path | None,
     typer.Option("--calibration", exists=True, dir_okay=False, help="Of the model, for reweight and constant."),
 ]
+
+
+def read_events(text: str | None) -> Any:
+    """Return the events of an option.
+
+    Raises
+    ------
+    ValueError
+        If they are no JSON.
+    """
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f'--events is no valid JSON ({error}); expected {{"dog": [0.5, 1.2]}}, for example.'
+        ) from error
 
 
 def set_threads(count: int | None) -> None:

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from .common import Audios, Device, Dtype, Images, Model, Precision, System, Threads, set_threads
+from .common import Audios, Device, Dtype, Images, Model, Precision, SplitAudio, System, Threads, set_threads
 from .screen import console
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def conformance(
     prompt: Annotated[str, typer.Option(help="What the user says.")] = "Describe what you perceive.",
     image: Images = None,
     audio: Audios = None,
+    split_audio: SplitAudio = False,
     system: System = None,
     features: Annotated[str | None, typer.Option(help="Names, separated by commas; by default all.")] = None,
     device: Device = None,
@@ -41,7 +42,7 @@ def conformance(
     set_threads(threads)
     with TemporaryDirectory() as folder:
         pictures = list(image or ()) or ([] if audio else [_gradient(Path(folder))])
-        opened = open_prompt(Asked(model, prompt, system, pictures, audio or [], device, dtype.value))
+        opened = open_prompt(Asked(model, prompt, system, pictures, audio or [], device, dtype.value, split_audio))
     names = None if features is None else features.split(",")
     found = check_conformance(opened.model, dict(opened.prompt.inputs), features=names)
     console.print(conformance_table(found))

@@ -12,6 +12,7 @@ from .common import (
     Calibrated,
     Device,
     Dtype,
+    Events,
     Images,
     Json,
     MaxNewTokens,
@@ -21,8 +22,10 @@ from .common import (
     Prompt,
     Sample,
     Seed,
+    SplitAudio,
     System,
     Threads,
+    read_events,
     set_threads,
 )
 from .files import PICTURE, Output, check_outputs
@@ -33,6 +36,7 @@ def explain(
     prompt: Prompt,
     image: Images = None,
     audio: Audios = None,
+    split_audio: SplitAudio = False,
     folder: Annotated[
         Path | None,
         typer.Option(exists=True, file_okay=False, help="Ask the same of every image in a folder: one page for all."),
@@ -52,6 +56,7 @@ def explain(
     sample: Sample = False,
     seed: Seed = 0,
     html: Annotated[Path | None, typer.Option(help="Page to click through, one file that needs no network.")] = None,
+    events: Events = None,
     out: Annotated[
         Path | None, typer.Option(help="Figure to write of the word with the lowest grounding: PNG, PDF, SVG or JPEG.")
     ] = None,
@@ -68,6 +73,8 @@ def explain(
 ) -> None:
     """Answer a prompt and explain every word: what it rests on, how sure it is, whether it is grounded."""
     images, audios = image or [], audio or []
+    if events is not None and html is None:
+        raise typer.BadParameter("--events is drawn on the page of --html; give it, or use lime-xai plot --kind sound.")
     inputs = [*images, *audios, *([] if calibration is None else [calibration])]
     kinds = (
         Output("--html", html, (".html",)),
@@ -83,7 +90,7 @@ def explain(
     from .run_explain import Files, Wanted, run_explain
 
     set_threads(threads)
-    asked = Asked(model, prompt, system, images, audios, device, dtype.value)
+    asked = Asked(model, prompt, system, images, audios, device, dtype.value, split_audio)
     policies = None if policy is None else read_policies(policy)
     wanted = Wanted(policies, calibration, answer, against, read_method(method), max_new_tokens, sample, seed)
-    run_explain(asked, wanted, folder, Files(html, out, save, csv, report, resume))
+    run_explain(asked, wanted, folder, Files(html, out, save, csv, report, resume), read_events(events))

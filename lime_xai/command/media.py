@@ -1,10 +1,9 @@
-"""Images and sounds read from files, as a person who opens the file would see and hear them."""
+"""Images read from files, as a person who opens the file would see them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -78,24 +77,3 @@ def _opaque(image: Image.Image, path: str | Path, note: Note) -> Image.Image:
     note(f"{path} has transparent pixels; they are laid on a {BACKGROUND} background.")
     ground = Image.new("RGBA", layered.size, BACKGROUND)
     return Image.alpha_composite(ground, layered).convert("RGB")
-
-
-def read_audio(path: str | Path, rate: int) -> Any:
-    """Return a sound file as mono float32 samples at a sampling rate in Hz.
-
-    Raises
-    ------
-    ValueError
-        If the file is no sound that libsndfile reads, or holds no samples.
-    """
-    import soundfile
-    from scipy.signal import resample_poly
-
-    try:
-        samples, found = soundfile.read(str(path), dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        raise ValueError(f"{path} cannot be read as sound ({error}); convert it to WAV or FLAC.") from error
-    if not len(samples):
-        raise ValueError(f"{path} holds no samples; give a sound that is longer.")
-    mono = samples.mean(1)
-    return mono if found == rate else resample_poly(mono, rate, found).astype(np.float32)

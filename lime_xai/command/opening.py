@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from lime_xai.model.prompt import Prompt, read_prompt
+from lime_xai.model.sounds import Sound, check_heard, read_sound, sampling_rate, split_sound
 
 from .loading import check_device, find_checkpoint, load_model
-from .media import read_audio, read_image
-from .prompts import Request, check_modalities, make_inputs, sampling_rate, tokenizer_of
+from .media import read_image
+from .prompts import Request, check_modalities, make_inputs, tokenizer_of, with_markers
 from .screen import notice
 
 LONG = 4096
@@ -32,11 +33,13 @@ class Asked:
     audios: Sequence[Path]
     device: str | None
     dtype: str
+    split_audio: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return it for a report."""
         files = {"images": list(map(str, self.images)), "audios": list(map(str, self.audios))}
-        return {"model": self.model, "prompt": self.prompt, "system": self.system, **files}
+        split = {"split_audio": True} if self.split_audio else {}
+        return {"model": self.model, "prompt": self.prompt, "system": self.system, **files, **split}
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,10 @@ def ask(model: Any, processor: Any, asked: Asked, pictures: list[Any]) -> Opened
         For a file or prompt that cannot be used.
     """
     check_modalities(model, processor, Request(asked.prompt, asked.system, asked.images, asked.audios))
-    sounds = [read_audio(path, sampling_rate(processor)) for path in asked.audios]
-    inputs = make_inputs(model, processor, Request(asked.prompt, asked.system, pictures, sounds))
+    parts = [_heard(path, processor, asked.split_audio) for path in asked.audios]
+    text = with_markers(asked.prompt, [len(sounds) for sounds in parts])
+    sounds = [sound for some in parts for sound in some]
+    inputs = make_inputs(model, processor, Request(text, asked.system, pictures, sounds))
     prompt = read_prompt(model, _placed(inputs, model), processor=processor)
     length = prompt.positions.length
     if length >= LONG:
@@ -99,6 +104,28 @@ def ask(model: Any, processor: Any, asked: Asked, pictures: list[Any]) -> Opened
             "of attention with its square."
         )
     return Opened(model, processor, prompt, pictures)
+
+
+def _heard(path: Path, processor: Any, split: bool) -> list[Sound]:
+    """Return a sound file, or its parts, each of which the processor hears whole.
+
+    Raises
+    ------
+    ValueError
+        As ``read_sound``, ``check_heard`` and ``split_sound``.
+    """
+    sound = read_sound(path, sampling_rate(processor))
+    if not split:
+        if check_heard(processor, [sound], [str(path)]):
+            notice(
+                f"Whether {type(processor).__name__} hears the whole of {path} is not known; it may cut long sounds."
+            )
+        return [sound]
+    parts = split_sound(sound, processor)
+    if len(parts) > 1:
+        seconds = len(parts[0]) / sampling_rate(processor)
+        notice(f"{path} is given as {len(parts)} sounds of {seconds:g} s; times count from the beginning of each.")
+    return parts
 
 
 def _placed(inputs: Any, model: Any) -> dict[str, Any]:

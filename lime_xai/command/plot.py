@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from .common import Events, read_events
 from .files import PICTURE, Output, check_outputs
 
 
@@ -35,12 +36,15 @@ def plot(
     word: Annotated[
         str | None, typer.Option(help="Word of the answer; by default the one with the lowest grounding.")
     ] = None,
+    events: Events = None,
     columns: Annotated[int, typer.Option(min=1, max=2, help="Width: 1 or 2 columns of a page of a journal.")] = 2,
 ) -> None:
     """Draw a saved attribution or explained answer again."""
     if out is None and html is None:
         raise typer.BadParameter("nothing to write; give --out or --html.")
+    if events is not None and html is None and kind is not Kind.sound:
+        raise typer.BadParameter("--events is drawn by --kind sound and on the page of --html; give one of them.")
     check_outputs([Output("--out", out, PICTURE), Output("--html", html, (".html",))], [file])
     from .run_plot import run_plot
 
-    run_plot(file, out, html, kind.value, word, 1 if columns == 1 else 2)
+    run_plot(file, out, html, kind.value, word, 1 if columns == 1 else 2, read_events(events))

@@ -12,6 +12,7 @@ import jinja2
 from transformers import PreTrainedModel
 
 from lime_xai.model.modalities import PERCEPTUAL, modality_masks, placeholder_ids
+from lime_xai.model.sounds import sampling_rate
 
 _MARKER = re.compile(r"\{(image|audio)\}")
 
@@ -77,6 +78,15 @@ class Request:
 
 def _part(modality: str, item: Any) -> dict[str, Any]:
     return {"type": "image"} if modality == "image" else {"type": "audio", "audio": item}
+
+
+def with_markers(prompt: str, counts: Sequence[int]) -> str:
+    """Return a prompt in which the marker of every sound stands as often as the sound has parts."""
+    marks = _MARKER.findall(prompt).count("audio")
+    if marks != len(counts):
+        return prompt  # files without markers, or a number that is refused later
+    waiting = iter(counts)
+    return _MARKER.sub(lambda found: found[0] * (next(waiting) if found[1] == "audio" else 1), prompt)
 
 
 def tokenizer_of(processor: Any) -> Any:
@@ -158,11 +168,6 @@ def make_inputs(model: PreTrainedModel, processor: Any, request: Request) -> Any
     inputs = processor(**kwargs)
     _check_placed(model, inputs, request)
     return inputs
-
-
-def sampling_rate(processor: Any) -> int:
-    """Return the sampling rate in Hz of the sounds that a processor takes; 16000 if it names none."""
-    return int(getattr(getattr(processor, "feature_extractor", None), "sampling_rate", 16000))
 
 
 def _check_placed(model: PreTrainedModel, inputs: Mapping[str, Any], request: Request) -> None:

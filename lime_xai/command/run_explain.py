@@ -15,6 +15,7 @@ from rich.progress import Progress, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from lime_xai.attribution.events import placed_events
 from lime_xai.attribution.methods.task import AttributionMethod
 from lime_xai.decoding.policy import Policy
 from lime_xai.policies.calibration import Calibration
@@ -62,7 +63,7 @@ class Files:
     resume: Path | None = None
 
 
-def run_explain(asked: Asked, wanted: Wanted, folder: Path | None, files: Files) -> None:
+def run_explain(asked: Asked, wanted: Wanted, folder: Path | None, files: Files, events: Any = None) -> None:
     """Explain one answer, or one for every image of a folder; print them, and write files.
 
     Parameters
@@ -75,23 +76,28 @@ def run_explain(asked: Asked, wanted: Wanted, folder: Path | None, files: Files)
         Of images.
     files : Files
         To write, checked before.
+    events : mapping, sequence or None
+        What sounds when, for the page of a single answer.
 
     Raises
     ------
     ValueError
-        For a folder beside --image, --out or --save, or one without images; for --resume without a folder, or with
-        answers of other settings.
+        For events that do not fit the sounds; for a folder beside --image, --out, --save or --events, or one without
+        images; for --resume without a folder, or with answers of other settings.
     """
     if folder is None and files.resume is not None:
         raise ValueError(
             "--resume is given without --folder; it keeps the answers of a folder. Drop it, or give --folder."
         )
+    if folder is not None and events is not None:
+        raise ValueError("--folder and --events are given; --events is for a single answer. Give one of them.")
     if folder is not None:
         entries = _explained_folder(asked, wanted, folder, files)
     else:
         opened = open_prompt(asked)
+        placed_events(opened.prompt.layouts[0], events)  # refused here, before anything is computed
         found = _explained(opened, wanted, _policies(opened.processor, asked, wanted))
-        entries = [Entry(str(asked.images[0]) if asked.images else "", found)]
+        entries = [Entry(str(asked.images[0]) if asked.images else "", found, events)]
         show(found)
         _write_figure(found, files)
     _write(entries, asked, files)
@@ -185,6 +191,7 @@ def _identity(model: Any, asked: Asked, wanted: Wanted, policies: Sequence[Polic
     return {
         "weights": weights_hash(model),
         **{name: given[name] for name in ("prompt", "system", "audios")},
+        "split_audio": asked.split_audio,
         "dtype": str(model.dtype),
         "policies": [policy_to_dict(policy) for policy in policies],
         "answer": wanted.answer,
@@ -213,7 +220,7 @@ def pictures_of(folder: Path) -> list[Path]:
 
 def _write_page(entries: Sequence[Entry], html: Path, asked: Asked) -> None:
     if len(entries) == 1:
-        entries[0].answer.to_html(html)
+        entries[0].answer.to_html(html, events=entries[0].events)
     else:
         write_text(html, report_page(entries, asked.prompt))
 

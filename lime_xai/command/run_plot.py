@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from lime_xai.attribution.events import placed_events
 from lime_xai.attribution.result import Attribution
 from lime_xai.attribution.sheet import ShownFigure
 from lime_xai.report.answer import ExplainedAnswer
@@ -16,7 +17,13 @@ from .screen import console
 
 
 def run_plot(
-    file: Path, out: Path | None, html: Path | None, kind: str, word: str | None, columns: Literal[1, 2]
+    file: Path,
+    out: Path | None,
+    html: Path | None,
+    kind: str,
+    word: str | None,
+    columns: Literal[1, 2],
+    events: Any = None,
 ) -> None:
     """Draw a saved attribution or explained answer.
 
@@ -32,6 +39,8 @@ def run_plot(
         Of an explained answer.
     columns : int
         Width of the figure.
+    events : mapping, sequence or None
+        What sounds when, for ``sound`` and the page.
 
     Raises
     ------
@@ -40,10 +49,11 @@ def run_plot(
     """
     if holds(file, KEY):
         answer = ExplainedAnswer.load(file)
+        placed_events(answer.attribution.layouts[0], events)  # refused here, before a file is written
         if out is not None:
-            _write(drawn(answer, kind, word, columns), out)
+            _write(drawn(answer, kind, word, columns, events), out)
         if html is not None:
-            answer.to_html(html)
+            answer.to_html(html, events=events)
             console.print(f"page: {html}", soft_wrap=True)
         return
     attribution = Attribution.load(file)
@@ -56,7 +66,9 @@ def run_plot(
         _write(attribution.plot(columns=columns), out)
 
 
-def drawn(answer: ExplainedAnswer, kind: str, word: str | None, columns: Literal[1, 2]) -> ShownFigure:
+def drawn(
+    answer: ExplainedAnswer, kind: str, word: str | None, columns: Literal[1, 2], events: Any = None
+) -> ShownFigure:
     """Return a figure of an explained answer."""
     kinds: dict[str, Callable[[], ShownFigure]] = {
         "word": lambda: answer.plot(word, columns=columns),
@@ -64,7 +76,7 @@ def drawn(answer: ExplainedAnswer, kind: str, word: str | None, columns: Literal
         "matrix": lambda: answer.plot_matrix(columns=columns),
         "before-after": lambda: answer.plot_before_after(word, columns=columns),
         "steps": lambda: answer.plot_steps(columns=columns),
-        "sound": lambda: answer.plot_sound(word, columns=columns),
+        "sound": lambda: answer.plot_sound(word, events=events, columns=columns),
     }
     return kinds[kind]()
 

@@ -19,6 +19,7 @@ from .common import (
     Prompt,
     Sample,
     Seed,
+    SplitAudio,
     System,
     Threads,
     set_threads,
@@ -31,6 +32,7 @@ def steer(
     prompt: Prompt,
     image: Images = None,
     audio: Audios = None,
+    split_audio: SplitAudio = False,
     system: System = None,
     policy: Annotated[
         str, typer.Option(help="Name, or JSON as policy_to_dict writes it; several separated by commas, in order.")
@@ -54,5 +56,5 @@ def steer(
     from .run_steer import Decoding, run_steer
 
     set_threads(threads)
-    asked = Asked(model, prompt, system, images, audios, device, dtype.value)
+    asked = Asked(model, prompt, system, images, audios, device, dtype.value, split_audio)
     run_steer(asked, policy, calibration, Decoding(max_new_tokens, sample, seed), trace, report)

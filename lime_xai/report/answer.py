@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from lime_xai.attribution.result import Attribution
+from lime_xai.attribution.time import TimeRelevance
 from lime_xai.model.layouts.pictures import Received
 from lime_xai.model.records import Content
 from lime_xai.storage.store import number, write_json, write_text
@@ -179,6 +180,31 @@ class ExplainedAnswer(Content, Plots):
         found = self.words[self.word_index(word)]
         return self.attribution.relevance[0, found.start : found.stop].sum(0)
 
+    def time(self, word: int | str | None = None, sound: int = 0, *, duration: float | None = None) -> TimeRelevance:
+        """Return the relevance of a sound over time for a word.
+
+        Parameters
+        ----------
+        word : int or str, optional
+            Its number or its text; by default the one with the lowest grounding.
+        sound : int
+            Which sound of the prompt, in order.
+        duration : float, optional
+            As in ``Attribution.time``.
+
+        Returns
+        -------
+        TimeRelevance
+            Start, stop and relevance ``[N]`` per token of the sound; ``per_second`` and ``events`` sum it up.
+
+        Raises
+        ------
+        TypeError, IndexError, ValueError
+            If the answer has no such word, the prompt no such sound, or seconds are not known.
+        """
+        values = self.relevance(self.word_index(word)).numpy()
+        return replace(self.attribution.row(0), values=values).time(sound, duration)
+
     def find(self, text: str) -> int:
         """Return the number of the first word with this text, upper and lower case alike.
 
@@ -256,7 +282,7 @@ class ExplainedAnswer(Content, Plots):
             rows.append(flat | {f"share of {name}": value for name, value in shares.items()})
         return pandas.DataFrame(rows)
 
-    def to_html(self, path: str | Path | None = None, title: str | None = None) -> str:
+    def to_html(self, path: str | Path | None = None, title: str | None = None, *, events: Any = None) -> str:
         """Return a page to click through, and write it if a path is given.
 
         One file that needs no network: choose a word to see its map on the pictures and sounds as the model received
@@ -268,10 +294,17 @@ class ExplainedAnswer(Content, Plots):
             Where to write.
         title : str, optional
             By default the text of the prompt.
+        events : mapping or sequence, optional
+            What sounds when, as ``plot_sound`` takes it: bounds are drawn, and their shares follow the chosen word.
+
+        Raises
+        ------
+        ValueError
+            For other events, before anything is written.
         """
         from .page import answer_page
 
-        page = answer_page(self, title)
+        page = answer_page(self, title, events)
         if path is not None:
             write_text(path, page)
         return page

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,16 +11,16 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.ticker import MaxNLocator
 
+from lime_xai.attribution.events import Event, placed_events
 from lime_xai.attribution.figure import MARGIN, numbers_of
 from lime_xai.attribution.maps import draw_sound, largest
-from lime_xai.attribution.row import readable
+from lime_xai.attribution.row import RowRelevance, readable
 from lime_xai.attribution.sheet import LARGE, LINE, SMALL, Columns, Sheet, ShownFigure, label_axes, signed
+from lime_xai.attribution.time import TimeRelevance
 from lime_xai.model.layouts.layout import SoundLayout
 
 from .answer import ExplainedAnswer
 from .figures import names_of, row_of, word_bars, word_caption
-
-Event = tuple[float, float, str]
 
 _TOLD = 8
 """Curves that are named one by one; more have a colour bar."""
@@ -109,9 +108,7 @@ def _tell(
         top = sheet.text(left + 0.18, top, _token_name(found, index), SMALL)
 
 
-def sound_figure(
-    found: ExplainedAnswer, word: int, events: Sequence[Event] | None = None, columns: Columns = 2
-) -> ShownFigure:
+def sound_figure(found: ExplainedAnswer, word: int, events: Any = None, columns: Columns = 2) -> ShownFigure:
     """Return every sound with the relevance of a word over time, and bounds of events.
 
     Raises
@@ -126,11 +123,12 @@ def sound_figure(
         raise ValueError(
             f"plot_sound needs a sound of known layout; the prompt has {', '.join(kinds)}. Use plot(word)."
         )
-    bounds = checked_events(events or ())
+    bounds = placed_events(row.layouts, events)
     sheet = Sheet(columns)
     inner = sheet.width - 2 * MARGIN
     top = sheet.wrapped(MARGIN, MARGIN, f"Relevance for “{found.words[word].text}” over time", inner, LARGE) + 0.05
     limit = largest(row)
+    numbers = numbers_of(row, word_bars(found, word), "word")
     for index, layout in sounds:
         total = float(row.of(layout.positions).sum())
         top = sheet.text(MARGIN, top, f"relevance of {row.names[index]}: {signed(total)}") + 0.03
@@ -138,30 +136,30 @@ def sound_figure(
         for note in (received.reason, received.note):
             if note is not None:
                 top = sheet.wrapped(MARGIN, top, note, inner, SMALL, color="#555555")
-        top = draw_sound(sheet, row, layout, received, (MARGIN, top, inner), limit, bounds)
+        top = draw_sound(sheet, row, layout, received, (MARGIN, top, inner), limit, bounds[index])
+        if bounds[index]:
+            rows = _event_rows(row, layout, bounds[index], row.names[index])
+            numbers += rows
+            top = sheet.wrapped(MARGIN, top, _told_events(rows), inner, SMALL, color="#333333") + 0.04
     if any(row.picture_of(index).pictures for index, _ in sounds):
         top = sheet.colour_bar(MARGIN + 0.42, top, 2.0, limit, "relevance of a stretch")
     for line in word_caption(found, word):
         top = sheet.wrapped(MARGIN, top, line, inner, SMALL, color="#333333")
-    return sheet.finished(top + MARGIN, numbers_of(row, word_bars(found, word), "word"))
+    return sheet.finished(top + MARGIN, numbers)
 
 
-def checked_events(events: Sequence[Any]) -> list[Event]:
-    """Return events as start, stop and name.
+def _event_rows(row: RowRelevance, layout: SoundLayout, events: Sequence[Event], name: str) -> list[dict[str, Any]]:
+    """Return the relevance in every event and outside, as numbers of a figure."""
+    times = np.array(layout.frames if layout.intervals is None else layout.intervals, dtype=np.float64)
+    parts = TimeRelevance(*times.T, row.of(layout.positions).astype(np.float64)).events(events)
+    every = [*parts.events.values(), parts.outside]
+    return [
+        {"part": name, "kind": "event", "label": one.name, "relevance": one.relevance}
+        | {"share": one.share, "chance": one.chance}
+        for one in every
+    ]
 
-    Raises
-    ------
-    ValueError
-        If one is something else.
-    """
-    found = []
-    for event in events:
-        try:
-            start, stop, name = event
-            start, stop = float(start), float(stop)
-        except (TypeError, ValueError):
-            start, stop, name = math.nan, math.nan, None
-        if not (np.isfinite(start) and np.isfinite(stop) and start < stop and isinstance(name, str)):
-            raise ValueError(f"events has {event!r}; expected (start, stop, name) with start < stop in seconds.")
-        found.append((start, stop, name))
-    return found
+
+def _told_events(rows: Sequence[dict[str, Any]]) -> str:
+    shares = ", ".join(f"{row['label']} {row['share']:.0%} ({row['chance']:.0%})" for row in rows)
+    return f"share of the positive relevance of the sound (share of its time): {shares}"

@@ -47,16 +47,19 @@ class Entry:
         Of its picture or sound, a file name for example.
     answer : ExplainedAnswer
         The answer.
+    events : mapping, sequence or None
+        What sounds when, as ``ExplainedAnswer.plot_sound`` takes it.
     """
 
     name: str
     answer: ExplainedAnswer
+    events: Any = None
 
 
-def answer_page(found: ExplainedAnswer, title: str | None = None) -> str:
-    """Return the page of one answer, with a table of its words."""
+def answer_page(found: ExplainedAnswer, title: str | None = None, events: Any = None) -> str:
+    """Return the page of one answer, with a table of its words, and with bounds of ``events`` on its sounds."""
     heading = title or found.prompt or "Explained answer"
-    return _page([Entry("", found)], heading, _table(found))
+    return _page([Entry("", found, events)], heading, _table(found))
 
 
 def report_page(entries: Sequence[Entry], title: str) -> str:
@@ -111,8 +114,8 @@ def script_json(data: Any) -> str:
 def _entry(entry: Entry) -> dict[str, Any]:
     found = entry.answer
     after = f"under {', '.join(_short(policy) for policy in found.policies)}" if found.policies else "the answer"
-    answers = [] if found.before is None else [payload(found.before, "without a policy")]
-    answers.append(payload(found, after))
+    answers = [] if found.before is None else [payload(found.before, "without a policy", entry.events)]
+    answers.append(payload(found, after, entry.events))
     pictures = [one for one in found.received if one.kind == "pictures"]
     return {
         "name": entry.name,

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from lime_xai.attribution.events import Event, lanes_of, placed_events
 from lime_xai.attribution.row import RowRelevance, stretches
 from lime_xai.attribution.sounds import sound_picture
 from lime_xai.model.layouts.layout import WHOLE, Layout, SoundLayout, Tile
@@ -30,14 +31,17 @@ SMALL = 40_000
 LARGEST = 1024
 """Pixels of the longer side of a stored picture."""
 
+LETTER = 0.015
+"""Width of a letter of an event's name, as a fraction of the width of a sound."""
+
 Pixels = NDArray[np.uint8]
 
 
-def payload(found: ExplainedAnswer, title: str) -> dict[str, Any]:
+def payload(found: ExplainedAnswer, title: str, events: Any = None) -> dict[str, Any]:
     """Return an answer as JSON-ready data for the page.
 
     Relevance is rounded to 1/32767 of the word's largest absolute value. Rows are as long as what is before the word:
-    ``lengths`` positions.
+    ``lengths`` positions. ``events`` are those of its sounds, as ``placed_events`` takes them.
     """
     values = torch.stack([found.relevance(word) for word in range(len(found.words))]).double().numpy()
     scales = np.abs(values).max(1).clip(1e-30) / LEVELS
@@ -45,6 +49,7 @@ def payload(found: ExplainedAnswer, title: str) -> dict[str, Any]:
     lengths = [found.prompt_length + word.stop - 1 for word in found.words]
     rows = np.concatenate([row[:count] for row, count in zip(rounded, lengths, strict=True)])
     row = found.attribution.row(0)
+    bounds = placed_events(row.layouts, events)
     placed = [position for layout in row.layouts for position in layout.positions]
     limit = float(np.abs(values[:, placed]).max()) if placed else float(np.abs(values).max())
     return {
@@ -56,8 +61,8 @@ def payload(found: ExplainedAnswer, title: str) -> dict[str, Any]:
         "limit": max(limit, 1e-12),
         "first": found.first_word,
         "items": [
-            _item(row, layout, name, received)
-            for layout, name, received in zip(row.layouts, row.names, found.received, strict=True)
+            _item(row, layout, name, received, bounds.get(index, []))
+            for index, (layout, name, received) in enumerate(zip(row.layouts, row.names, found.received, strict=True))
         ],
         "context": _context(found, row),
         "words": [_word(found, word) for word in found.words],
@@ -108,12 +113,12 @@ def _context(found: ExplainedAnswer, row: RowRelevance) -> list[dict[str, Any]]:
     return [part for _, part in sorted(parts, key=lambda pair: pair[0])]
 
 
-def _item(row: RowRelevance, layout: Layout, name: str, received: Received) -> dict[str, Any]:
+def _item(row: RowRelevance, layout: Layout, name: str, received: Received, events: Sequence[Event]) -> dict[str, Any]:
     """Return one image, video or sound with its maps."""
     item: dict[str, Any] = {"name": name, "reason": received.reason, "note": received.note, "kind": layout.modality}
     if isinstance(layout, SoundLayout):
         item["kind"] = "sound"
-        item["views"] = [_sound(row, layout, received)]
+        item["views"] = [_sound(row, layout, received, events)]
     elif layout.tiles:
         pictures: Sequence[Any] = received.pictures or [None] * len(views(layout))
         item["views"] = [_view(view, picture) for view, picture in zip(views(layout), pictures, strict=True)]
@@ -138,7 +143,7 @@ def _tile(tile: Tile) -> dict[str, Any]:
     return {"rows": tile.rows, "columns": tile.columns, "box": box, "positions": runs(tile.positions)}
 
 
-def _sound(row: RowRelevance, layout: SoundLayout, received: Received) -> dict[str, Any]:
+def _sound(row: RowRelevance, layout: SoundLayout, received: Received, events: Sequence[Event]) -> dict[str, Any]:
     """Return a sound over time: tokens of one stretch together, in fractions of its length."""
     times = layout.frames if layout.intervals is None else layout.intervals
     end = max(stop for _, stop, _ in stretches(row, layout))
@@ -159,7 +164,22 @@ def _sound(row: RowRelevance, layout: SoundLayout, received: Received) -> dict[s
     if received.pictures:
         picture = sound_picture(received)
         found |= {"source": data_uri(picture), "width": picture.shape[1], "height": picture.shape[0]}
+    if events:
+        found |= _lanes(events, end)
     return found
+
+
+def _lanes(events: Sequence[Event], end: float) -> dict[str, Any]:
+    """Return the bars of events in fractions of the sound's length, and in which lane each lies."""
+    bars: list[dict[str, Any]] = []
+    extents: list[tuple[float, float]] = []
+    for event in events:
+        start, stop, wide = event.start / end, min(event.stop / end, 1.0), len(event.name) * LETTER
+        left = start + wide > 1  # the name ends with the bar, not to leave the page
+        bars.append({"name": event.name, "start": start, "stop": stop, "left": left})
+        extents.append((min(start, stop - wide), stop) if left else (start, max(stop, start + wide)))
+    lanes = lanes_of(extents)
+    return {"lanes": max(lanes) + 1, "events": [bar | {"lane": lane} for bar, lane in zip(bars, lanes, strict=True)]}
 
 
 def runs(positions: Sequence[int]) -> list[list[int]]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from lime_xai.attribution.sheet import Columns, ShownFigure
@@ -84,7 +83,7 @@ class Plots:
         self,
         word: int | str | None = None,
         *,
-        events: Sequence[tuple[float, float, str]] | None = None,
+        events: Any = None,
         columns: Columns = 2,
     ) -> ShownFigure:
         """Return the sounds, spectrogram or waveform, with the relevance of a word over time (figure 4 of the paper).
@@ -93,15 +92,18 @@ class Plots:
         ----------
         word : int or str, optional
             Of the answer.
-        events : sequence of (start, stop, name), optional
-            Bounds in seconds (feature frames where seconds are not known) that are drawn, of what sounds when.
+        events : mapping or sequence, optional
+            What sounds when, in seconds (feature frames where these are not known): ``{"dog": (0.5, 1.2), "bell":
+            [(0.1, 0.4), (2.0, 2.4)]}``, or ``[(0.5, 1.2, "dog"), ...]``. For a prompt with several sounds, a list of
+            these, None for a sound without. Their bounds are drawn; events that overlap have bars in lanes of their
+            own. A line says which share of the sound's positive relevance lies in each.
         columns : int
             Of a page: 1 or 2.
 
         Raises
         ------
         ValueError
-            If there is no sound of known layout; for other events.
+            If there is no sound of known layout; for other events, and for events that go on behind the sound.
         TypeError, IndexError
             If the answer has no such word.
         """

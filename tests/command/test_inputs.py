@@ -9,11 +9,13 @@ import soundfile
 import torch
 from PIL import Image
 from support.families import FAMILIES
+from transformers import Qwen2AudioForConditionalGeneration
 
+from benchmarks.worlds.sound import build_config
 from lime_xai.command import loading
-from lime_xai.command.media import read_audio, read_image
-from lime_xai.command.prompts import Request, check_modalities, make_inputs, render
-from lime_xai.worlds import bundled_model
+from lime_xai.command.media import read_image
+from lime_xai.command.prompts import Request, check_modalities, make_inputs, render, with_markers
+from lime_xai.worlds import bundled_model, sound
 
 ASK = ["--prompt", "describe this picture"]
 CHATML = (
@@ -152,20 +154,6 @@ def test_notices_go_to_stderr_and_the_model_gets_the_upright_picture(lime, tmp_p
     result = lime("attribute", "scene", *ASK, "--image", "two.tif")
     assert result.stderr == "notice: two.tif has 2 frames; only the first is used.\n"
     assert result.stdout == first.stdout
-
-
-def test_a_sound_is_mono_at_the_models_rate(tmp_path):
-    wave = np.sin(np.arange(8000) * 2 * np.pi * 100 / 8000).astype(np.float32)
-    soundfile.write(tmp_path / "a.wav", np.stack([wave, wave * 0], 1), 8000)
-    found = read_audio(tmp_path / "a.wav", 16000)
-    assert found.shape == (16000,)
-    assert abs(found[8000:8160].max() - 0.5) < 0.01
-    soundfile.write(tmp_path / "none.wav", wave[:0], 8000)
-    with pytest.raises(ValueError, match="holds no samples"):
-        read_audio(tmp_path / "none.wav", 8000)
-    (tmp_path / "text.wav").write_text("no sound")
-    with pytest.raises(ValueError, match=r"text\.wav cannot be read as sound"):
-        read_audio(tmp_path / "text.wav", 8000)
 
 
 # What a model takes --------------------------------------------------------------------------------------------------
@@ -398,3 +386,58 @@ def test_dtypes_are_those_asked_for(lime, refused, picture):
     assert found["float64"] == pytest.approx(found["float32"], rel=1e-4)
     assert found["bfloat16"] != found["float32"]
     refused(*asked, "x.json", "--dtype", "int8", says=["--dtype", "int8"])
+
+
+# Long sounds ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def listener(tmp_path_factory):
+    """A folder with a random model of the sound world, which hears four seconds."""
+    folder = tmp_path_factory.mktemp("listener")
+    torch.manual_seed(0)
+    Qwen2AudioForConditionalGeneration(build_config()).save_pretrained(folder)
+    sound.build_processor().save_pretrained(folder)
+    return str(folder)
+
+
+def test_a_long_sound_is_refused_or_split_and_never_cut(listener, lime, refused, tmp_path):
+    clip = np.random.default_rng(0).normal(0, 0.05, 44100 * 6).astype(np.float32)
+    soundfile.write(tmp_path / "long.wav", clip, 44100)
+    soundfile.write(tmp_path / "short.ogg", clip[:44100], 44100)
+    ask = ["attribute", listener, "--prompt", "is there a dog in the sound ?"]
+    files = ["--audio", "short.ogg", "--audio", "long.wav"]
+    refused(*ask, *files, says=["long.wav is 6 s long", "hears the first 4 s", "as 2 sounds: --split-audio"])
+    result = lime(*ask, *files, "--split-audio", "--json", "a.json")
+    assert result.exit_code == 0, result.output
+    assert result.stderr == "notice: long.wav is given as 2 sounds of 3 s; times count from the beginning of each.\n"
+    for name in ("audio 1", "audio 2", "audio 3"):
+        assert name in result.stdout
+    assert json.loads((tmp_path / "a.json").read_text())["split_audio"] is True
+
+
+def test_markers_stand_for_every_part_of_a_sound():
+    prompt = "{image} first {audio} then {audio} ?"
+    assert with_markers(prompt, [1, 3]) == "{image} first {audio} then {audio}{audio}{audio} ?"
+    for counts in ([3], []):
+        assert with_markers("hear ?", counts) == "hear ?"
+        assert with_markers(prompt, counts) == prompt
+
+
+def test_events_are_checked_before_computing_and_drawn(listener, lime, refused, tmp_path):
+    soundfile.write(tmp_path / "a.ogg", np.random.default_rng(0).normal(0, 0.05, 64000).astype(np.float32), 16000)
+    ask = ["explain", listener, "--prompt", "describe the sound .", "--audio", "a.ogg", "--max-new-tokens", 2]
+    refused(*ask, "--html", "a.html", "--events", "{", says=["--events is no valid JSON"])
+    refused(*ask, "--html", "a.html", "--events", '{"dog": [500, 900]}', says=["'dog' lasts from 500 to 900"])
+    refused(*ask, "--html", "a.html", "--events", "[null, null]", says=["entries for 2 sound(s), the prompt has 1"])
+    refused(*ask, "--folder", ".", "--html", "a.html", "--events", "{}", says=["--folder and --events are given"])
+    assert lime(*ask, "--events", "{}").exit_code == 2
+    events = ["--events", '{"dog": [0.5, 1.2], "bell": [[0.9, 1.5], [2.0, 2.4]]}']
+    assert lime(*ask, "--html", "a.html", "--save", "a.safetensors", *events).exit_code == 0
+    assert '"name":"bell"' in (tmp_path / "a.html").read_text()
+    result = lime("plot", "a.safetensors", "--kind", "sound", "--out", "a.png", "--html", "b.html", *events)
+    assert result.exit_code == 0, result.output
+    assert ",dog," in (tmp_path / "a.csv").read_text()
+    assert '"name":"bell"' in (tmp_path / "b.html").read_text()
+    refused("plot", "a.safetensors", "--html", "c.html", "--events", '{"dog": [9, 10]}', says=["lasts from 9 to 10"])
+    assert lime("plot", "a.safetensors", "--out", "c.png", *events).exit_code == 2

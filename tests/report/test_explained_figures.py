@@ -10,10 +10,12 @@ from support.families import FAMILIES
 from support.words import numbered_tokenizer
 
 from lime_xai.attribution.colours import NEGATIVE, OPACITY, POSITIVE
+from lime_xai.attribution.events import as_events
 from lime_xai.attribution.sheet import DPI, WIDTHS
 from lime_xai.report.answer import ExplainedAnswer, Step
 from lime_xai.report.explain import explain
 from lime_xai.report.page import answer_page
+from lime_xai.report.payload import payload
 
 SHORT = {"max_new_tokens": 4, "min_new_tokens": 4, "do_sample": False}
 KINDS = ("plot", "plot_words", "plot_matrix", "plot_before_after", "plot_steps")
@@ -97,19 +99,74 @@ def test_the_objective_is_a_curve_per_token(edited):
             without.plot_steps()
 
 
-def test_events_bound_stretches_of_a_sound(heard, edited):
-    figure = heard.plot_sound(0, events=[(4, 12, "dog $$"), (20, 26, "[/x]")])
-    drawn = [axes for axes in figure.axes if any(line.get_linestyle() == "--" for line in axes.lines)]
+EVENTS = {"dog $$": (4, 12), "[/x]": [(10, 18), (20, 26)], "bell": (11, 25)}
+"""In feature frames, of which 5 to 19 are in three events at once."""
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+def test_events_bound_stretches_of_a_sound_in_lanes_of_their_own(heard, columns):
+    figure = heard.plot_sound(0, events=EVENTS, columns=columns)
+    lanes, *drawn = [axes for axes in figure.axes if any(line.get_linestyle() == "--" for line in axes.lines)]
     assert len(drawn) == 2
-    edges = [line.get_xdata()[0] for line in drawn[0].lines if line.get_linestyle() == "--"]
-    assert edges == [4, 12, 20, 26]
-    assert [text.get_text() for text in drawn[0].texts] == ["dog $$", "[/x]"]
-    assert not any(text.get_parse_math() for text in drawn[0].texts)
+    for axes in (lanes, *drawn):
+        edges = [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == "--"]
+        assert edges == [4, 12, 10, 18, 20, 26, 11, 25]
+        assert axes.get_xlim() == drawn[0].get_xlim()
+    assert [text.get_text() for text in lanes.texts] == ["dog $$", "[/x]", "[/x]", "bell"]
+    assert not any(text.get_parse_math() for text in lanes.texts)
+    FigureCanvasAgg(figure).draw()
+    boxes = [bar.get_paths()[0].get_extents() for bar in lanes.collections]
+    assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
+    names = [text.get_window_extent() for text in lanes.texts]
+    assert not any(one.overlaps(other) for i, one in enumerate(names) for other in names[:i])
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.width for box in names)
+
+
+def test_a_figure_of_events_tells_their_shares(heard):
+    figure = heard.plot_sound(0, events=EVENTS)
+    layout = heard.attribution.layouts[0][0]
+    end = max(stop for _, stop in layout.frames)
+    parts = heard.time(0, duration=float(end)).events(EVENTS)
+    rows = {row["label"]: row for row in figure.numbers if row["kind"] == "event"}
+    assert list(rows) == [*EVENTS, "outside"]
+    for name, part in (*parts.events.items(), ("outside", parts.outside)):
+        assert (rows[name]["share"], rows[name]["chance"]) == pytest.approx((part.share, part.chance))
+    told = " ".join(lines(figure))
+    assert f"bell {parts['bell'].share:.0%} ({parts['bell'].chance:.0%})" in told.replace("\n", " ")
+
+
+def test_other_events_are_refused(heard, edited, tmp_path):
     for events in ([(4, 2, "a")], [(1, 2)], [("a", 2, "b")], [(0, float("inf"), "b")], [3]):
         with pytest.raises(ValueError, match=r"expected \(start, stop, name\)"):
             heard.plot_sound(events=events)
+    with pytest.raises(ValueError, match="lasts from 500 to 1200, the sound from 0"):
+        heard.plot_sound(events={"dog": (500, 1200)})
+    with pytest.raises(ValueError, match="lasts from 500 to 1200, the sound from 0"):
+        heard.to_html(tmp_path / "a.html", events={"dog": (500, 1200)})
+    with pytest.raises(ValueError, match=r"for 1 sound.*the prompt has 0"):
+        edited.to_html(tmp_path / "a.html", events={"dog": (1, 2)})
+    assert not list(tmp_path.iterdir())
     with pytest.raises(ValueError, match="needs a sound of known layout; the prompt has image"):
         edited.plot_sound()
+
+
+def test_the_page_has_the_bounds_of_events(heard):
+    bare, named = (payload(heard, "", events)["items"][0]["views"][0] for events in (None, EVENTS))
+    end = max(stop for _, stop in heard.attribution.layouts[0][0].frames)
+    assert "events" not in bare
+    found = [(round(bar["start"] * end), round(bar["stop"] * end), bar["name"]) for bar in named["events"]]
+    assert found == as_events(EVENTS)
+    assert named["lanes"] == 1 + max(bar["lane"] for bar in named["events"]) == 3
+    assert len({bar["lane"] for bar in named["events"] if bar["start"] * end < 12}) == 3
+
+
+def test_the_relevance_of_a_word_over_time_is_that_of_its_tokens(heard):
+    layout = heard.attribution.layouts[0][0]
+    found = heard.time(1, duration=2.0)
+    assert found.relevance.tolist() == heard.relevance(1)[list(layout.positions)].tolist()
+    assert found.duration == 2.0
+    with pytest.raises(ValueError, match="The row has 1 sounds; number 1"):
+        heard.time(1, sound=1)
 
 
 def test_a_word_is_given_by_number_text_or_not_at_all(edited):

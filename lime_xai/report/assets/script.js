@@ -100,10 +100,13 @@
         } else if (!view.strip) map.style.aspectRatio = `${view.width} / ${view.height}`;
         const canvas = make("canvas", { role: "img" });
         map.append(canvas);
+        const events = view.events || [];
+        for (const event of events)
+          for (const edge of [event.start, event.stop]) map.append(make("i", { class: "bound", style: `left: ${100 * edge}%` }));
         const caption = make("figcaption", { text: [item.name, view.title].filter(Boolean).join(", ") });
         const value = make("span", { class: "value" });
         caption.append(" ", value);
-        this.maps.append(make("figure", { class: view.strip || item.kind === "sound" ? "wide" : "picture" }, map, caption));
+        this.maps.append(make("figure", { class: view.strip || item.kind === "sound" ? "wide" : "picture" }, ...(events.length ? [lanes(view)] : []), map, caption));
         const cells = [];
         for (const tile of view.tiles) {
           const [x0, y0, x1, y1] = tile.box;
@@ -115,7 +118,7 @@
         }
         for (const part of view.stretches || [])
           cells.push({ positions: positions(part.positions), x: part.start, y: 0, width: part.stop - part.start, height: 1, bar: true });
-        const entry = { canvas, cells, item, value };
+        const entry = { canvas, cells, item, value, events };
         canvas.addEventListener("mousemove", (event) => this.tell(entry, event));
         canvas.addEventListener("mouseleave", () => (entry.value.textContent = ""));
         this.canvases.push(entry);
@@ -227,8 +230,27 @@
       const words = make("table");
       for (const one of top) words.append(make("tr", {}, make("td", { text: one.text }), make("td", { class: "number", text: signed(one.value) })));
       const column = (title, node) => make("div", {}, make("h3", { text: title }), node);
-      this.facts.replaceChildren(column("This word", table), column("Share of the relevance, and its sum", parts), column("Strongest words before it", words));
+      const heard = this.canvases
+        .filter((entry) => entry.events.length)
+        .map((entry) => column(`Share of the positive relevance of ${entry.item.name}, and of its time`, this.eventTable(entry)));
+      this.facts.replaceChildren(column("This word", table), column("Share of the relevance, and its sum", parts), ...heard, column("Strongest words before it", words));
       if (word.losses) this.facts.append(column("Objective over the steps of the edit", curve(word.losses)));
+    }
+
+    // A cell that an event overlaps partly counts by the overlap, as in TimeRelevance.events.
+    eventTable(entry) {
+      const table = make("table");
+      const total = entry.cells.reduce((sum, cell) => sum + Math.max(0, this.value(cell)), 0);
+      for (const name of new Set(entry.events.map((event) => event.name))) {
+        const parts = union(entry.events.filter((event) => event.name === name).map((event) => [event.start, event.stop]));
+        let inside = 0;
+        for (const cell of entry.cells)
+          for (const [start, stop] of parts)
+            inside += (Math.max(0, this.value(cell)) * Math.max(0, Math.min(stop, cell.x + cell.width) - Math.max(start, cell.x))) / cell.width;
+        const time = parts.reduce((sum, [start, stop]) => sum + stop - start, 0);
+        table.append(make("tr", {}, make("td", { text: name }), make("td", { class: "number", text: percent(total ? inside / total : 0) }), make("td", { class: "number", text: percent(time) })));
+      }
+      return table;
     }
 
     mark() {
@@ -250,6 +272,28 @@
         }
       }
     }
+  }
+
+  function union(intervals) {
+    const found = [];
+    for (const [start, stop] of intervals.sort((a, b) => a[0] - b[0])) {
+      const last = found[found.length - 1];
+      if (last && start <= last[1]) last[1] = Math.max(last[1], stop);
+      else found.push([start, stop]);
+    }
+    return found;
+  }
+
+  // Bars of events above a sound; those that overlap lie below each other.
+  function lanes(view) {
+    const node = make("div", { class: "lanes", style: `height: ${1.35 * view.lanes}em` });
+    for (const event of view.events) {
+      const place = `left: ${100 * event.start}%; width: ${100 * (event.stop - event.start)}%; top: ${1.35 * event.lane}em`;
+      node.append(make("div", { class: "event", style: place }, make("span", { class: event.left ? "left" : "", text: event.name })));
+      for (const edge of [event.start, event.stop])
+        node.append(make("i", { class: "bound", style: `left: ${100 * edge}%; top: ${1.35 * event.lane}em` }));
+    }
+    return node;
   }
 
   function curve(losses) {
