@@ -1,27 +1,35 @@
-"""The picture of the demonstration: a scene, and a word that is not in it, without and with steering."""
+"""The figure of the demonstration: a scene, and a word that is not in it, without and with steering."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.artist import Artist
 from matplotlib.offsetbox import AnnotationBbox, HPacker, TextArea
-from PIL import Image
 
 from lime_xai.attribution.bars import chosen, draw_bars, token_bars
+from lime_xai.attribution.events import Event
 from lime_xai.attribution.figure import MARGIN, draw_items, draw_scale, numbers_of
+from lime_xai.attribution.lanes import draw_bounds, draw_lanes
 from lime_xai.attribution.maps import largest
 from lime_xai.attribution.row import RowRelevance
-from lime_xai.attribution.sheet import LARGE, LINE, NORMAL, SMALL, Sheet, ShownFigure, fonts
-from lime_xai.worlds import scene
+from lime_xai.attribution.sheet import LARGE, LINE, NORMAL, SMALL, Sheet, ShownFigure, fonts, label_axes
+from lime_xai.attribution.sounds import sound_picture
+from lime_xai.worlds import World
 from lime_xai.worlds.scene.objects import GRID
+from lime_xai.worlds.shared.language import Language, Truth
+from lime_xai.worlds.sound import SAMPLING_RATE
 
 GAP = 0.2
 """Inches between panels."""
 
+SOUND, LABEL = 0.9, 0.25
+"""Inches that a spectrogram is high, and that the label on its left takes."""
+
 ABSENT, PRESENT = "#b2182b", "#00664d"
-"""Of the names of objects that are not in the picture, and of those that are; the former are bold too."""
+"""Of the names of things that are not in the scene, and of those that are; the former are bold too."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +43,7 @@ class NextWord:
     probability : float
         Its probability.
     invented : float
-        Probability of the word that the model alone says and that is not in the picture.
+        Probability of the word that the model alone says and that is not in the scene.
     row : RowRelevance
         Relevance for ``word``, in the model without steering.
     """
@@ -48,26 +56,29 @@ class NextWord:
 
 @dataclass(frozen=True, eq=False)
 class Lead:
-    """What the picture shows.
+    """What the figure shows.
 
     Attributes
     ----------
-    picture : PIL.Image.Image
+    world : World
         Of the scene.
-    truth : Scene
+    medium : PIL.Image.Image or numpy.ndarray
+        Of the scene: its picture, or its samples.
+    truth : Truth
         What is in it.
     before : str
         The words before the word in question.
     word : str
-        Which the model alone says and which is not in the picture.
+        Which the model alone says and which is not in the scene.
     captions : (str, str)
         Without and with steering.
     alone, steered : NextWord
         After ``before``.
     """
 
-    picture: Image.Image
-    truth: scene.Scene
+    world: World
+    medium: Any
+    truth: Any
     before: str
     word: str
     captions: tuple[str, str]
@@ -83,26 +94,28 @@ def lead_figure(lead: Lead, notes: Sequence[str]) -> ShownFigure:
     lead : Lead
         What to draw.
     notes : sequence of str
-        Lines below the picture: how the picture was chosen, and what the numbers are.
+        Lines below the scene: how it was chosen, and what the numbers are.
     """
     sheet = Sheet()
     inner = sheet.width - 2 * MARGIN
-    title = f"The model says “{lead.word}”, and there is no {lead.word} in the picture"
+    medium, language = lead.world.medium, lead.world.language
+    title = f"The model says “{lead.word}”, and there is no {lead.word} in the {medium}"
     top = sheet.wrapped(MARGIN, MARGIN, title, inner, LARGE) + 0.05
     for name, caption in zip(("without steering:", "with steering:"), lead.captions, strict=True):
-        top = _caption(sheet, name, caption, lead.truth, top)
+        top = _caption(sheet, name, caption, lead.truth, language, top)
     top += 0.08
     wide = (inner - 2 * GAP) / 3
     lefts = [MARGIN + index * (wide + GAP) for index in range(3)]
     words = f"after “... {' '.join(lead.before.split()[-4:])}”"
-    start = sheet.wrapped(lefts[0], top, "the picture, and what is in it", wide, NORMAL)
+    start = sheet.wrapped(lefts[0], top, f"the {medium}, and what is in it", wide, NORMAL)
     sides = (("without steering", lead.alone), ("with steering", lead.steered))
     for left, (name, said) in zip(lefts[1:], sides, strict=True):
         start = max(start, sheet.wrapped(left, top, f"{name} {words}:\n{heading(said, lead)}", wide, NORMAL))
     limit = max(largest(said.row) for _, said in sides)
-    # draw_items writes a line above its map
-    _scene(sheet, lead, (lefts[0], start + NORMAL * LINE + 0.03, wide))
-    bottom = start
+    if lead.world.modality == "image":
+        bottom = _picture(sheet, lead, (lefts[0], start + NORMAL * LINE + 0.03, wide))  # level with the maps
+    else:
+        bottom = _sound(sheet, lead, (lefts[0] + LABEL, top + 1.6 * NORMAL * LINE, wide - LABEL))
     for left, (_, said) in zip(lefts[1:], sides, strict=True):
         bottom = max(bottom, draw_items(sheet, said.row, (left, start, wide), limit))
     under = draw_scale(sheet, lead.alone.row, (lefts[0], bottom, wide), limit) + 0.08
@@ -128,17 +141,17 @@ def heading(said: NextWord, lead: Lead) -> str:
     return text if said.word == lead.word else f"{text}, and “{lead.word}” has {said.invented:.0%}"
 
 
-def _scene(sheet: Sheet, lead: Lead, place: tuple[float, float, float]) -> None:
-    """Draw the picture with the names of its objects."""
+def _picture(sheet: Sheet, lead: Lead, place: tuple[float, float, float]) -> float:
+    """Draw the picture with the names of its objects; return where it ends."""
     left, top, wide = place
     axes = sheet.axes(left, top, wide, wide, xticks=[], yticks=[])
-    axes.imshow(lead.picture, extent=(0, 1, 1, 0), interpolation="nearest")
+    axes.imshow(lead.medium, extent=(0, 1, 1, 0), interpolation="nearest")
     for obj in lead.truth.present:
         down, across = divmod(lead.truth.cell_of(obj), GRID)
         axes.text(
             (across + 0.03) / GRID,
             (down + 0.03) / GRID,
-            scene.CLASSES[obj],
+            lead.world.language.classes[obj],
             fontsize=NORMAL,
             family=fonts(),
             va="top",
@@ -146,13 +159,31 @@ def _scene(sheet: Sheet, lead: Lead, place: tuple[float, float, float]) -> None:
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.0},
         )
 
+    return top + wide
 
-def _caption(sheet: Sheet, name: str, caption: str, truth: scene.Scene, top: float) -> float:
-    """Write a caption with the names of objects marked, and return where it ends."""
+
+def _sound(sheet: Sheet, lead: Lead, place: tuple[float, float, float]) -> float:
+    """Draw the spectrogram that the model received, with a bar for each event; return where it ends."""
+    left, top, wide = place
+    end = len(lead.medium) / SAMPLING_RATE
+    names = lead.world.language.classes
+    events = [Event(one.onset, one.offset, names[one.obj]) for one in lead.truth.events]
+    _, top = draw_lanes(sheet, events, place, end)
+    axes = sheet.axes(left, top, wide, SOUND, yticks=[])
+    received = sound_picture(lead.alone.row.picture_of(0))
+    axes.imshow(received, extent=(0, end, 0, 1), aspect="auto", interpolation="nearest")
+    axes.set_xlim(0, end)
+    draw_bounds(axes, events, end)
+    label_axes(axes, "seconds", "frequency")
+    return top + SOUND + 2.8 * SMALL * LINE
+
+
+def _caption(sheet: Sheet, name: str, caption: str, truth: Truth, language: Language, top: float) -> float:
+    """Write a caption with the names of things marked, and return where it ends."""
     sheet.text(MARGIN, top, name, NORMAL, color="#555555")
     axes = sheet.axes(MARGIN + 1.0, top, sheet.width - 2 * MARGIN - 1.0, NORMAL * LINE)
     axes.set_axis_off()
-    parts: list[Artist] = [_word(word, truth) for word in caption.replace("</s>", "").split()]
+    parts: list[Artist] = [_word(word, truth, language) for word in caption.replace("</s>", "").split()]
     line = HPacker(children=parts, pad=0, sep=2.6)
     axes.add_artist(
         AnnotationBbox(
@@ -162,9 +193,9 @@ def _caption(sheet: Sheet, name: str, caption: str, truth: scene.Scene, top: flo
     return top + NORMAL * LINE + 0.02
 
 
-def _word(word: str, truth: scene.Scene) -> TextArea:
+def _word(word: str, truth: Truth, language: Language) -> TextArea:
     style = {"fontsize": NORMAL, "family": fonts(), "parse_math": False}
-    if word in scene.CLASSES:
-        there = scene.class_index(word) in truth.present
+    if word in language.classes:
+        there = language.classes.index(word) in truth.present
         style |= {"color": PRESENT if there else ABSENT, "weight": "normal" if there else "bold"}
     return TextArea(word, textprops=style)

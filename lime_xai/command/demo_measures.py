@@ -1,4 +1,4 @@
-"""What the demonstration measures: captions and yes/no questions, picture by picture, without and with steering."""
+"""What the demonstration measures: captions and yes/no questions, scene by scene, without and with steering."""
 
 from __future__ import annotations
 
@@ -15,29 +15,32 @@ from transformers import PreTrainedModel
 from lime_xai.evaluation.bootstrap import Floats, estimate, resampling_weights
 from lime_xai.generation.steer import steering
 from lime_xai.policies.edit import Edit
-from lime_xai.worlds import scene
 from lime_xai.worlds.shared.closed import closed_values
+from lime_xai.worlds.shared.evaluation import EvaluationSet, Question
+from lime_xai.worlds.shared.language import article
+from lime_xai.worlds.shared.measuring import generate_captions, question_margins
+from lime_xai.worlds.shared.metrics import caption_counts, caption_values
 
-PICTURES, QUESTIONS = 20, 80
+SCENES, QUESTIONS = 20, 80
 """Done between two steps of the progress bar."""
 
 ASKED = ("random", "dialogue")
 """Splits of the yes/no questions."""
 
 MEASURES = {
-    "chair_i": ("named objects that are not in the picture (CHAIR_i)", False),
-    "recall": ("objects in the picture that are named (recall)", True),
-    "repetitive": ("captions that name an object twice", False),
+    "chair_i": ("named {thing}s that are not in the {medium} (CHAIR_i)", False),
+    "recall": ("{thing}s in the {medium} that are named (recall)", True),
+    "repetitive": ("captions that name {a_thing} twice", False),
     "random.accuracy": ("“is there a ...?”, answered rightly", True),
-    "dialogue.accuracy": ("the same, after a question about the object that usually comes with it", True),
-    "dialogue.auc": ("of these, how often a present object gets a stronger “yes” than an absent one (AUC)", True),
+    "dialogue.accuracy": ("the same, after a question about the {thing} that usually comes with it", True),
+    "dialogue.auc": ("of these, how often a present {thing} gets a stronger “yes” than an absent one (AUC)", True),
 }
-"""Measures in words, and whether more is better."""
+"""Measures in words, with those of a world in braces, and whether more is better."""
 
 
 @dataclass(frozen=True, eq=False)
 class Said:
-    """What the model said about every picture.
+    """What the model said about every scene.
 
     Attributes
     ----------
@@ -67,7 +70,7 @@ class Measure:
     alone, steered : float
         Shares, without and with steering.
     change, low, high : float
-        The difference with its 95 % interval, paired over pictures.
+        The difference with its 95 % interval, paired over scenes.
     """
 
     words: str
@@ -86,24 +89,24 @@ class Measure:
         return "better" if (self.change > 0) == self.rises else "worse"
 
 
-def questions_of(evaluation: scene.EvaluationSet) -> list[scene.Question]:
+def questions_of(evaluation: EvaluationSet) -> list[Question]:
     """Return the questions that are asked."""
     return [question for split in ASKED for question in evaluation.split(split)]
 
 
-def steps(evaluation: scene.EvaluationSet) -> int:
+def steps(evaluation: EvaluationSet) -> int:
     """Return how often ``say`` advances."""
-    return -(-len(evaluation.scenes) // PICTURES) - (-len(questions_of(evaluation)) // QUESTIONS)
+    return -(-len(evaluation.scenes) // SCENES) - (-len(questions_of(evaluation)) // QUESTIONS)
 
 
 def say(
     model: PreTrainedModel,
     processor: Any,
-    evaluation: scene.EvaluationSet,
+    evaluation: EvaluationSet,
     policy: Edit | None,
     advance: Callable[[], None],
 ) -> Said:
-    """Return what the model says about every picture of a set.
+    """Return what the model says about every scene of a set.
 
     Parameters
     ----------
@@ -117,11 +120,11 @@ def say(
     captions: list[str] = []
     times: list[float] = []
     with _under(model, policy):
-        for first in range(0, len(evaluation.scenes), PICTURES):
-            some = slice(first, first + PICTURES)
+        for first in range(0, len(evaluation.scenes), SCENES):
+            some = slice(first, first + SCENES)
             part = replace(evaluation, scenes=evaluation.scenes[some], media=evaluation.media[some])
             start = time.perf_counter()
-            found = scene.generate_captions(model, processor, part)
+            found = generate_captions(model, processor, part)
             times.append((time.perf_counter() - start) / sum(len(caption.split()) for caption in found))
             captions += found
             advance()
@@ -130,7 +133,7 @@ def say(
     with _under(model, None if policy is None else replace(policy, plausibility=0.0)):
         for first in range(0, len(questions), QUESTIONS):
             asked = questions[first : first + QUESTIONS]
-            margins.append(scene.question_margins(model, processor, evaluation, asked))
+            margins.append(question_margins(model, processor, evaluation, asked))
             advance()
     return Said(captions, np.concatenate(margins), float(np.median(times)))
 
@@ -139,19 +142,23 @@ def _under(model: PreTrainedModel, policy: Edit | None) -> AbstractContextManage
     return nullcontext() if policy is None else steering(model, policy)
 
 
-def measures(evaluation: scene.EvaluationSet, alone: Said, steered: Said) -> list[Measure]:
-    """Return the rows of the table, with intervals over the pictures."""
+def measures(evaluation: EvaluationSet, alone: Said, steered: Said) -> list[Measure]:
+    """Return the rows of the table, with intervals over the scenes."""
+    world = evaluation.world
+    told = {"medium": world.medium, "thing": world.thing, "a_thing": article(world.thing)}
     weights = resampling_weights(len(evaluation.scenes))
     before, after = (_values(evaluation, said, weights) for said in (alone, steered))
-    return [
-        Measure(words, rises, float(before[name][0]), float(after[name][0]), *estimate(after[name] - before[name]))
-        for name, (words, rises) in MEASURES.items()
-    ]
+    rows = []
+    for name, (words, rises) in MEASURES.items():
+        pair = float(before[name][0]), float(after[name][0])
+        rows.append(Measure(words.format(**told), rises, *pair, *estimate(after[name] - before[name])))
+    return rows
 
 
-def _values(evaluation: scene.EvaluationSet, said: Said, weights: Floats) -> dict[str, Floats]:
-    """Return every metric over all weightings of the pictures."""
-    found = dict(scene.caption_values(weights @ scene.caption_counts(said.captions, evaluation.scenes, scene.LANGUAGE)))
+def _values(evaluation: EvaluationSet, said: Said, weights: Floats) -> dict[str, Floats]:
+    """Return every metric over all weightings of the scenes."""
+    counts = caption_counts(said.captions, evaluation.scenes, evaluation.world.language)
+    found = dict(caption_values(weights @ counts))
     questions = questions_of(evaluation)
     for split in ASKED:
         chosen = np.array([question.split == split for question in questions])

@@ -1,4 +1,4 @@
-"""The demonstration: what the bundled model says that is not in a picture, why, and what steering changes."""
+"""The demonstration: what a bundled model says that it does not see or hear, why, and what steering changes."""
 
 from __future__ import annotations
 
@@ -19,38 +19,62 @@ from lime_xai.attribution.attribute import attribute
 from lime_xai.generation.steer import steering
 from lime_xai.policies.edit import Edit
 from lime_xai.printing import foreign
-from lime_xai.worlds import bundled_model, load_world, scene
+from lime_xai.worlds import load_world
+from lime_xai.worlds.shared.evaluation import EvaluationSet
+from lime_xai.worlds.shared.language import Language, Truth, article
+from lime_xai.worlds.shared.measuring import first_logits
+from lime_xai.worlds.sound import SAMPLING_RATE
 
 from .demo_figure import Lead, NextWord, lead_figure
 from .demo_measures import Measure, Said, measures, say, steps
 from .screen import notices
 
 SHOWN = 4
-"""Pictures whose captions are printed: the first."""
+"""Scenes whose captions are printed: the first."""
+
+CLEAR = {"scene": 0.1}
+"""Noise of worlds whose usual noise hides the things from a person."""
+
+SMALL = {"picture": "small pictures", "sound": "sounds of four seconds"}
 
 SLOWER = 6
 """About how many times longer a part takes with steering; for the estimate of the progress bar."""
 
 
-def run_demo(console: Console, out: Path, scenes: int, seed: int, noise: float, start: float) -> None:
-    """Print captions, relevance and measures of the bundled model, without and with steering; save the picture.
+def run_demo(
+    console: Console,
+    out: Path,
+    world_name: str,
+    scenes: int,
+    seed: int,
+    noise: float | None,
+    start: float,
+    folder: Path | None = None,
+) -> None:
+    """Print captions, relevance and measures of a bundled model, without and with steering; save the figure.
 
     Parameters
     ----------
     console : rich.console.Console
         Printed to.
     out : Path
-        The picture.
-    scenes, seed, noise : int, int, float
-        Of the evaluation set.
+        The figure.
+    world_name, scenes, seed, noise : str, int, int, float
+        World and evaluation set; without a noise that of the world, and less for pictures (``CLEAR``).
     start : float
         When the command began, by ``time.perf_counter``.
+    folder : Path, optional
+        Where the sounds that are shown go, as WAV files.
     """
-    model, processor = bundled_model()
-    evaluation = load_world("scene").evaluation_set(seed, scenes=scenes, noise=noise)
+    world = load_world(world_name)
+    model, processor = world.load_model()
+    clear = CLEAR.get(world_name, world.default_noise)
+    noise = clear if noise is None else noise
+    evaluation = world.evaluation_set(seed, scenes=scenes, noise=noise)
     console.print(
-        f"The model that comes with lime-xai describes {scenes} small pictures: alone, and with steering (Edit). "
-        f"They are the first {scenes} of seed {seed}, with pixel noise {noise:g}; none was chosen or left out.\n"
+        f"The model of the {world.name} world that comes with lime-xai describes {scenes} {SMALL[world.medium]}: "
+        f"alone, and with steering (Edit). They are the first {scenes} of seed {seed}, with noise {noise:g}; none was "
+        "chosen or left out.\n"
     )
     with _progress(evaluation) as progress:
         task = progress.add_task("", total=steps(evaluation) * (1 + SLOWER))
@@ -62,59 +86,68 @@ def run_demo(console: Console, out: Path, scenes: int, seed: int, noise: float, 
         alone = said(None, "the model alone", 1)
         steered = said(Edit(), "with steering", SLOWER)
     console.print(captions_table(evaluation, alone, steered))
-    _print_lead(console, out, lead_of(model, processor, evaluation, (alone, steered)), evaluation)
-    console.print(measures_table(measures(evaluation, alone, steered), scenes))
+    lead = lead_of(model, processor, evaluation, (alone, steered))
+    if folder is not None:
+        _write_sounds(console, folder, evaluation, lead)
+    _print_lead(console, out, lead, evaluation)
+    console.print(measures_table(measures(evaluation, alone, steered), evaluation))
     console.print(f"With steering, a word took about {steered.seconds / alone.seconds:.0f} times as long in this run.")
-    if noise < scene.DEFAULT_NOISE:
+    if noise < world.default_noise:
         console.print(
-            f"Studies use noisier pictures ({scene.DEFAULT_NOISE:g}), on which steering makes some answers worse: see "
-            f"lime-xai demo --noise {scene.DEFAULT_NOISE:g} --scenes 300, and lime-xai world for other policies."
+            f"Studies use noisier {world.medium}s ({world.default_noise:g}), on which steering makes some answers "
+            f"worse: see lime-xai demo --noise {world.default_noise:g} --scenes 300, and lime-xai world for other "
+            "policies."
         )
+    else:
+        console.print(f"For more scenes and other policies see lime-xai world --world {world.name}.")
     console.print(f"The demonstration took {time.perf_counter() - start:.0f} seconds.")
 
 
 @contextmanager
-def _progress(evaluation: scene.EvaluationSet) -> Iterator[Progress]:
+def _progress(evaluation: EvaluationSet) -> Iterator[Progress]:
     """Context with a progress bar that estimates the time that is left."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=notices, transient=True) as progress:
         yield progress
 
 
-def hallucinated(caption: str, truth: scene.Scene) -> list[int]:
-    """Return the objects a caption names that the scene does not hold."""
-    return [obj for obj in dict.fromkeys(scene.LANGUAGE.mentions(caption)) if obj not in truth.present]
+def hallucinated(caption: str, truth: Truth, language: Language) -> list[int]:
+    """Return the classes that a caption names and the scene does not hold."""
+    return [obj for obj in dict.fromkeys(language.mentions(caption)) if obj not in truth.present]
 
 
-def captions_table(evaluation: scene.EvaluationSet, alone: Said, steered: Said) -> Table:
-    """Return the captions of the first pictures."""
+def captions_table(evaluation: EvaluationSet, alone: Said, steered: Said) -> Table:
+    """Return the captions of the first scenes."""
+    world = evaluation.world
+    medium, thing = world.medium, world.thing
     table = Table(
-        title=f"What the model says about the first {SHOWN} pictures",
-        caption="One row per picture. *Words* between asterisks, in red, name objects that are not in the picture.",
+        title=f"What the model says about the first {SHOWN} {medium}s",
+        caption=f"One row per {medium}. *Words* between asterisks, in red, name {thing}s that are not in the {medium}.",
         title_justify="left",
         caption_justify="left",
     )
-    for column in ("is in the picture", "the model says", "with steering it says"):
+    for column in (f"is in the {medium}", "the model says", "with steering it says"):
         table.add_column(column, ratio=1)
     for index, truth in enumerate(evaluation.scenes[:SHOWN]):
-        captions = (marked(said.captions[index], truth) for said in (alone, steered))
+        captions = (marked(said.captions[index], truth, world.language) for said in (alone, steered))
         table.add_row(", ".join(truth.names), *captions)
     return table
 
 
-def marked(caption: str, truth: scene.Scene) -> Text:
-    """Return a caption with the words for absent objects between asterisks and in red."""
-    absent = {scene.CLASSES[obj] for obj in hallucinated(caption, truth)}
+def marked(caption: str, truth: Truth, language: Language) -> Text:
+    """Return a caption with the words for absent things between asterisks and in red."""
+    absent = {language.classes[obj] for obj in hallucinated(caption, truth, language)}
     words = caption.replace("</s>", "").split()
     parts = [Text(f"*{word}*", "bold red") if word in absent else foreign(word) for word in words]
     return Text(" ").join(parts)
 
 
-def measures_table(rows: Sequence[Measure], scenes: int) -> Table:
-    """Return the measures over all pictures."""
+def measures_table(rows: Sequence[Measure], evaluation: EvaluationSet) -> Table:
+    """Return the measures over all scenes."""
+    media = f"{evaluation.world.medium}s"
     table = Table(
-        title=f"How often, over all {scenes} pictures",
-        caption="Shares in percent. Change: in percentage points, with its 95 % interval if other pictures were drawn "
+        title=f"How often, over all {len(evaluation.scenes)} {media}",
+        caption=f"Shares in percent. Change: in percentage points, with its 95 % interval if other {media} were drawn "
         "(bootstrap). The last column says better or worse where the interval does not hold zero.",
         title_justify="left",
         caption_justify="left",
@@ -131,71 +164,87 @@ def measures_table(rows: Sequence[Measure], scenes: int) -> Table:
     return table
 
 
-def lead_of(model: Any, processor: Any, evaluation: scene.EvaluationSet, said: tuple[Said, Said]) -> Lead | None:
-    """Return the first absent object that the model alone names, with the next word with steering; None: there is none.
+def lead_of(model: Any, processor: Any, evaluation: EvaluationSet, said: tuple[Said, Said]) -> Lead | None:
+    """Return the first absent thing that the model alone names, with the next word with steering; None: there is none.
 
-    The first is by the order of the pictures and of the words of their captions, whatever steering does there.
+    The first is by the order of the scenes and of the words of their captions, whatever steering does there.
     """
-    captions = said[0].captions
-    found = [(i, hallucinated(c, s)) for i, (c, s) in enumerate(zip(captions, evaluation.scenes, strict=True))]
+    captions, language = said[0].captions, evaluation.world.language
+    pairs = enumerate(zip(captions, evaluation.scenes, strict=True))
+    found = [(index, hallucinated(caption, truth, language)) for index, (caption, truth) in pairs]
     index, objects = next(((i, objects) for i, objects in found if objects), (0, []))
     if not objects:
         return None
-    word = scene.CLASSES[objects[0]]
+    word = language.classes[objects[0]]
     words = captions[index].split()
     before = " ".join(words[: words.index(word)])
-    picture = evaluation.images[index]
+    medium = evaluation.media[index]
     asked = f"{evaluation.caption_prompt} {before}".strip()
-    alone = _next_word(model, processor, picture, asked, word)
+
+    def logits() -> Any:
+        return first_logits(model, processor, evaluation.world, [medium], [asked])[0]
+
+    inputs = evaluation.world.batch(processor, [medium], [asked])
+    alone = _explained(model, processor, inputs, word, logits())
     with steering(model, Edit()):
-        logits = scene.first_logits(model, processor, scene.WORLD, [picture], [asked])[0]
-    steered = _explained(model, processor, picture, asked, word, logits)
+        changed = logits()
+    steered = _explained(model, processor, inputs, word, changed)
     both = (captions[index], said[1].captions[index])
-    return Lead(picture, evaluation.scenes[index], before, word, both, alone, steered)
+    return Lead(evaluation.world, medium, evaluation.scenes[index], before, word, both, alone, steered)
 
 
-def _next_word(model: Any, processor: Any, picture: Any, asked: str, word: str) -> NextWord:
-    logits = scene.first_logits(model, processor, scene.WORLD, [picture], [asked])[0]
-    return _explained(model, processor, picture, asked, word, logits)
-
-
-def _explained(model: Any, processor: Any, picture: Any, asked: str, word: str, logits: Any) -> NextWord:
+def _explained(model: Any, processor: Any, inputs: Any, word: str, logits: Any) -> NextWord:
     """Return the most probable word by some logits ``[V]``, with its relevance in the model alone."""
     chances = softmax(logits)
     token = int(np.argmax(chances))
-    inputs = processor(images=[[picture]], text=[asked], return_tensors="pt")
     found = attribute(model, inputs, target=token, processor=processor)
     invented = processor.tokenizer.convert_tokens_to_ids(word)
     name = str(processor.tokenizer.decode([token])).strip()
     return NextWord(name, float(chances[token]), float(chances[invented]), found.row(0))
 
 
-def _print_lead(console: Console, out: Path, lead: Lead | None, evaluation: scene.EvaluationSet) -> None:
+def _write_sounds(console: Console, folder: Path, evaluation: EvaluationSet, lead: Lead | None) -> None:
+    """Write the clips of the printed captions and of the explained word as WAV files."""
+    import soundfile
+
+    folder.mkdir(parents=True, exist_ok=True)
+    told = set(range(SHOWN))
+    told |= {index for index, medium in enumerate(evaluation.media) if lead is not None and medium is lead.medium}
+    for index in sorted(told):
+        soundfile.write(folder / f"sound-{index + 1:02d}.wav", evaluation.clips[index], SAMPLING_RATE)
+    console.print(f"\nThe sounds of these rows, and the one below, are in {folder}, numbered in their order.")
+
+
+def _print_lead(console: Console, out: Path, lead: Lead | None, evaluation: EvaluationSet) -> None:
+    medium, thing = evaluation.world.medium, evaluation.world.thing
     if lead is None:
-        console.print("No caption names an object that is not in its picture, so that there is no word to explain.\n")
+        console.print(
+            f"No caption names {article(thing)} that is not in its {medium}, so that there is no word to explain.\n"
+        )
         return
     notes = [
-        f"The first picture of seed {evaluation.seed} (noise {evaluation.noise:g}) in whose caption the model alone "
-        "names an absent object, and the first such object; what steering does there played no part in the choice.",
+        f"The first {medium} of seed {evaluation.seed} (noise {evaluation.noise:g}) in whose caption the model alone "
+        f"names an absent {thing}, and the first such {thing}; what steering does there played no part in the choice.",
         "Red is evidence for the word, blue against it; the maps have one scale, and so have the bars. Method attnlrp; "
         "relevance of both words in the model without steering.",
     ]
     lead_figure(lead, notes).savefig(out)
     shares = lead.alone.row.shares
-    console.print(f"\nWhy the model says “{lead.word}”, which is not in the picture:")
+    console.print(f"\nWhy the model says “{lead.word}”, which is not in the {medium}:")
+    perceived = shares[evaluation.world.modality]
     console.print(
-        f"  {shares['text']:.0%} of the relevance lies on words and {shares['image']:.0%} on the picture.\n"
+        f"  {shares['text']:.0%} of the relevance lies on words and {perceived:.0%} on the {medium}.\n"
         f"  Relevance tells how much each input speaks for the word (method: AttnLRP).\n"
         f"  The strongest inputs: {_strongest(lead)}.\n"
         f"  Steering: the probability of “{lead.word}” at this place goes from {lead.alone.invented:.0%} to "
         f"{lead.steered.invented:.0%}; it says “{lead.steered.word}”.",
         soft_wrap=True,
     )
-    console.print(f"  The picture of this: {out}\n", soft_wrap=True)
+    console.print(f"  The figure of this: {out}\n", soft_wrap=True)
 
 
 def _strongest(lead: Lead, most: int = 3) -> str:
-    """Return the inputs with the largest relevance, words and the picture as a whole."""
+    """Return the inputs with the largest relevance, words and the picture or sound as a whole."""
     row = lead.alone.row
     found = [(f"“{row.labels[place].strip()}”", float(row.values[place])) for place in row.text_positions]
     found += [

@@ -6,7 +6,7 @@ from PIL import Image
 
 from lime_xai import Edit
 from lime_xai.command.demo_figure import heading, lead_figure
-from lime_xai.command.demo_measures import ASKED, MEASURES, PICTURES, Measure, Said, measures, questions_of, say, steps
+from lime_xai.command.demo_measures import ASKED, MEASURES, SCENES, Measure, Said, measures, questions_of, say, steps
 from lime_xai.command.run_demo import lead_of, marked, measures_table
 from lime_xai.worlds import bundled_model, scene
 
@@ -18,7 +18,7 @@ def bundled():
 
 @pytest.fixture(scope="module")
 def evaluation():
-    return scene.evaluation_set(7, scenes=PICTURES + 2, noise=0.1)
+    return scene.evaluation_set(7, scenes=SCENES + 2, noise=0.1)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def test_the_command_prints_explained_tables_and_draws(lime, tmp_path):
     result = lime("demo", "--scenes", "4", "--threads", "1")
     assert result.exit_code == 0, result.output
     text = " ".join(result.stdout.split())
-    for part in ("first 4 of seed 7, with pixel noise 0.1", "*phone*", "not in the picture", "should", "took"):
+    for part in ("first 4 of seed 7, with noise 0.1", "*phone*", "not in the picture", "should", "took"):
         assert part in text
     for word in ("vanilla", "policy", "nats", "0x"):
         assert word not in text.split()
@@ -78,10 +78,10 @@ def test_measures_are_those_of_the_world(evaluation, alone):
         (False, 0.1, -0.1, 0.2, "not clear"),
     ],
 )
-def test_a_verdict_needs_an_interval_on_one_side_of_zero(rises, change, low, high, verdict):
+def test_a_verdict_needs_an_interval_on_one_side_of_zero(evaluation, rises, change, low, high, verdict):
     row = Measure("words", rises, 0.5, 0.5 + change, change, low, high)
     assert row.verdict == verdict
-    assert measures_table([row], 4).columns[-1]._cells[0].plain == verdict
+    assert measures_table([row], evaluation).columns[-1]._cells[0].plain == verdict
 
 
 def test_the_word_is_the_first_absent_one_whatever_steering_does(bundled, evaluation, alone):
