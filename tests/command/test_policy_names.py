@@ -8,7 +8,7 @@ import torch
 from lime_xai import Calibration, Constant, Contrast, Edit, LogitShift, Observe, Reweight, UniformGain, policy_to_dict
 from lime_xai.command import policies, run_steer
 from lime_xai.decoding.trace import SteeringTrace, StepTrace
-from lime_xai.evaluation.policies.registry import CALIBRATED, WORLD_NAMES, world_policies
+from lime_xai.evaluation.policies.registry import CALIBRATED, OTHER_MEDIA, WORLD_NAMES, world_policies
 from lime_xai.policies.registry import POLICIES
 from lime_xai.worlds import WORLDS, bundled_model
 
@@ -31,7 +31,16 @@ def test_the_names_of_the_world_are_those_that_it_makes(processor, calibration):
     assert set(WORLD_NAMES) - set(world_policies(SCENE, processor)) == set(CALIBRATED)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", OTHER_MEDIA)
+def test_contrasts_with_other_media_are_for_worlds_alone(name, processor):
+    written = policies.read_policies(name)
+    assert policies.world_choice(SCENE, written, processor) == {name: OTHER_MEDIA[name]}
+    for model in ("scene", "other"):
+        with pytest.raises(ValueError, match=f"{name}.*which `lime-xai world` makes"):
+            policies.steering_choice(written, model, processor)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in OTHER_MEDIA])
 def test_a_name_is_the_same_policy_in_steer_and_world_on_the_bundled_model(name, processor, calibration):
     written = policies.read_policies(name)
     steered = policies.steering_choice(written, "scene", processor, calibration)
