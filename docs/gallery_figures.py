@@ -128,7 +128,7 @@ def sound() -> None:
         [{"role": "user", "content": content}], tokenize=True, return_dict=True, return_tensors="pt"
     )
     found = lime_xai.explain(model, inputs, processor=processor, max_new_tokens=2)
-    events = [(start, stop, f"{pitch:.0f} Hz") for start, stop, pitch in TONES]
+    events = {f"{pitch:.0f} Hz": (start, stop) for start, stop, pitch in TONES}
     found.plot_sound(0, events=events).savefig(STATIC / "gallery-sound.png", dpi=DPI)
 
 

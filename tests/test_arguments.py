@@ -3,6 +3,7 @@
 import math
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 import torch
 from support.families import FAMILIES
@@ -10,9 +11,12 @@ from support.words import numbered_tokenizer
 
 import lime_xai
 from lime_xai.attribution.methods.registry import method_from_dict, method_to_dict, register_method
+from lime_xai.worlds.sound import build_processor
 
 OBJECT = object()
 TOKENIZER = numbered_tokenizer()
+HEARING = build_processor()
+SAMPLES = np.zeros(1600, np.float32)
 NOT_BOOL = (None, 1, "yes", OBJECT)
 NOT_TEXT = (None, 3, [1], True, OBJECT, torch.zeros(2))
 NOT_MASK = ("image", 3, True, [1, 0], {"image": 3}, {1: torch.ones(1, 12)}, OBJECT)
@@ -164,6 +168,25 @@ FUNCTIONS = {
         (),
         {"model_types": ((3,), (None,), (), (OBJECT,)), "modality": (3, "smell", None)},
     ),
+    "read_sound": (
+        lambda path="a.wav", rate=16000: lime_xai.read_sound(path, rate),
+        (),
+        {"path": NOT_PATH, "rate": (None, "16000", 2.5, True, 0, -1, math.nan, [1], OBJECT)},
+    ),
+    "check_heard": (
+        lambda processor=HEARING, sounds=(SAMPLES,), names=None: lime_xai.check_heard(processor, sounds, names),
+        (),
+        {
+            "processor": (None, *NOT_PROCESSOR),
+            "sounds": (None, 3, "a.wav", SAMPLES, [3], [SAMPLES[None]], [torch.zeros(9)], [SAMPLES.astype(int)]),
+            "names": ("a", 3, [], ["a", "b"], OBJECT),
+        },
+    ),
+    "split_sound": (
+        lambda sound=SAMPLES, processor=HEARING: lime_xai.split_sound(sound, processor),
+        (),
+        {"sound": (None, 3, "a.wav", [0.0], SAMPLES[:0], SAMPLES[None]), "processor": (None, *NOT_PROCESSOR)},
+    ),
     "register_policy name": (lime_xai.register_policy, (), {"name": (3, lime_xai.Edit, [], OBJECT)}),
 }
 CALLS = [
@@ -183,6 +206,7 @@ OTHER_WORDS = {
     "methods": r"attribution method",
     "name": r"register_policy",
     "target": r"[Tt]arget",
+    "sounds": r"\bsound is\b",
 }
 """What the message says where the argument is better described than named."""
 

@@ -116,10 +116,10 @@ class TimeRelevance(Content):
         if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds < float("inf"):
             raise ValueError(f"seconds is {seconds!r}; expected a positive number.")
         count = max(1, int(np.ceil(self.duration / seconds - 1e-9)))
-        start = np.arange(count) * seconds
+        start: Numbers = np.arange(count, dtype=np.float64) * float(seconds)
         stop = np.append(start[1:], self.duration)
         sums = [float(self.relevance @ self._inside([interval])) for interval in zip(start, stop, strict=True)]
-        return TimeRelevance(start, stop, np.array(sums))
+        return TimeRelevance(start, stop, np.array(sums, dtype=np.float64))
 
     def events(self, events: EventsLike) -> TemporalGrounding:
         """Return the relevance inside each event and outside all of them.
@@ -225,5 +225,6 @@ def token_times(layout: Layout, sound: int, duration: float | None = None) -> Nu
         raise ValueError(f"duration is {duration!r}; expected the length of the sound in seconds.")
     count = len(layout.positions)
     frames = [(token, token + 1) for token in range(count)] if known is None else known.frames
-    times = np.array(frames, dtype=np.float64)
-    return times * (duration / times.max())
+    times: Numbers = np.array(frames, dtype=np.float64)
+    times *= duration / times.max()
+    return times

@@ -15,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lime_xai.values.checking import shown
+
 Sound = NDArray[np.float32]
 """Mono samples ``[N]``."""
 
@@ -63,12 +65,14 @@ def read_sound(path: str | Path, rate: Any) -> Sound:
     ValueError
         If the file is no sound that libsndfile reads, holds no samples or NaN, or is longer than the processor hears.
     TypeError
-        If ``rate`` is a number and no positive int.
+        If ``path`` is no path, or ``rate`` a number and no positive int.
     """
     import soundfile
     import soxr
 
     wanted = _rate(rate)
+    if not isinstance(path, (str, Path)):
+        raise TypeError(f"path is {type(path).__name__}; expected the name of a file.")
     try:
         samples, found = soundfile.read(str(path), dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
@@ -115,10 +119,12 @@ def heard_samples(processor: Any, sound: Sound) -> int | None:
         ``N`` if it hears the whole sound; a cut is known to a hop. None: not known, because it takes no sound beside a
         text in one call, or returns something else at each.
     """
+    rate = sampling_rate(processor)
+    _check_sound(sound)
     takes_sound = "audio" in inspect.signature(type(processor).__call__).parameters
     if not takes_sound or not isinstance(getattr(processor, "audio_token", None), str):
         return None
-    rate, count, hop = sampling_rate(processor), len(sound), _hop(processor)
+    count, hop = len(sound), _hop(processor)
     noise = np.random.default_rng(0).uniform(-_LOUD, _LOUD, count).astype(np.float32)
     whole = _returned(processor, sound, rate)
 
@@ -161,8 +167,15 @@ def check_heard(processor: Any, sounds: Sequence[Sound], names: Sequence[str] | 
     ------
     ValueError
         Naming how long the sound is, how long the processor hears, and how to split it.
+    TypeError
+        For something else in place of the samples or the names.
     """
+    if not isinstance(sounds, (list, tuple)):
+        raise TypeError(f"sounds is {type(sounds).__name__}; expected a list of arrays [N], one per sound.")
     names = [f"sound {index}" for index in range(len(sounds))] if names is None else names
+    if isinstance(names, str) or not isinstance(names, Sequence) or len(names) != len(sounds):
+        raise TypeError(f"names is {shown(names)}; expected one per sound, {len(sounds)} of them.")
+    sampling_rate(processor)  # refused here, also where there are no sounds
     unknown = []
     for name, sound in zip(names, sounds, strict=True):
         heard = heard_samples(processor, sound)
@@ -196,6 +209,8 @@ def split_sound(sound: Sound, processor: Any) -> list[Sound]:
     ------
     ValueError
         If it is not known how much the processor hears.
+    TypeError
+        For something else in place of the samples.
     """
     heard = heard_samples(processor, sound)
     if heard is None:
@@ -203,6 +218,19 @@ def split_sound(sound: Sound, processor: Any) -> list[Sound]:
             f"How much of a sound {type(processor).__name__} hears is not known; split the sound yourself."
         )
     return list(np.array_split(sound, -(-len(sound) // heard)))
+
+
+def _check_sound(sound: Any) -> None:
+    """Refuse what is no array of mono samples.
+
+    Raises
+    ------
+    TypeError
+        Naming what was found.
+    """
+    if not isinstance(sound, np.ndarray) or sound.ndim != 1 or sound.dtype.kind != "f" or not len(sound):
+        found = f"{sound.dtype} of shape {sound.shape}" if isinstance(sound, np.ndarray) else shown(sound)
+        raise TypeError(f"sound is {found}; expected mono samples, a numpy array [N] of floats.")
 
 
 def _returned(processor: Any, sound: Sound, rate: int) -> dict[str, Tensor]:

@@ -183,19 +183,7 @@ class ExplainedAnswer(Content, Plots):
     def time(self, word: int | str | None = None, sound: int = 0, *, duration: float | None = None) -> TimeRelevance:
         """Return the relevance of a sound over time for a word.
 
-        Parameters
-        ----------
-        word : int or str, optional
-            Its number or its text; by default the one with the lowest grounding.
-        sound : int
-            Which sound of the prompt, in order.
-        duration : float, optional
-            As in ``Attribution.time``.
-
-        Returns
-        -------
-        TimeRelevance
-            Start, stop and relevance ``[N]`` per token of the sound; ``per_second`` and ``events`` sum it up.
+        As ``Attribution.time``; by default of the word with the lowest grounding.
 
         Raises
         ------

@@ -151,7 +151,7 @@ def sound_figure(found: ExplainedAnswer, word: int, events: Any = None, columns:
 def _event_rows(row: RowRelevance, layout: SoundLayout, events: Sequence[Event], name: str) -> list[dict[str, Any]]:
     """Return the relevance in every event and outside, as numbers of a figure."""
     times = np.array(layout.frames if layout.intervals is None else layout.intervals, dtype=np.float64)
-    parts = TimeRelevance(*times.T, row.of(layout.positions).astype(np.float64)).events(events)
+    parts = TimeRelevance(times[:, 0], times[:, 1], row.of(layout.positions).astype(np.float64)).events(events)
     every = [*parts.events.values(), parts.outside]
     return [
         {"part": name, "kind": "event", "label": one.name, "relevance": one.relevance}
