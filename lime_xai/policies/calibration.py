@@ -6,11 +6,12 @@ import hashlib
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from lime_xai.model.modalities import Modalities
 from lime_xai.model.records import ShortRepr
 from lime_xai.storage.store import holding, read_tensors, write_tensors
 from lime_xai.storage.weights import weights_hash
@@ -28,6 +29,7 @@ class _Description(TypedDict):
     prompts: Natural
     steps: Natural
     settings: str
+    modalities: NotRequired[Modalities]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -50,6 +52,8 @@ class Calibration(ShortRepr):
         How it was measured, as JSON: most tokens per prompt, and the edit.
     path : Path or None
         File it was read from or written to.
+    modalities : tuple of str or None
+        Whose contributions were averaged; None: those of all modalities of the prompts.
 
     Raises
     ------
@@ -67,6 +71,7 @@ class Calibration(ShortRepr):
     gains: dict[str, Tensor] = field(default_factory=dict)
     settings: str = "{}"
     path: Path | None = None
+    modalities: Modalities = None
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -96,6 +101,7 @@ class Calibration(ShortRepr):
             "prompts": self.prompts,
             "steps": self.steps,
             "settings": self.settings,
+            **({} if self.modalities is None else {"modalities": list(self.modalities)}),
         }
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -158,7 +164,7 @@ class Calibration(ShortRepr):
         """
         if not isinstance(other, Calibration):
             raise TypeError(f"other is {shown(other)}; expected a Calibration.")
-        for what in ("weights", "relevance", "settings"):
+        for what in ("weights", "relevance", "settings", "modalities"):
             mine, theirs = getattr(self, what), getattr(other, what)
             if mine != theirs:
                 raise ValueError(f"Calibrations of different {what} cannot be merged: {mine} and {theirs}.")
