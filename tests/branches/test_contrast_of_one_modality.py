@@ -128,7 +128,7 @@ def test_the_slot_branch_hides_one_modality(modality):
 
 
 def test_what_cannot_be_taken_out_is_refused_by_name():
-    """A prompt longer than the window of sliding layers; sound tokens between those of a video; a prompt that ends so."""
+    """A prompt longer than a sliding window; sound tokens between those of a video; a prompt that ends so."""
     model, inputs, _ = MIXED["gemma4_unified"].build(window=8)
     policy = Contrast("blind", modalities=("audio",))
     with pytest.raises(NotImplementedError, match="mask of its sliding layers"):
