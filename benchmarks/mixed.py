@@ -200,7 +200,7 @@ def section(rows: list[dict[str, Any]]) -> str:
     families, seeds = ", ".join(f"`{name}`" for name in FAMILIES), ", ".join(map(str, SEEDS))
     return f"""Random weights: {families}, seeds {seeds}, {PROMPTS} prompts each, {TOKENS} tokens.
 
-A share is the part of the absolute relevance (AttnLRP) that lies on a modality's positions, mean over tokens. "plain" is
+A share is the part of the absolute relevance (AttnLRP) on a modality's positions, mean over tokens. "plain" is
 the share without steering; all other rows are differences to it with a 95 % bootstrap interval over prompts. A policy
 separates if the interval of its own modality lies above zero and that of the other does not.
 

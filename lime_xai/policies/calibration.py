@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any, TypedDict
 
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -23,13 +23,18 @@ _MEAN = "mean_contribution"
 _KEY = "calibration"
 
 
-class _Description(TypedDict):
+class _Later(TypedDict, total=False):
+    """What older files do not hold."""
+
+    modalities: Modalities
+
+
+class _Description(_Later):
     weights: str
     relevance: RelevanceForm
     prompts: Natural
     steps: Natural
     settings: str
-    modalities: NotRequired[Modalities]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
