@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import Cache
 
 from lime_xai.model.decoder_call import DecoderCall
+from lime_xai.model.modalities import Modalities, in_order
 from lime_xai.values.checking import Range, Seed, check_fields
 
 BranchName = Literal["blind", "slot", "noise", "counterfactual"]
@@ -31,6 +32,8 @@ class BranchKind:
         Of the noise.
     batched : bool
         Whether it may decode in the model's own calls.
+    modalities : tuple of str, optional
+        What is taken away, hidden, noised or exchanged; None: all that is perceived.
 
     Raises
     ------
@@ -42,9 +45,11 @@ class BranchKind:
     noise: Annotated[float, Range("at least 0 and at most 1", lambda value: 0 <= value <= 1)] = 0.0
     seed: Seed = 0
     batched: bool = True
+    modalities: Modalities = None
 
     def __post_init__(self) -> None:
         check_fields(self)
+        object.__setattr__(self, "modalities", in_order(self.modalities))
 
 
 @dataclass(eq=False)
@@ -59,11 +64,15 @@ class Branch:
         The branch's cache. None: the branch uses the model's.
     counted : bool
         Whether its position ids are counted from the slots that it attends to, instead of the model's.
+    removed : Tensor or None
+        ``[B]``, or ``[A, B]`` for position ids on several axes: by how much its position ids are smaller than the
+        model's, because something was taken out of its prompt.
     """
 
     attended: Tensor
     cache: Cache | None = None
     counted: bool = False
+    removed: Tensor | None = None
 
     def grow(self) -> None:
         """Append one generated position."""
@@ -77,7 +86,7 @@ class Branch:
     def separate_call(self, call: DecoderCall) -> DecoderCall:
         """Return a one-token call of the model as the call of this branch alone."""
         kwargs = {**call.kwargs, "attention_mask": self.attended.long()}
-        if self.counted:
+        if self.counted or (self.removed is not None and isinstance(kwargs.get("position_ids"), Tensor)):
             kwargs["position_ids"] = self._positions(kwargs.get("position_ids"))
         return DecoderCall(call.embeddings, kwargs)
 
@@ -85,7 +94,7 @@ class Branch:
         """Return a one-token call of model and branch together, ``2 B`` rows, over a cache of ``seen`` positions."""
         batch = call.embeddings.shape[0]
         both = call.with_tangents(torch.ones(batch, 1, call.length))  # weight 1: the same rows once more
-        if not self.counted:
+        if not self.counted and self.removed is None:
             return both
         first = call.kwargs.get("position_ids")
         if not isinstance(first, Tensor):
@@ -96,5 +105,7 @@ class Branch:
 
     def _positions(self, like: Any) -> Tensor:
         """Return the newest position id ``[B, 1]``, or ``[A, B, 1]`` for models with position ids on several axes."""
+        if self.removed is not None and isinstance(like, Tensor):
+            return like - self.removed.to(like)[..., None]
         newest = self.attended.long().sum(-1, keepdim=True) - 1
         return newest.expand(like.shape[0], -1, -1) if isinstance(like, Tensor) and like.dim() == 3 else newest

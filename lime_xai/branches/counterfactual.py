@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lime_xai.model.decoder_call import DecoderCall
+from lime_xai.model.modalities import Modalities
 from lime_xai.model.positions import Positions
 from lime_xai.model.prompt import Prompt
 
@@ -32,13 +33,15 @@ class Counterfactual:
         """Return a prompt as a counterfactual; its pictures and sounds are encoded now."""
         return cls(prompt.recording().calls[0], prompt.positions)
 
-    def check(self, positions: Positions) -> None:
-        """Refuse a counterfactual whose text is not that of the prompt.
+    def check(self, positions: Positions, modalities: Modalities = None) -> None:
+        """Refuse a counterfactual that differs from the prompt in more than its pictures or sounds.
 
         Parameters
         ----------
         positions : Positions
             ``[k B, T]``: of the prompt, ``k`` rows per row of the counterfactual for beams and several answers.
+        modalities : tuple of str, optional
+            What may differ; None: all that is perceived.
 
         Raises
         ------
@@ -54,7 +57,7 @@ class Counterfactual:
             )
         repeated = own.repeated(rows)
         device = positions.input_ids.device
-        text = positions.attended & ~positions.perceptual
+        text = positions.attended & ~positions.group(modalities)
         same = (repeated.input_ids.to(device) == positions.input_ids) | ~text
         attended = repeated.attended.to(device) == positions.attended
         if not bool((same & attended).all()):
@@ -64,8 +67,29 @@ class Counterfactual:
                 "only pictures and sounds may differ."
             )
 
-    def in_place_of(self, prompt: DecoderCall) -> DecoderCall:
-        """Return the prompt's call with these embeddings and deep visual features, rows repeated as there."""
+    def in_place_of(self, prompt: DecoderCall, group: Tensor | None = None) -> DecoderCall:
+        """Return the prompt's call with these embeddings and deep visual features, rows repeated as there.
+
+        Parameters
+        ----------
+        prompt : DecoderCall
+            ``k B`` rows.
+        group : Tensor, optional
+            ``[k B, T]`` bool: positions that are exchanged; all others stay the prompt's. None: all are exchanged.
+        """
+        other = self._repeated(prompt)
+        if group is None:
+            return other
+        here = group.to(prompt.embeddings.device)
+        embeddings = torch.where(here[..., None], other.embeddings, prompt.embeddings)
+        visual = prompt.visual_mask
+        if visual is None:
+            return prompt.with_inputs(embeddings, ())
+        chosen = group.to(visual.device)[visual][:, None]
+        pairs = zip(other.deep_features, prompt.deep_features, strict=True)
+        return prompt.with_inputs(embeddings, [torch.where(chosen.to(a.device), a, b) for a, b in pairs])
+
+    def _repeated(self, prompt: DecoderCall) -> DecoderCall:
         repeats = prompt.embeddings.shape[0] // self.call.embeddings.shape[0]
         embeddings = self.call.embeddings.repeat_interleave(repeats, 0)
         if not self.call.deep_features or repeats == 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -27,6 +27,7 @@ from lime_xai.model.replay import Replayer
 from .attention import BRANCH_ATTRIBUTE, BRANCH_IMPLEMENTATION, BranchSlots
 from .branch import Branch, BranchKind
 from .counterfactual import Counterfactual
+from .removal import without_positions
 
 _BATCHED: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
 """Whether a branch may decode in a model's own batch, by model."""
@@ -104,7 +105,7 @@ class BranchRunner(ExtraRows[Branch]):
         types : mapping of str to Tensor, optional
             ``[B, T]``: token types that the model was given; some models attend both ways inside a prefix.
         markers : Tensor, optional
-            ``[B, T]`` bool: text that only marks what is perceived, for the blind branch.
+            ``[B, T]`` bool: text that only marks what the blind branch does not perceive.
 
         Returns
         -------
@@ -112,16 +113,22 @@ class BranchRunner(ExtraRows[Branch]):
         logits : Tensor or None
             ``[B, V]`` at its last position; None if ``step_separately`` must follow.
         """
-        text = positions.attended & ~positions.perceptual
+        group = positions.group(self.kind.modalities)
+        rest = positions.attended & ~group
         if self.kind.name == "slot":
-            seen = text
-            _check_rows(seen, "no slot is left for the newest token to attend to")
-            return Branch(seen), None
+            _check_rows(rest, "no slot is left for the newest token to attend to")
+            return Branch(rest), None
         cache: Cache = DynamicCache(config=self.replayer.config)
         if self.kind.name == "blind":
-            kept = text if markers is None else text & ~markers
-            return self._blind(cache, positions.input_ids, kept, types or {})
-        other = self._noised(prompt, positions.perceptual) if self.kind.name == "noise" else self._other(prompt)
+            kept = rest if markers is None else rest & ~markers
+            if torch.equal(group, positions.perceptual):
+                return self._blind(cache, positions.input_ids, kept, types or {})
+            return self._blind_in_part(cache, prompt, positions, kept)
+        other = (
+            self._noised(prompt, self._by_modality(positions))
+            if self.kind.name == "noise"
+            else self._other(prompt, group)
+        )
         with torch.no_grad():
             logits = self.replayer.run(other, other.embeddings, cache)[:, -1]
         return Branch(positions.attended, cache), logits
@@ -148,30 +155,55 @@ class BranchRunner(ExtraRows[Branch]):
             )
         return Branch(seen, cache, counted=True), output.logits[:, -1]
 
-    def _other(self, prompt: DecoderCall) -> DecoderCall:
+    def _blind_in_part(
+        self, cache: Cache, prompt: DecoderCall, positions: Positions, kept: Tensor
+    ) -> tuple[Branch, Tensor]:
+        """Run what is kept ``[B, T]`` of the prompt's own decoder call: the other modalities stay as they were."""
+        gone = placeholder_ids(self.replayer.model.config)
+        tokens = [token for name, token in gone.items() if name in (self.kind.modalities or ())]
+        ids = positions.input_ids
+        kept = kept & ~torch.isin(ids, torch.tensor(tokens, dtype=ids.dtype, device=ids.device))
+        _check_rows(kept, "nothing is left of the prompt without what is taken out of it")
+        order = kept.long().argsort(dim=-1, stable=True)[:, -int(kept.sum(-1).max()) :]
+        seen = kept.gather(1, order)
+        call, removed = without_positions(prompt, positions.attended, kept, order, self.replayer.window)
+        with torch.no_grad():
+            logits = self.replayer.run(call, call.embeddings, cache)[:, -1]
+        return Branch(seen, cache, removed=removed), logits
+
+    def _by_modality(self, positions: Positions) -> list[Tensor]:
+        """Return the positions ``[B, T]`` of each modality that is noised."""
+        named = self.kind.modalities
+        return [mask for name, mask in positions.modalities.items() if named is None or name in named]
+
+    def _other(self, prompt: DecoderCall, group: Tensor) -> DecoderCall:
         """Return a prompt with the features of the counterfactual."""
         if self._counterfactual is None:
             raise RuntimeError("The counterfactual branch was begun without a counterfactual.")
-        return self._counterfactual.in_place_of(prompt)
+        return self._counterfactual.in_place_of(prompt, None if self.kind.modalities is None else group)
 
-    def _noised(self, prompt: DecoderCall, perceptual: Tensor) -> DecoderCall:
-        """Return a prompt whose perceptual features are mixed with noise."""
+    def _noised(self, prompt: DecoderCall, masks: Sequence[Tensor]) -> DecoderCall:
+        """Return a prompt whose perceptual features are mixed with noise, one modality ``[B, T]`` after the other.
+
+        Mean and variance are those of one modality: features of images and sounds differ in both.
+        """
         embeddings, deep = prompt.embeddings.clone(), [features.clone() for features in prompt.deep_features]
         start = 0
-        for row, mask in enumerate(perceptual.to(embeddings.device)):
-            if int(mask.sum()) == 1:
-                raise ValueError(
-                    f"Row {row} perceives a single position, which has no variance to exchange for noise; use "
-                    "Contrast('blind') or Contrast('slot')."
-                )
+        for row in range(len(embeddings)):
             generator = torch.Generator().manual_seed(self.kind.seed)
-            embeddings[row, mask] = _mixed(embeddings[row, mask], self.kind.noise, generator)
-            if prompt.visual_mask is not None:
-                visual = prompt.visual_mask[row]
-                hit = start + mask.to(visual.device)[visual].nonzero()[:, 0]
-                for features in deep:
+            visual = None if prompt.visual_mask is None else prompt.visual_mask[row]
+            for mask in (one[row] for one in masks):
+                if int(mask.sum()) == 1:
+                    raise ValueError(
+                        f"Row {row} perceives a single position, which has no variance to exchange for noise; use "
+                        "Contrast('blind') or Contrast('slot')."
+                    )
+                here = mask.to(embeddings.device)
+                embeddings[row, here] = _mixed(embeddings[row, here], self.kind.noise, generator)
+                hit = () if visual is None else start + mask.to(visual.device)[visual].nonzero()[:, 0]
+                for features in deep if len(hit) else ():
                     features[hit] = _mixed(features[hit], self.kind.noise, generator)
-                start += int(visual.sum())
+            start += 0 if visual is None else int(visual.sum())
         return prompt.with_inputs(embeddings, deep)
 
     def step_separately(self, branch: Branch, call: DecoderCall, past: Cache | None) -> Tensor:

@@ -12,6 +12,7 @@ from transformers import Cache, PreTrainedModel
 
 from lime_rules import LRP_METHODS
 from lime_xai.branches.branch import BranchKind
+from lime_xai.model.modalities import Modalities, in_order
 from lime_xai.model.positions import Positions
 from lime_xai.stream.contributions import ContributionDirection, RelevanceForm, check_contributions
 from lime_xai.stream.engine import StreamEngine, StreamState
@@ -50,6 +51,8 @@ class ContributionNeed:
         What counts as a contribution (``lime_xai.stream.contributions.RelevanceForm``).
     direction : {"forward", "backward", "auto"}
         How it is computed.
+    modalities : tuple of str, optional
+        Whose tokens; None: all perceptual ones. In a list of policies each is given the contribution that it needs.
 
     Raises
     ------
@@ -59,9 +62,11 @@ class ContributionNeed:
 
     form: RelevanceForm = "direct"
     direction: ContributionDirection = "forward"
+    modalities: Modalities = None
 
     def __post_init__(self) -> None:
         check_fields(self)
+        object.__setattr__(self, "modalities", in_order(self.modalities))
         check_contributions(self.form, self.direction)
 
 
@@ -118,6 +123,10 @@ class Needs:
         Tokens whose plain probability is below this fraction of the best allowed token's are excluded; 0: none. The
         session excludes them after the processors of ``generate`` that ban tokens, so that at least the plain model's
         best allowed token stays. A policy that writes minus infinity into its logits comes before these processors.
+    groups : tuple
+        Further perceptual groups, each a tuple of modalities or None (``lime_xai.model.modalities.Modalities``). The
+        prompt is checked before any compute: it must hold every modality that is named, here, by the contributions or
+        by the branch, and each row must have positions of each group.
 
     Raises
     ------
@@ -133,9 +142,16 @@ class Needs:
     rewrites_cache: bool = False
     gradients: bool = False
     plausibility: Fraction = 0.0
+    groups: tuple[Modalities, ...] = ()
 
     def __post_init__(self) -> None:
         check_fields(self)
+
+    @property
+    def every_group(self) -> tuple[Modalities, ...]:
+        """All perceptual groups that are needed: ``groups``, and those of the contributions and of the branch."""
+        found = [need.modalities for need in (self.contributions, self.branch) if need is not None]
+        return (*self.groups, *found)
 
     @property
     def derivatives(self) -> bool:
@@ -179,6 +195,13 @@ class Policy(Protocol):
         """Refuse a model that the policy cannot work on, by an exception; by default none."""
         return
 
+    def check_positions(self, positions: Positions) -> None:
+        """Refuse a prompt that the policy cannot work on, by an exception, before any compute; by default none.
+
+        That it holds the modalities which ``needs`` names is checked for every policy.
+        """
+        return
+
     @abstractmethod
     def step(self, step: DecodingStep) -> Tensor:
         """Return the logits ``[B, V]`` to decode from."""
@@ -196,7 +219,8 @@ def merge_needs(policies: Sequence[Policy]) -> Needs:
     Returns
     -------
     Needs
-        ``streams`` holds each method once. The largest plausibility counts. A first pass remains only where a single
+        ``streams`` holds each method once. ``contributions`` has the form and direction of all; their groups are
+        ``contribution_groups(policies)``. The largest plausibility counts. A first pass remains only where a single
         policy uses a stream and there is no branch, because both would add rows to the same call.
 
     Raises
@@ -217,9 +241,16 @@ def merge_needs(policies: Sequence[Policy]) -> Needs:
         rewrites_cache=any(need.rewrites_cache for need in needs),
         gradients=any(need.gradients for need in needs),
         plausibility=max((need.plausibility for need in needs), default=0.0),
+        groups=tuple(dict.fromkeys(group for need in needs for group in need.groups)),
     )
     _check_rewriting(by_name, merged)
     return replace(merged, streams=_merged_streams([s for n in needs for s in n.streams], merged.branch is None))
+
+
+def contribution_groups(policies: Sequence[Policy]) -> tuple[Modalities, ...]:
+    """Return the perceptual groups whose contributions some policies need, each once."""
+    needs = [policy.needs.contributions for policy in policies]
+    return tuple(dict.fromkeys(need.modalities for need in needs if need is not None))
 
 
 def _the_same(found: set[T], what: str, advice: str) -> T | None:

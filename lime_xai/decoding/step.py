@@ -12,6 +12,7 @@ from transformers import Cache
 
 from lime_xai.model.cache import fork_cache
 from lime_xai.model.decoder_call import DecoderCall
+from lime_xai.model.modalities import Modalities
 from lime_xai.model.positions import Positions
 from lime_xai.model.records import ShortRepr
 from lime_xai.model.replay import Replayer
@@ -50,7 +51,8 @@ class DecodingStep(ShortRepr):
     streams : mapping of str to StreamEngine
         By LRP method: streams of the direct form, for policies that need them.
     contributions : Tensor or None
-        ``[B, V]``, in at least float32: the contribution of perceptual tokens to each logit, if some policy needs it.
+        ``[B, V]``, in at least float32: the contribution to each logit of the perceptual tokens that the policy's needs
+        name; None if it needs none.
     branch : Tensor or None
         ``[B, V]``: logits of a branch that perceives less, if some policy needs it.
     first_pass : object or None
@@ -86,6 +88,10 @@ class DecodingStep(ShortRepr):
     def perceptual(self) -> Tensor:
         """``[B, T]`` bool: positions of any perceptual modality."""
         return self.positions.perceptual
+
+    def group(self, modalities: Modalities) -> Tensor:
+        """Return the positions ``[B, T]`` bool of some modalities; None: of all perceptual ones."""
+        return self.positions.group(modalities)
 
     @property
     def past(self) -> Cache:

@@ -41,7 +41,8 @@ class EditResult(ShortRepr):
     divergences : Tensor
         ``[steps + 1, B]``: its KL term, in nats, unweighted.
     share_before, share_after : Tensor or None
-        ``[B]``: perceptual share of the absolute relevance; None in forward direction.
+        ``[B]``: share of the absolute relevance on the positions that the objective asks for; None in forward
+        direction.
     relevance_before : Tensor or None
         ``[B, T]``: relevance of the unedited step; None in forward direction.
     deltas : Deltas
@@ -126,7 +127,7 @@ class KVEditor:
     def _result(self, step: DecodingStep, deltas: Deltas, values: list[ObjectiveValue]) -> EditResult:
         first, last = values[0], values[-1]
         losses = [one.loss for one in values if one.loss is not None]
-        masks = step.perceptual.to(last.logits.device), self.counted(step).to(last.logits.device)
+        masks = self.settings.masks(step.positions).to(last.logits.device)
 
         def share(found: ObjectiveValue) -> Tensor | None:
             return None if found.relevance is None else perceptual_share(found.relevance, *masks)
@@ -171,20 +172,16 @@ class KVEditor:
         first_pass: FirstPassResult | None = None,
     ) -> ObjectiveValue:
         """Return logits, relevance, loss and (if asked) the gradients of the loss at the present deltas."""
-        settings, counted = self.settings, self.counted(step)
+        settings, masks = self.settings, self.settings.masks(step.positions)
         if first_pass is not None:
             parts = first_pass.logits, first_pass.difference
             return value_of_difference(step, deltas, *parts, settings.objective, differentiate)
         engine = self._engine(step)
         if engine is not None:
-            return value_by_stream(step, deltas, engine, settings.objective, counted, differentiate)
+            return value_by_stream(step, deltas, engine, settings.objective, masks, differentiate)
         composite = LRP_METHODS[settings.method](second_order=settings.second_order)
         value = value_over_cache if settings.scope == "cache" else value_over_sequence
-        return value(step, deltas, composite, settings.objective, counted, differentiate)
-
-    def counted(self, step: DecodingStep) -> Tensor:
-        """Return the positions ``[B, T]`` that count in the objective."""
-        return self.settings.counted(step.attended, step.positions.bos)
+        return value(step, deltas, composite, settings.objective, masks, differentiate)
 
     def zero_deltas(self, step: DecodingStep) -> Deltas:
         """Return zero deltas for a step."""

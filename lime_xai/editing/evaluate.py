@@ -23,6 +23,7 @@ from lime_xai.stream.engine import StreamEngine, StreamState
 
 from .deltas import Deltas
 from .objective import RelevanceObjective
+from .settings import ObjectiveMasks
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +68,7 @@ def _valued(
     logits: Tensor,
     relevance: Tensor,
     step: DecodingStep,
-    counted: Tensor,
+    masks: ObjectiveMasks,
     objective: RelevanceObjective,
     deltas: Deltas,
     composite: TransformerComposite,
@@ -75,8 +76,7 @@ def _valued(
 ) -> ObjectiveValue:
     # Layers may lie on several devices; everything is brought to the device of the logits.
     reference, relevance = step.plain.to(logits), relevance.to(logits.device)
-    masks = step.perceptual.to(logits.device), counted.to(logits.device)
-    loss = objective(relevance, *masks, logits, reference)
+    loss = objective(relevance, *masks.to(logits.device), logits, reference)
     result = ObjectiveValue(logits, relevance, loss, objective.divergence(logits, reference))
     if not differentiate:
         return result
@@ -99,7 +99,7 @@ def value_over_cache(
     deltas: Deltas,
     composite: TransformerComposite,
     objective: RelevanceObjective,
-    counted: Tensor,
+    masks: ObjectiveMasks,
     differentiate: bool,
 ) -> ObjectiveValue:
     """Evaluate the objective over the KV cache: a graph of one token.
@@ -117,8 +117,8 @@ def value_over_cache(
         The rules.
     objective : RelevanceObjective
         The loss and the target.
-    counted : Tensor
-        ``[B, T]``: positions that count.
+    masks : ObjectiveMasks
+        The positions whose relevance the objective asks for, and those that count.
     differentiate : bool
         Whether to differentiate the loss.
 
@@ -137,7 +137,7 @@ def value_over_cache(
         relevance = _slot_relevance(flat, gradients[:-1], step.positions.length, step.plain.device)
         own = (embeddings * gradients[-1]).sum((1, 2), dtype=relevance.dtype).to(relevance.device)
         relevance = torch.cat([relevance[:, :-1], relevance[:, -1:] + own[:, None]], 1)
-        return _valued(logits, relevance, step, counted, objective, deltas, composite, differentiate)
+        return _valued(logits, relevance, step, masks, objective, deltas, composite, differentiate)
 
 
 def _slot_relevance(tensors: list[Tensor], gradients: tuple[Tensor, ...], length: int, device: torch.device) -> Tensor:
@@ -159,7 +159,7 @@ def value_over_sequence(
     deltas: Deltas,
     composite: TransformerComposite,
     objective: RelevanceObjective,
-    counted: Tensor,
+    masks: ObjectiveMasks,
     differentiate: bool,
 ) -> ObjectiveValue:
     """Evaluate the objective over the whole sequence, run again from its merged embeddings (the paper's).
@@ -173,7 +173,7 @@ def value_over_sequence(
         logits = at_least_float32(forward_sequence(replayer, inputs, deltas)[:, -1])
         value = objective.target_value(logits, step.plain.to(logits.dtype))
         relevance = relevance_of(value, inputs, create_graph=differentiate)
-        return _valued(logits, relevance, step, counted, objective, deltas, composite, differentiate)
+        return _valued(logits, relevance, step, masks, objective, deltas, composite, differentiate)
 
 
 def value_by_stream(
@@ -181,13 +181,14 @@ def value_by_stream(
     deltas: Deltas,
     engine: StreamEngine,
     objective: RelevanceObjective,
-    counted: Tensor,
+    masks: ObjectiveMasks,
     differentiate: bool,
 ) -> ObjectiveValue:
     """Evaluate a ``difference`` objective over the KV cache in forward mode: one backward pass instead of a double one.
 
-    1. The loss is the contribution of text to the target minus the contribution of perception. Relevance is linear in
-       its input, so one tangent suffices: text slots with weight 1, perceptual ones with weight -1.
+    1. The loss is the contribution of text to the target minus the contribution of perception, or of the modalities
+       that are sought, all others counting as text. Relevance is linear in its input, so one tangent suffices: text
+       slots with weight 1, those that are sought with weight -1.
     2. One forward pass with this tangent gives the difference for every logit.
     3. The gradient of the loss is one backward pass through this forward pass. It equals that of
        ``value_over_cache``.
@@ -202,8 +203,8 @@ def value_by_stream(
         Attached, of the direct form.
     objective : RelevanceObjective
         Of the form ``difference``.
-    counted : Tensor
-        ``[B, T]``: positions that count.
+    masks : ObjectiveMasks
+        The positions whose relevance the objective asks for, and those that count.
     differentiate : bool
         Whether to differentiate the loss.
 
@@ -213,23 +214,24 @@ def value_by_stream(
         Without relevance of single positions.
     """
     with torch.set_grad_enabled(differentiate):
-        state = difference_state(step.perceptual, counted, deltas)
+        state = difference_state(masks, deltas)
         logits, contributions = engine.run(state, step.call, step.fork())
         return value_of_difference(step, deltas, logits[:, -1], contributions[0, :, -1], objective, differentiate)
 
 
-def difference_state(perceptual: Tensor, counted: Tensor, deltas: Deltas) -> StreamState:
+def difference_state(masks: ObjectiveMasks, deltas: Deltas) -> StreamState:
     """Return the state of a stream whose one tangent is text minus perception, over slots that deltas edit.
 
     Parameters
     ----------
-    perceptual, counted : Tensor
-        ``[B, T]``: positions of any perceptual modality, and those that count.
+    masks : ObjectiveMasks
+        Positions that are sought have weight -1, all others that count 1.
     deltas : Deltas
         Applied to all slots but the newest.
     """
+    sought, counted = masks
     length = counted.shape[1]
-    weights = counted.to(torch.float32) * torch.where(perceptual, -1.0, 1.0)
+    weights = counted.to(torch.float32) * torch.where(sought, -1.0, 1.0)
 
     def edit(layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, KVScaling]:
         return deltas.with_scaling(layer, keys, values, length - keys.shape[2])

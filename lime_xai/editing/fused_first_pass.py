@@ -75,12 +75,11 @@ class FusedFirstPass:
             return None
         with torch.enable_grad():
             self._deltas = deltas = self.settings.zero_deltas(past, positions, positions.length - 1)
-        counted = self.settings.counted(positions.attended, positions.bos)
         # generate runs the model under no_grad: the mode is set here, before the decoder runs, and put back by
         # ``restore`` after the model's call, which includes the head.
         self._mode = torch.is_grad_enabled()
         torch.set_grad_enabled(True)
-        return difference_state(positions.perceptual, counted, deltas)
+        return difference_state(self.settings.masks(positions), deltas)
 
     def restore(self) -> None:
         """Put back the grad mode in which the call was made, after that call or where it failed."""

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from lime_xai.model.modalities import Modalities
 from lime_xai.values.checking import NotNegative, Positive, check_fields, shown
 
 Form = Literal["contrastive", "difference"]
@@ -39,6 +40,10 @@ class RelevanceObjective:
     target : {"argmax", "margin", "expected"}
         The scalar whose relevance is taken: the largest logit; the difference of the two logits that are largest
         without steering; the mean over the unsteered distribution of the centred logits.
+    modalities : tuple of str, optional
+        Whose positions are :math:`M`, ``("audio",)`` for example. All others, those of other modalities too, are
+        :math:`T`. None: those of the edit, which are all perceptual ones unless it names some. ``Edit`` selects them
+        from the prompt; a call of the objective is given the mask.
 
     Raises
     ------
@@ -64,6 +69,7 @@ class RelevanceObjective:
     kl_weight: NotNegative = 0.1
     kl_direction: KLDirection = "steered_reference"
     target: ObjectiveTarget = "argmax"
+    modalities: Modalities = None
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -138,7 +144,7 @@ class RelevanceObjective:
         relevance : Tensor
             ``[B, T]``, float, attached to what is optimised.
         perceptual, attended : Tensor
-            ``[B, T]``, bool. Positions outside ``attended`` (padding) do not count.
+            ``[B, T]``, bool: :math:`M`, and all that count. Positions outside ``attended`` (padding) do not count.
         logits, reference_logits : Tensor
             ``[B, V]`` with and without the edit.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,11 +11,31 @@ from transformers import Cache
 
 from lime_rules import LRP_METHODS
 from lime_xai.model.cache import slots
+from lime_xai.model.modalities import Modalities
 from lime_xai.model.positions import Positions
 from lime_xai.values.checking import Fraction, Known, Natural, Positive, check_fields
 
 from .deltas import DELTAS, Deltas, LayerShape
 from .objective import RelevanceObjective
+
+
+class ObjectiveMasks(NamedTuple):
+    """The positions of an objective, ``[B, T]`` bool each.
+
+    Attributes
+    ----------
+    sought : Tensor
+        Whose relevance it asks for; of all others it asks for less.
+    counted : Tensor
+        The positions that count.
+    """
+
+    sought: Tensor
+    counted: Tensor
+
+    def to(self, device: torch.device) -> ObjectiveMasks:
+        """Return the masks on a device."""
+        return ObjectiveMasks(self.sought.to(device), self.counted.to(device))
 
 
 @dataclass(frozen=True)
@@ -36,7 +56,7 @@ class EditSettings:
     edit : {"values", "keys", "both"}
         What is edited.
     positions : {"perceptual", "all"}
-        Which slots are edited.
+        Which slots are edited: those of ``modalities``, or all.
     layers : tuple of int, optional
         Which decoder layers; None: all. Negative numbers count from the end.
     steps : int
@@ -56,6 +76,10 @@ class EditSettings:
         A row is not updated further once an update has lowered its loss by less than this fraction; 0: never stop.
     kl_budget : float, optional
         A row is not updated further once its KL divergence from the plain prediction has reached this, in nats.
+    modalities : tuple of str, optional
+        The perceptual group, ``("audio",)`` for example: whose slots are edited, and whose relevance the objective asks
+        for unless it names modalities of its own. Relevance of other modalities counts as that of text does. None: all
+        modalities of the prompt.
 
     Raises
     ------
@@ -80,6 +104,7 @@ class EditSettings:
     direction: Literal["auto", "forward", "backward"] = "auto"
     plateau: Fraction = 0.0
     kl_budget: Positive | None = None
+    modalities: Modalities = None
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -98,9 +123,16 @@ class EditSettings:
         """The LRP method whose stream the edit uses; None: it uses double backward passes."""
         return self.method if self._forward and self.direction != "backward" else None
 
-    def counted(self, attended: Tensor, bos: Tensor) -> Tensor:
-        """Return which of the attended positions ``[B, T]`` count in the objective."""
-        return attended if self.include_bos else attended & ~bos
+    @property
+    def groups(self) -> tuple[Modalities, ...]:
+        """The groups that the prompt must hold: the edited one and the objective's."""
+        return self.modalities, self.objective.modalities
+
+    def masks(self, positions: Positions) -> ObjectiveMasks:
+        """Return the positions whose relevance the objective asks for, and those that count in it."""
+        names = self.modalities if self.objective.modalities is None else self.objective.modalities
+        counted = positions.attended if self.include_bos else positions.attended & ~positions.bos
+        return ObjectiveMasks(positions.group(names), counted)
 
     def zero_deltas(self, past: Cache, positions: Positions, length: int) -> Deltas:
         """Return deltas that change nothing yet.
@@ -120,16 +152,17 @@ class EditSettings:
             If a layer is out of range or no chosen layer holds slots.
         """
         inside = torch.arange(positions.length, device=positions.attended.device) < length
-        masks = {name: mask & inside for name, mask in positions.modalities.items()}
+        named = None if self.positions == "all" else self.modalities
+        masks = {name: mask & inside for name, mask in positions.modalities.items() if named is None or name in named}
         if self.positions == "all":
             masks["text"] = positions.attended & ~positions.perceptual & inside
         held = slots(past)
         count = len(past.layers)
         self.check_layers(count)
-        chosen = range(count) if self.layers is None else [layer % count for layer in self.layers]
-        shapes = {i: LayerShape.of(*held[i], positions.length) for i in chosen if i in held}
+        layers = range(count) if self.layers is None else [layer % count for layer in self.layers]
+        shapes = {i: LayerShape.of(*held[i], positions.length) for i in layers if i in held}
         if not shapes:
-            raise ValueError(f"None of the layers {list(chosen)} holds keys and values that could be edited.")
+            raise ValueError(f"None of the layers {list(layers)} holds keys and values that could be edited.")
         return DELTAS[self.deltas](shapes, masks, self.edit)
 
     def check_layers(self, layers: int) -> None:

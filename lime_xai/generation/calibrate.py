@@ -18,6 +18,7 @@ from lime_xai.decoding.step import DecodingStep
 from lime_xai.editing.editor import KVEditor
 from lime_xai.model.checks import check_relevance, checked_replayer
 from lime_xai.model.exclusive import memory_kept
+from lime_xai.model.modalities import Modalities
 from lime_xai.model.prompt import Prompt, PromptLike, read_prompt
 from lime_xai.policies.calibration import Calibration
 from lime_xai.policies.edit import Edit
@@ -82,6 +83,7 @@ def calibrate(
     direction: ContributionDirection = "forward",
     edit: Edit | None = None,
     gains: bool = True,
+    modalities: Modalities = None,
     max_new_tokens: Count = 16,
     path: str | Path | None = None,
     progress: bool = True,
@@ -99,9 +101,11 @@ def calibrate(
     direction : {"forward", "backward", "auto"}
         As in ``Reweight``; all give the same calibration.
     edit : Edit, optional
-        The edit whose gains are averaged; by default ``Edit()``.
+        The edit whose gains are averaged; by default ``Edit(modalities=modalities)``.
     gains : bool
         Whether gains are averaged; without them calibration needs no gradients.
+    modalities : tuple of str, optional
+        Whose contributions are averaged; ``Reweight`` must have the same. None: those of all modalities of the prompt.
     max_new_tokens : int
         Most tokens per prompt.
     path : str or Path, optional
@@ -140,18 +144,19 @@ def calibrate(
         relevance=relevance,
         direction=direction,
         gains=gains,
+        modalities=modalities,
         max_new_tokens=max_new_tokens,
         path=path,
         progress=progress,
     )
     _check_prompts(prompts)
-    need = ContributionNeed(relevance, direction)
+    need = ContributionNeed(relevance, direction, modalities)
     if edit is not None and not isinstance(edit, Edit):
         raise TypeError(f"edit is {type(edit).__name__}; expected lime_xai.Edit, whose gains are averaged.")
     checked_replayer(model)
     if path is not None:
         check_writable(path)
-    edit = (edit or Edit()) if gains else None
+    edit = (edit or Edit(modalities=need.modalities)) if gains else None
     wanted = ("gain", "values", "perceptual")
     if edit is not None and ((edit.deltas, edit.edit, edit.positions) != wanted or edit.steps == 0):
         raise ValueError(
@@ -160,7 +165,13 @@ def calibrate(
         )
     described = {"max_new_tokens": max_new_tokens, "edit": None if edit is None else _described(edit)}
     start = Calibration(
-        weights_hash(model), relevance, 0, 0, torch.zeros(0, dtype=torch.float32), settings=json.dumps(described)
+        weights_hash(model),
+        relevance,
+        0,
+        0,
+        torch.zeros(0, dtype=torch.float32),
+        settings=json.dumps(described),
+        modalities=need.modalities,
     )
     found = _resumed(path, start, model)
     done = 0 if found is None else found.prompts
@@ -185,18 +196,22 @@ def calibrate(
     return found
 
 
-_LATER = {"plateau": 0.0, "kl_budget": None}
+_LATER = {"plateau": 0.0, "kl_budget": None, "modalities": None}
 """Settings that older files do not name, and what they were."""
 
 
-_IDENTITY = ("weights", "relevance", "settings")
+_IDENTITY = ("weights", "relevance", "settings", "modalities")
 """What a file must agree in to resume from it."""
 
 
 def _described(edit: Edit) -> dict[str, Any]:
     """Return the settings that decide which gains an edit finds; its direction does not."""
     found = {name: value for name, value in asdict(edit).items() if name not in ("direction", "plausibility")}
-    return {name: value for name, value in found.items() if name not in _LATER or value != _LATER[name]}
+    return _without_later(found | {"objective": _without_later(found["objective"])})
+
+
+def _without_later(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in _LATER or value != _LATER[name]}
 
 
 def _check_prompts(prompts: object) -> None:
@@ -210,7 +225,9 @@ def _resumed(path: str | Path | None, start: Calibration, model: PreTrainedModel
     if path is None or not Path(path).exists():
         return None
     found = Calibration.load(path)
-    check_identity(path, "a calibration", *({name: getattr(one, name) for name in _IDENTITY} for one in (found, start)))
+    # As JSON, in which a tuple is a list.
+    identities = [json.loads(json.dumps({name: getattr(one, name) for name in _IDENTITY})) for one in (found, start)]
+    check_identity(path, "a calibration", *identities)
     found.check(model)
     return found
 

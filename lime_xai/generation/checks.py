@@ -33,6 +33,32 @@ def check_perceptual(model: PreTrainedModel, positions: Positions) -> None:
         raise ValueError(f"Rows {empty} of the batch have no perceptual tokens; steer them apart from the others.")
 
 
+def check_modalities(policies: Sequence[Policy], positions: Positions) -> None:
+    """Refuse a prompt that lacks what a policy names as its perceptual group, or that the policy itself refuses.
+
+    Raises
+    ------
+    ValueError
+        With the policy, what it names and what the prompt holds; from ``Policy.check_positions``.
+    """
+    held = ", ".join(positions.modalities)
+    for policy in policies:
+        for group in policy.needs.every_group:
+            lacking = [name for name in group or () if name not in positions.modalities]
+            who = f"{type(policy).__name__} has modalities={group}"
+            if lacking:
+                raise ValueError(
+                    f"{who}, and the prompt holds {held}, but no {' and no '.join(lacking)}; name modalities of the "
+                    "prompt, or none for all."
+                )
+            empty = (~positions.group(group).any(-1)).nonzero()[:, 0].tolist()
+            if empty:
+                raise ValueError(
+                    f"{who}, of which rows {empty} of the batch hold nothing; steer them apart from the others."
+                )
+        policy.check_positions(positions)
+
+
 _REFUSED_CACHES = (
     "static",
     "offloaded_static",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -15,6 +15,8 @@ from lime_xai.decoding.policy import ContributionNeed
 from lime_xai.model.cache import detach_inference, fork_cache, is_recurrent
 from lime_xai.model.decoder_call import DecoderCall
 from lime_xai.model.gradients import at_least_float32
+from lime_xai.model.modalities import Modalities
+from lime_xai.model.positions import Positions
 from lime_xai.model.replay import Replayer
 from lime_xai.stream.adjoint_check import verified_engine, warn_backward
 from lime_xai.stream.contributions import contributions_by_backward
@@ -32,6 +34,8 @@ class LogitContributions:
         Of the model.
     need : ContributionNeed
         Form and direction.
+    groups : sequence
+        Whose contributions, by modalities; each a group of the same stream.
     prepare : callable
         Checks an engine and registers its hooks, once.
 
@@ -41,8 +45,14 @@ class LogitContributions:
         The stream in the model's own calls; None before ``begin``, and in backward direction.
     """
 
-    def __init__(self, replayer: Replayer, need: ContributionNeed, prepare: Callable[[StreamEngine], None]) -> None:
-        self.replayer, self.need, self._prepare = replayer, need, prepare
+    def __init__(
+        self,
+        replayer: Replayer,
+        need: ContributionNeed,
+        groups: Sequence[Modalities],
+        prepare: Callable[[StreamEngine], None],
+    ) -> None:
+        self.replayer, self.need, self.groups, self._prepare = replayer, need, groups, prepare
         self.engine: StreamEngine | None = None
         self._backward = False
 
@@ -93,19 +103,23 @@ class LogitContributions:
             return f"{reason}. Contributions cannot be computed in backward direction either."
         return f"{reason}. Contributions can be computed otherwise too: direction='backward', relevance='direct'."
 
+    def masks(self, positions: Positions) -> list[Tensor]:
+        """Return the positions ``[B, T]`` of each group."""
+        return [positions.group(group) for group in self.groups]
+
     @property
     def needs_past(self) -> bool:
         """Whether every step needs the cache before it; known after ``begin``."""
         return self._backward
 
     def finish(self, output: Any) -> Tensor | None:
-        """Take the contributions ``[B, V]`` out of the model's output; None if the call had no tangents."""
+        """Take the contributions ``[G, B, V]`` out of the model's output; None if the call had no tangents."""
         found = None if self.engine is None else self.engine.finish(output)
         with torch.inference_mode(False):
-            return None if found is None else at_least_float32(detach_inference(found[1][0]))
+            return None if found is None else at_least_float32(detach_inference(found[1]))
 
     def compute_separately(self, state: GenerationState, call: DecoderCall, past: Cache | None) -> Tensor | None:
-        """Return the contributions ``[B, V]`` where no stream ran in the model's own call.
+        """Return the contributions ``[G, B, V]`` where no stream ran in the model's own call.
 
         Parameters
         ----------
@@ -119,10 +133,14 @@ class LogitContributions:
         if past is None:
             return None
         if self._backward:
-            return contributions_by_backward(self.replayer, call, past, state.positions.perceptual, AttnLRP())
+            by_group = [
+                contributions_by_backward(self.replayer, call, past, mask, AttnLRP())
+                for mask in self.masks(state.positions)
+            ]
+            return torch.stack(by_group)
         if self.engine is None or state.stream is None:
             return None
         self._prepare(self.engine)
         with torch.no_grad():
             _, contributions = self.engine.run(state.stream, call, fork_cache(past))
-        return at_least_float32(contributions[0, :, -1])
+        return at_least_float32(contributions[:, :, -1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ from lime_xai.branches.counterfactual import Counterfactual
 from lime_xai.branches.runner import BranchRunner
 from lime_xai.decoding.policy import FirstPass, Needs, StreamNeed
 from lime_xai.model.decoder_call import DecoderCall
+from lime_xai.model.modalities import Modalities
 from lime_xai.model.replay import Replayer
 from lime_xai.stream.adjoint_check import check_adjoint, warn_backward
 from lime_xai.stream.engine import StreamEngine, StreamState
@@ -50,6 +52,8 @@ class SessionExtras:
         Of the model.
     needs : Needs
         Of all policies together.
+    groups : sequence
+        Whose contributions they need, ``contribution_groups``.
     stack : ExitStack
         Contexts are entered here and left with the session.
     counterfactual : Counterfactual, optional
@@ -66,14 +70,19 @@ class SessionExtras:
     """
 
     def __init__(
-        self, replayer: Replayer, needs: Needs, stack: ExitStack, counterfactual: Counterfactual | None = None
+        self,
+        replayer: Replayer,
+        needs: Needs,
+        groups: Sequence[Modalities],
+        stack: ExitStack,
+        counterfactual: Counterfactual | None = None,
     ) -> None:
         self.replayer, self._needs, self._stack = replayer, needs, stack
         self._streams: dict[str, StreamEngine] = {}
         self._prepared: list[StreamEngine] = []
         self._made = False
         need, branch = needs.contributions, needs.branch
-        self.contributions = None if need is None else LogitContributions(replayer, need, self.prepare)
+        self.contributions = None if need is None else LogitContributions(replayer, need, groups, self.prepare)
         self.branches = None if branch is None else BranchRunner(replayer, branch, counterfactual)
         self.first_pass: FirstPass | None = None
 
@@ -167,8 +176,8 @@ class SessionExtras:
         Returns
         -------
         contributions, branch : Tensor or None
-            ``[B, V]``: contributions of perceptual tokens, and logits of the branch; None for what did not run in this
-            call.
+            ``[G, B, V]``: contributions of each group of perceptual tokens, and ``[B, V]``: logits of the branch; None
+            for what did not run in this call.
         first_pass : object or None
             Result of an edit's first pass.
         """

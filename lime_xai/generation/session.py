@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -13,20 +13,21 @@ from transformers import Cache
 
 from lime_xai.branches.branch import Branch
 from lime_xai.branches.counterfactual import Counterfactual
-from lime_xai.decoding.policy import Policy, merge_needs
+from lime_xai.decoding.policy import Policy, contribution_groups, merge_needs
 from lime_xai.decoding.step import DecodingStep
 from lime_xai.decoding.trace import SteeringTrace, StepTrace
 from lime_xai.model.cache import cache_length, check_cache, detach_inference, fork_cache, given_cache
 from lime_xai.model.checks import FiniteWatch, check_ids, check_padding
 from lime_xai.model.decoder_call import DecoderCall
 from lime_xai.model.differentiable import check_gradient
-from lime_xai.model.layouts.markers import marker_mask
+from lime_xai.model.layouts.markers import marker_mask, marker_mask_of
+from lime_xai.model.modalities import Modalities
 from lime_xai.model.positions import Perceptual, Positions, expanded, expanded_mask, read_positions
 from lime_xai.model.prompt import Prompt
 from lime_xai.model.replay import Replayer
 from lime_xai.stream.engine import StreamState
 
-from .checks import check_logits, check_perceptual
+from .checks import check_logits, check_modalities, check_perceptual
 from .extras import SessionExtras
 from .plausibility import plausible
 from .requests import Requests
@@ -81,12 +82,13 @@ class Session:
         self.replayer, self.model = replayer, replayer.model
         self.policies = [policy for policy in policies if not policy.idle]
         self.needs = merge_needs(self.policies)
+        self._groups = contribution_groups(self.policies)
         self.trace = SteeringTrace()
         self.finite = FiniteWatch()
         self.requests = Requests(replayer, self.needs.plausibility, owner)
         self._prompt, self._perceptual, self._counterfactual = prompt, perceptual, counterfactual
         self._stack = ExitStack()
-        self.extras = SessionExtras(replayer, self.needs, self._stack, counterfactual)
+        self.extras = SessionExtras(replayer, self.needs, self._groups, self._stack, counterfactual)
         self.state: GenerationState | None = None
         # Of the call that is running:
         self._at_prompt = True
@@ -235,23 +237,30 @@ class Session:
             base = read_positions(config, inputs["input_ids"], inputs.get("attention_mask"), self._perceptual)
         else:
             inputs = kwargs
-        return expanded_mask(marker_mask(config, inputs, base, processor), positions.input_ids.shape[0])
+        named = None if self.needs.branch is None else self.needs.branch.modalities
+        if named is None or torch.equal(base.group(named), base.perceptual):
+            marks = marker_mask(config, inputs, base, processor)
+        else:
+            marks = marker_mask_of(config, inputs, base, named, processor)
+        return expanded_mask(marks, positions.input_ids.shape[0])
 
     def _begin(self, cache: Cache, ids: Tensor, kwargs: dict[str, Any]) -> None:
         self._release()
         positions = self._positions(ids, kwargs)
+        check_modalities(self.policies, positions)
+        branch = self.needs.branch
         if self._counterfactual is not None:
-            self._counterfactual.check(positions)
+            self._counterfactual.check(positions, None if branch is None else branch.modalities)
         types = {name: kwargs[name] for name in TOKEN_TYPES if isinstance(kwargs.get(name), Tensor)}
         self.state = state = GenerationState(cache, positions, [{} for _ in self.policies], types=types)
-        if self.needs.branch is not None and self.needs.branch.name == "blind":
+        if branch is not None and branch.name == "blind":
             state.markers = self._markers(positions, kwargs)
         self.extras.begin(self)
         if kwargs.get("inputs_embeds") is not None:
             self.extras.check_embeddings()
         contributions = self.extras.contributions
         if contributions is not None and contributions.engine is not None:
-            state.stream = contributions.engine.start(positions.perceptual[:, None])
+            state.stream = contributions.engine.start(torch.stack(contributions.masks(positions), 1))
         state.follow_beams()
 
     def _ended(self) -> None:
@@ -269,15 +278,18 @@ class Session:
         with torch.inference_mode(False):
             plain = detach_inference(output.logits[:, -1])
         self.finite.note(plain, first=self._at_prompt)
-        logits = self._decide(self._step(plain, contributions, branch, first_pass))
+        step = self._step(plain, branch, first_pass)
+        if contributions is None and self.extras.contributions is not None and self.state is not None:
+            contributions = self.extras.contributions.compute_separately(self.state, step.call, step.stored_past)
+        logits = self._decide(
+            step, {} if contributions is None else dict(zip(self._groups, contributions, strict=True))
+        )
         edited = output.logits.clone()
         edited[:, -1] = logits
         output.logits = edited
         return output
 
-    def _step(
-        self, plain: Tensor, contributions: Tensor | None, branch: Tensor | None, first_pass: object | None
-    ) -> DecodingStep:
+    def _step(self, plain: Tensor, branch: Tensor | None, first_pass: object | None) -> DecodingStep:
         state = self.state
         if state is None or not self._calls:
             raise RuntimeError(f"{type(self.replayer.decoder).__name__} was not called during the step.")
@@ -290,8 +302,6 @@ class Session:
         past, one = self._past, call
         if self._at_prompt and self.needs.prompt_past:
             past, one = self.replayer.past_of(call, state.cache), call.last_position(self.replayer.window)
-        if contributions is None and self.extras.contributions is not None:
-            contributions = self.extras.contributions.compute_separately(state, one, past)
         if branch is None:
             branch = self.extras.step_branch_separately(state, call if self._at_prompt else None, one, past)
         return DecodingStep(
@@ -305,7 +315,6 @@ class Session:
             history=state.history,
             replace_cache=self._replace_cache if self._at_prompt else None,
             streams=self.extras.streams(),
-            contributions=contributions,
             branch=branch,
             first_pass=first_pass,
         )
@@ -315,12 +324,14 @@ class Session:
             # generate holds the cache object itself, so its layers are exchanged in place.
             self.state.cache.layers[:] = cache.layers
 
-    def _decide(self, step: DecodingStep) -> Tensor:
+    def _decide(self, step: DecodingStep, contributions: Mapping[Modalities, Tensor]) -> Tensor:
         state = self.state
         if state is None:
             raise RuntimeError("No generation is running.")
         entry: StepTrace | None = None
         for policy, memory in zip(self.policies, state.memories, strict=True):
+            need = policy.needs.contributions
+            step.contributions = None if need is None else contributions.get(need.modalities)
             step.state = memory
             step.logits = check_logits(policy, policy.step(step), step.plain)
             found: StepTrace | None = memory.pop("trace", None)

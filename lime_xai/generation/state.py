@@ -35,7 +35,7 @@ class GenerationState:
     index : int
         Tokens decided so far.
     stream : StreamState or None
-        Of the relevance stream in the model's own calls: one group, all perceptual positions.
+        Of the relevance stream in the model's own calls: one group of positions for each of ``contribution_groups``.
     branch : Branch or None
         Of a contrast.
     types : dict of str to Tensor

@@ -25,7 +25,7 @@ from lime_xai.model.replay import Replayer
 from lime_xai.policies.registry import PolicyLike, as_policies
 from lime_xai.values.checking import check_arguments, shown
 
-from .checks import check_counterfactual, check_generation, check_perceptual, check_policies
+from .checks import check_counterfactual, check_generation, check_modalities, check_perceptual, check_policies
 from .session import Session
 
 
@@ -112,6 +112,8 @@ def _steered(
     """Context in which policies decide tokens of a model: all, or those of one thread; the model has been checked."""
     model = replayer.model
     check_policies(model, policies)
+    if prompt is not None:
+        check_modalities(policies, prompt.positions)
     check_counterfactual(policies, given=counterfactual is not None)
     other: Counterfactual | None = None
     if counterfactual is not None:

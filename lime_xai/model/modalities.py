@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedConfig
 
+from lime_xai.values.checking import Range
+
 from .arguments import check_values
 
-PERCEPTUAL = ("image", "video", "audio")
+Modality = Literal["image", "video", "audio"]
+
+PERCEPTUAL: tuple[Modality, ...] = get_args(Modality)
 """The modalities that are perceived; everything else is text."""
+
+
+def _each_once(names: tuple[str, ...]) -> bool:
+    return len(names) == len(set(names)) > 0
+
+
+Modalities = Annotated[tuple[Modality, ...], Range("at least one modality, each once", _each_once)] | None
+"""The modalities whose positions form a perceptual group, ``("audio",)`` for example; None: all that the prompt holds.
+
+Text is never part of a perceptual group."""
+
+
+def in_order(modalities: Modalities) -> Modalities:
+    """Return modalities in the order of ``PERCEPTUAL``, so that one group has one name."""
+    return None if modalities is None else tuple(name for name in PERCEPTUAL if name in modalities)
 
 
 @dataclass(frozen=True)
@@ -61,19 +80,16 @@ def placeholder_ids(config: PreTrainedConfig) -> dict[str, int]:
     return found
 
 
-def marker_ids(config: PreTrainedConfig) -> frozenset[int]:
-    """Return ids of tokens that only open or close perceptual content (``vision_start_token_id``, ...)."""
-    marks = (
-        "vision_start",
-        "vision_end",
-        "boi",
-        "eoi",
-        "audio_start",
-        "audio_end",
-        "boa",
-        "eoa",
-        "video_start",
-    )
+_VISUAL_MARKS = ("vision_start", "vision_end", "boi", "eoi", "video_start")
+_MARKS = {"image": _VISUAL_MARKS, "video": _VISUAL_MARKS, "audio": ("audio_start", "audio_end", "boa", "eoa")}
+
+
+def marker_ids(config: PreTrainedConfig, modalities: Iterable[str] = PERCEPTUAL) -> frozenset[int]:
+    """Return ids of tokens that only open or close perceptual content (``vision_start_token_id``, ...).
+
+    Images and videos share their marks.
+    """
+    marks = sorted({mark for modality in modalities for mark in _MARKS[modality]})
     found = set()
     for part in _configs(config):
         for mark in marks:

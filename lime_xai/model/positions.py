@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedConfig
 
-from .modalities import Span, modality_masks, spans, union
+from .modalities import Modalities, Span, modality_masks, spans, union
 from .records import ShortRepr
 
 Perceptual = Tensor | Mapping[str, Tensor] | None
@@ -50,6 +50,15 @@ class Positions(ShortRepr):
     def perceptual(self) -> Tensor:
         """``[B, T]`` bool: positions of any perceptual modality."""
         return union(self.modalities, self.attended)
+
+    def group(self, modalities: Modalities) -> Tensor:
+        """Return the positions ``[B, T]`` bool of some modalities; None: of all perceptual ones.
+
+        A modality that the prompt does not hold has no position.
+        """
+        if modalities is None:
+            return self.perceptual
+        return union({name: mask for name, mask in self.modalities.items() if name in modalities}, self.attended)
 
     @cached_property
     def spans(self) -> list[list[Span]]:

@@ -11,6 +11,7 @@ from typing import Any, TypedDict
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from lime_xai.model.modalities import Modalities
 from lime_xai.model.records import ShortRepr
 from lime_xai.storage.store import holding, read_tensors, write_tensors
 from lime_xai.storage.weights import weights_hash
@@ -22,7 +23,13 @@ _MEAN = "mean_contribution"
 _KEY = "calibration"
 
 
-class _Description(TypedDict):
+class _Later(TypedDict, total=False):
+    """What older files do not hold."""
+
+    modalities: Modalities
+
+
+class _Description(_Later):
     weights: str
     relevance: RelevanceForm
     prompts: Natural
@@ -50,6 +57,8 @@ class Calibration(ShortRepr):
         How it was measured, as JSON: most tokens per prompt, and the edit.
     path : Path or None
         File it was read from or written to.
+    modalities : tuple of str or None
+        Whose contributions were averaged; None: those of all modalities of the prompts.
 
     Raises
     ------
@@ -67,6 +76,7 @@ class Calibration(ShortRepr):
     gains: dict[str, Tensor] = field(default_factory=dict)
     settings: str = "{}"
     path: Path | None = None
+    modalities: Modalities = None
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -96,6 +106,7 @@ class Calibration(ShortRepr):
             "prompts": self.prompts,
             "steps": self.steps,
             "settings": self.settings,
+            **({} if self.modalities is None else {"modalities": list(self.modalities)}),
         }
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -158,7 +169,7 @@ class Calibration(ShortRepr):
         """
         if not isinstance(other, Calibration):
             raise TypeError(f"other is {shown(other)}; expected a Calibration.")
-        for what in ("weights", "relevance", "settings"):
+        for what in ("weights", "relevance", "settings", "modalities"):
             mine, theirs = getattr(self, what), getattr(other, what)
             if mine != theirs:
                 raise ValueError(f"Calibrations of different {what} cannot be merged: {mine} and {theirs}.")

@@ -11,6 +11,8 @@ from transformers import PreTrainedModel
 from lime_xai.decoding.policy import Needs, Policy
 from lime_xai.decoding.step import DecodingStep
 from lime_xai.model.cache import slots, with_slots
+from lime_xai.model.modalities import Modalities
+from lime_xai.model.positions import Positions
 
 from .calibration import Calibration
 from .registry import register_policy
@@ -30,15 +32,18 @@ class Constant(Policy):
         With gains (``calibrate(model, prompts)``).
     scale : float
         0 leaves generation untouched.
+    modalities : tuple of str, optional
+        Whose slots; None: those of all modalities of the prompt.
 
     Raises
     ------
     ValueError
-        If the calibration has no gains.
+        If the calibration has no gains; when steering begins, if it has none for a modality of the prompt.
     """
 
     calibration: Calibration
     scale: float = 1.0
+    modalities: Modalities = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -52,6 +57,19 @@ class Constant(Policy):
         """Refuse a model that the calibration was not measured on."""
         self.calibration.check(model)
 
+    def check_positions(self, positions: Positions) -> None:
+        """Refuse a prompt with a modality that the calibration has no gains for."""
+        lacking = [name for name in self._names(positions) if name not in self.calibration.gains]
+        if lacking:
+            raise ValueError(
+                f"The calibration has gains for {sorted(self.calibration.gains)}, the prompt holds {lacking[0]!r}; "
+                "calibrate on prompts with it, or name the modalities to scale: Constant(modalities=...)."
+            )
+
+    def _names(self, positions: Positions) -> list[str]:
+        """Return the modalities whose slots are scaled."""
+        return [name for name in positions.modalities if self.modalities is None or name in self.modalities]
+
     @property
     def idle(self) -> bool:
         """Whether all factors are one."""
@@ -60,7 +78,7 @@ class Constant(Policy):
     @property
     def needs(self) -> Needs:
         """The prompt's cache, to exchange it."""
-        return Needs(rewrites_cache=True)
+        return Needs(rewrites_cache=True, groups=(self.modalities,))
 
     def step(self, step: DecodingStep) -> Tensor:
         """Return the logits over the scaled values; after the first token these are the model's own."""
@@ -70,13 +88,8 @@ class Constant(Policy):
         scaled = {}
         for layer, (keys, values) in slots(step.past).items():
             factor: Tensor | float = 1.0
-            for name, mask in step.modalities.items():
-                gain = self.calibration.gains.get(name)
-                if gain is None:
-                    raise ValueError(
-                        f"The calibration has gains for {sorted(self.calibration.gains)}, the prompt holds {name!r}; "
-                        "calibrate on prompts with it."
-                    )
+            for name in self._names(step.positions):
+                gain, mask = self.calibration.gains[name], step.modalities[name]
                 held = mask[:, past - keys.shape[2] : past].to(values.device, torch.float32)
                 by_head = self.scale * gain[layer].to(values.device)
                 factor = factor + by_head[None, :, None, None] * held[:, None, :, None]

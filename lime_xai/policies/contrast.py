@@ -10,6 +10,7 @@ from torch import Tensor
 from lime_xai.branches.branch import BranchKind, BranchName
 from lime_xai.decoding.policy import Needs, Policy
 from lime_xai.decoding.step import DecodingStep
+from lime_xai.model.modalities import Modalities
 from lime_xai.values.checking import Fraction, NotNegative, Range, Seed
 
 from .registry import register_policy
@@ -50,6 +51,9 @@ class Contrast(Policy):
     batched : bool
         False: the branch always decodes in separate calls, as it does for models with recurrent layers or attention
         sinks, and beside a policy that runs the relevance stream.
+    modalities : tuple of str, optional
+        What the branch perceives less of, ``("audio",)`` for example: a picture beside it stays as it is, in
+        ``counterfactual`` too. None: all that is perceived.
 
     Raises
     ------
@@ -63,6 +67,7 @@ class Contrast(Policy):
     noise: Annotated[float, Range("more than 0 and at most 1", lambda value: 0 < value <= 1)] = VCD_NOISE
     seed: Seed = 0
     batched: bool = True
+    modalities: Modalities = None
 
     @property
     def idle(self) -> bool:
@@ -73,7 +78,8 @@ class Contrast(Policy):
     def needs(self) -> Needs:
         """The branch."""
         noisy = self.branch == "noise"
-        kind = BranchKind(self.branch, self.noise if noisy else 0.0, self.seed if noisy else 0, self.batched)
+        settings = (self.noise, self.seed) if noisy else (0.0, 0)
+        kind = BranchKind(self.branch, *settings, self.batched, self.modalities)
         return Needs(branch=kind, plausibility=self.plausibility)
 
     def step(self, step: DecodingStep) -> Tensor:

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from lime_xai.decoding.policy import Needs, Policy
 from lime_xai.decoding.step import DecodingStep
 from lime_xai.model.cache import slots, with_slots
+from lime_xai.model.modalities import Modalities
 from lime_xai.values.checking import Fraction
 
 from .registry import register_policy
@@ -25,9 +26,12 @@ class UniformGain(Policy):
     ----------
     gain : float
         0 leaves generation untouched.
+    modalities : tuple of str, optional
+        Whose slots; None: those of all modalities of the prompt.
     """
 
     gain: float = 0.8
+    modalities: Modalities = None
 
     @property
     def idle(self) -> bool:
@@ -37,14 +41,14 @@ class UniformGain(Policy):
     @property
     def needs(self) -> Needs:
         """The cache before every token."""
-        return Needs(past=True)
+        return Needs(past=True, groups=(self.modalities,))
 
     def step(self, step: DecodingStep) -> Tensor:
         """Return the logits over the scaled values."""
-        past = step.positions.length - 1
+        past, group = step.positions.length - 1, step.group(self.modalities)
         scaled = {}
         for layer, (keys, values) in slots(step.past).items():
-            mask = step.perceptual[:, past - keys.shape[2] : past].to(values.device, values.dtype)
+            mask = group[:, past - keys.shape[2] : past].to(values.device, values.dtype)
             scaled[layer] = keys, values * (1 + self.gain * mask[:, None, :, None])
         return step.shifted(step.logits_with(with_slots(step.past, scaled)))
 

@@ -34,7 +34,7 @@ class Edit(EditSettings, Policy):
         Tokens whose probability without the edit is below this fraction of the largest are excluded; 0: none.
     objective, method, scope, deltas, edit, positions, layers, steps, learning_rate
         As in ``EditSettings``.
-    second_order, include_bos, direction, plateau, kl_budget
+    second_order, include_bos, direction, plateau, kl_budget, modalities
         As in ``EditSettings``.
 
     Raises
@@ -93,6 +93,7 @@ class Edit(EditSettings, Policy):
             streams=stream,
             gradients=True,
             plausibility=self.plausibility,
+            groups=self.groups,
         )
 
     def check_model(self, model: PreTrainedModel) -> None:

@@ -13,6 +13,7 @@ from lime_xai.decoding.step import DecodingStep
 from lime_xai.decoding.trace import StepTrace
 from lime_xai.editing.editor import KVEditor
 from lime_xai.editing.settings import EditSettings
+from lime_xai.model.modalities import Modalities
 from lime_xai.values.checking import Known
 
 from .registry import register_policy
@@ -23,12 +24,16 @@ from .registry import register_policy
 class Observe(Policy):
     """Record the perceptual share of every token's relevance in the trace; the logits stay as they are.
 
+    It is the share of absolute relevance.
+
     Parameters
     ----------
     method : str
         LRP composite.
     scope : {"cache", "sequence"}
         Relevance of the direct form over the cache, or full propagation over the sequence.
+    modalities : tuple of str, optional
+        Whose share; None: that of all modalities of the prompt.
 
     Raises
     ------
@@ -38,14 +43,17 @@ class Observe(Policy):
 
     method: Annotated[str, Known(LRP_METHODS)] = "attnlrp"
     scope: Literal["cache", "sequence"] = "cache"
+    modalities: Modalities = None
 
     def _settings(self) -> EditSettings:
-        return EditSettings(method=self.method, scope=self.scope, steps=0, direction="backward")
+        return EditSettings(
+            method=self.method, scope=self.scope, steps=0, direction="backward", modalities=self.modalities
+        )
 
     @property
     def needs(self) -> Needs:
         """The cache, and the history in sequence scope."""
-        return Needs(past=True, history=self.scope == "sequence", gradients=True)
+        return Needs(past=True, history=self.scope == "sequence", gradients=True, groups=(self.modalities,))
 
     def step(self, step: DecodingStep) -> Tensor:
         """Return the logits unchanged."""

@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from lime_xai.decoding.policy import ContributionNeed, Needs, Policy
 from lime_xai.decoding.step import DecodingStep
+from lime_xai.model.modalities import Modalities, in_order
 from lime_xai.stream.contributions import ContributionDirection, RelevanceForm, check_contributions
 from lime_xai.values.checking import Fraction, NotNegative
 
@@ -40,12 +41,14 @@ class Reweight(Policy):
         How ``z_perceptual`` is computed: by the stream, for models that pass the adjoint check, or by differentiating
         a backward pass, which exists for the direct form and is two to five times slower. Both give the same. ``auto``
         uses the stream where it is possible, and warns where it is not.
+    modalities : tuple of str, optional
+        Whose contribution; None: that of all modalities of the prompt.
 
     Raises
     ------
     ValueError
         For an unknown form or direction, a negative strength, a plausibility outside [0, 1), a calibration of another
-        form, or the full form in another direction than forward.
+        form or of other modalities, or the full form in another direction than forward.
     """
 
     strength: NotNegative = 1.0
@@ -53,6 +56,7 @@ class Reweight(Policy):
     relevance: RelevanceForm = "direct"
     plausibility: Fraction = 0.1
     direction: ContributionDirection = "forward"
+    modalities: Modalities = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -61,6 +65,11 @@ class Reweight(Policy):
             raise ValueError(
                 f"The calibration is of relevance {self.calibration.relevance!r}, the policy of {self.relevance!r}; "
                 "calibrate with the same."
+            )
+        if self.calibration is not None and in_order(self.calibration.modalities) != in_order(self.modalities):
+            raise ValueError(
+                f"The calibration is of modalities {self.calibration.modalities}, the policy of {self.modalities} "
+                "(None: all of the prompt); calibrate with the same."
             )
 
     def check_model(self, model: PreTrainedModel) -> None:
@@ -76,7 +85,8 @@ class Reweight(Policy):
     @property
     def needs(self) -> Needs:
         """The contributions of perceptual tokens."""
-        return Needs(contributions=ContributionNeed(self.relevance, self.direction), plausibility=self.plausibility)
+        need = ContributionNeed(self.relevance, self.direction, self.modalities)
+        return Needs(contributions=need, plausibility=self.plausibility)
 
     def step(self, step: DecodingStep) -> Tensor:
         """Return the reweighted logits."""

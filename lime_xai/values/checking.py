@@ -177,6 +177,8 @@ def expected(kind: Any) -> str:
         base, rules = parts[0], [one.text for one in parts[1:] if isinstance(one, Range)]
         if not rules:
             return expected(base)
+        if base not in (int, float):
+            return f"{expected(base)}; {rules[0]}"
         return f"a whole number, {rules[0]}" if base is int else f"{rules[0]}, and finite"
     if origin in (Union, UnionType):
         return ", or ".join(expected(part) for part in parts)

@@ -311,7 +311,7 @@ def test_a_mask_of_some_placeholders_takes_all_of_them_out_of_a_blind_prompt_and
     replayer, calls = Replayer(model), []
     with replayer.recording(calls):
         model.generate(**inputs, max_new_tokens=1)
-    noised = BranchRunner(replayer, BranchKind("noise", 0.5))._noised(calls[0], part)
+    noised = BranchRunner(replayer, BranchKind("noise", 0.5))._noised(calls[0], [part])
     moved = (noised.embeddings != calls[0].embeddings).any(-1)
     assert torch.equal(moved, part)
     for before, after in zip(*(call.kwargs["deepstack_visual_embeds"] for call in (calls[0], noised)), strict=True):

@@ -52,6 +52,8 @@ VALUES = {
     "first_pass": (None,),
     "streams": ((), (lime_xai.StreamNeed("attnlrp"),), [lime_xai.StreamNeed("cplrp", True)]),
     "contributions": (None, lime_xai.ContributionNeed(), lime_xai.ContributionNeed("full")),
+    "modalities": (None, None, ("image",), ("audio",), ["audio", "image"], ("video",), (), ("audio", "audio"), "audio"),
+    "groups": ((), (None,), (("image",),), (("audio",), None)),
     "shifts": ({}, {7: 1.0}, {7: 1e30}, {500: 1.0}, {-1: 1.0}, {7: NAN}, {7: INFINITY}, {"7": 1.0}),
     "objective": (
         lime_xai.RelevanceObjective(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -53,6 +53,43 @@ def marker_mask(
     return found & positions.attended & ~positions.perceptual
 
 
+def marker_mask_of(
+    config: PreTrainedConfig,
+    inputs: Mapping[str, Any],
+    positions: Positions,
+    modalities: Collection[str],
+    processor: Any = None,
+) -> Tensor:
+    """Return which text positions ``[B, T]`` bool only mark images, videos or sounds of some modalities.
+
+    Marks of the others stay, so only tokens at an item of these modalities count: all text inside it, tokens directly
+    around it that also stand inside, and then one token on each side that the config or the processor names as a mark
+    of its kind (images and videos share theirs).
+
+    Parameters
+    ----------
+    config, inputs, positions, processor
+        As in ``marker_mask``.
+    modalities : collection of str
+        Whose marks.
+    """
+    ids, device = positions.input_ids, positions.attended.device
+    found = torch.zeros(ids.shape, dtype=torch.bool, device=device)
+    for row, layouts in enumerate(read_layouts(config, inputs, positions, processor)):
+        line, perceptual = ids[row].tolist(), positions.perceptual[row].tolist()
+        for layout in layouts:
+            if layout.modality not in modalities:
+                continue
+            start, stop = layout.positions[0], layout.positions[-1] + 1
+            if not isinstance(layout, UnknownLayout):
+                start, stop = _widened(line, start, stop, perceptual)
+            marks = marker_ids(config, [layout.modality]) | _named_ids(processor, layout.modality == "audio")
+            start -= start > 0 and line[start - 1] in marks
+            stop += stop < len(line) and line[stop] in marks
+            found[row, start:stop] = True
+    return found & positions.attended & ~positions.perceptual
+
+
 def _extents(layouts: Sequence[Layout]) -> list[tuple[int, int]]:
     """Return first position and the one after the last of every known item."""
     known = [layout for layout in layouts if not isinstance(layout, UnknownLayout)]
@@ -69,15 +106,15 @@ def _widened(ids: Sequence[int], start: int, stop: int, perceptual: Sequence[boo
     return start, stop
 
 
-def _named_ids(processor: Any) -> set[int]:
-    """Return the ids of the marks that a processor and its tokenizer name."""
+def _named_ids(processor: Any, audio: bool | None = None) -> set[int]:
+    """Return the ids of the marks that a processor and its tokenizer name: all, those of sounds, or all others."""
     tokenizer = getattr(processor, "tokenizer", processor)
     texts = (
         {
             value
             for one in (processor, tokenizer)
             for name, value in vars(one).items()
-            if _NAMES.search(name) and isinstance(value, str)
+            if _NAMES.search(name) and isinstance(value, str) and audio in (None, "audio" in name)
         }
         if processor is not None
         else set()
