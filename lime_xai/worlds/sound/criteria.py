@@ -9,10 +9,6 @@ from typing import Final
 
 from lime_xai.worlds.shared.criteria import Criterion
 
-MAX_PARAMETERS: Final = 1_200_000
-MAX_HALF_MEGABYTES: Final = 4.5
-"""Size of a model's weights as float16."""
-
 CRITERIA: Final = (
     # a. the plain model hallucinates partners, and closed questions leave room
     Criterion("random accuracy", 0.85, 0.99),
