@@ -61,28 +61,40 @@ def bundled_model(world: str = "scene") -> tuple[Any, Any]:
     return load_world(world).load_model()
 
 
-def example(prompt: str = "describe the image .", seed: int = 900, noise: float = 0.3) -> tuple[Any, Any, Any]:
-    """Return the bundled model, its processor, and inputs that ask it something about one picture of the scene world.
+def example(
+    prompt: str | None = None, seed: int = 900, noise: float | None = None, world: str = "scene"
+) -> tuple[Any, Any, Any]:
+    """Return a bundled model, its processor, and inputs that ask it something about one picture or sound of its world.
 
     For pages, notebooks and first trials: any other model of transformers takes their place.
 
     Parameters
     ----------
-    prompt : str
-        In the words that the model knows, "is there a sun in the image ?" for example.
+    prompt : str, optional
+        In the words that the model knows, "is there a sun in the image ?" for example; by default the request for a
+        description.
     seed : int
-        Of the picture; no seed that a measurement uses.
-    noise : float
-        Of its pixels, less than in measurements, so that a person recognises the objects.
+        Of the picture or sound; no seed that a measurement uses.
+    noise : float, optional
+        Of its pixels or samples. By default that of measurements for a sound, and less than that for a picture (.3), so
+        that a person recognises the objects.
+    world : str
+        Name of the world.
 
     Returns
     -------
     (model, processor, inputs)
-        ``inputs`` is what the processor returns: ``input_ids``, ``attention_mask``, ``pixel_values``.
+        ``inputs`` is what the processor returns: ``input_ids``, ``attention_mask``, ``pixel_values`` or
+        ``input_features``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such world.
     """
-    model, processor = bundled_model()
-    found = scene.evaluation_set(seed=seed, scenes=1, noise=noise)
-    message = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": prompt}]}
-    text = processor.apply_chat_template([message], add_generation_prompt=True)
-    inputs = processor(images=[[found.images[0]]], text=[text], return_tensors="pt")
-    return model, processor, inputs
+    chosen = load_world(world)
+    model, processor = chosen.load_model()
+    used = {"scene": 0.3}.get(world) if noise is None else noise
+    found = chosen.evaluation_set(seed=seed, scenes=1, noise=used)
+    text = chosen.prompt(chosen.language.caption_request if prompt is None else prompt)
+    return model, processor, chosen.batch(processor, found.media, [text])

@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
 from lime_xai import Edit
 from lime_xai.command.demo_figure import heading, lead_figure
 from lime_xai.command.demo_measures import ASKED, MEASURES, SCENES, Measure, Said, measures, questions_of, say, steps
 from lime_xai.command.run_demo import lead_of, marked, measures_table
-from lime_xai.worlds import bundled_model, scene
+from lime_xai.worlds import bundled_model, load_world, scene
+from lime_xai.worlds.sound import SAMPLING_RATE
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +36,24 @@ def test_the_command_prints_explained_tables_and_draws(lime, tmp_path):
         assert part in text
     for word in ("vanilla", "policy", "nats", "0x"):
         assert word not in text.split()
+    with Image.open(tmp_path / "relevance.png") as image:
+        assert image.size[0] > 1000
+
+
+def test_sounds_are_written_and_drawn_with_their_events(lime, tmp_path):
+    result = lime("demo", "--audio", "--scenes", "4", "--threads", "1")
+    assert result.exit_code == 0, result.output
+    text = " ".join(result.stdout.split())
+    for part in ("4 sounds of four seconds", "is in the sound", "captions that name an", "demo-sounds", "on the sound"):
+        assert part in text
+    assert "picture" not in text.replace("The figure of this", "")
+    clips = load_world("sound").evaluation_set(7, scenes=4).clips
+    written = sorted((tmp_path / "demo-sounds").iterdir())
+    assert [path.name for path in written] == [f"sound-0{number}.wav" for number in range(1, 5)]
+    for path, clip in zip(written, clips, strict=True):
+        samples, rate = soundfile.read(path)
+        assert rate == SAMPLING_RATE
+        assert np.abs(samples - clip).max() < 1e-4
     with Image.open(tmp_path / "relevance.png") as image:
         assert image.size[0] > 1000
 
@@ -126,6 +146,6 @@ def test_the_picture_names_true_objects_and_both_words(bundled, evaluation, alon
 def test_absent_objects_are_marked_without_colours_too(evaluation):
     truth = evaluation.scenes[0]
     absent = next(name for name in scene.CLASSES if name not in truth.names)
-    text = marked(f"there is a {truth.names[0]} , a {absent} . </s>", truth)
+    text = marked(f"there is a {truth.names[0]} , a {absent} . </s>", truth, scene.LANGUAGE)
     assert text.plain == f"there is a {truth.names[0]} , a *{absent}* ."
     assert [text.plain[span.start : span.end] for span in text.spans if "red" in str(span.style)] == [f"*{absent}*"]

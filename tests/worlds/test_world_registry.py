@@ -95,3 +95,18 @@ def test_bundled_processor_makes_what_the_built_one_makes(each_world, each_bundl
     assert built.keys() == loaded.keys()
     for key, value in built.items():
         assert torch.equal(loaded[key], value)
+
+
+def test_an_example_asks_about_one_medium_of_a_world(each_world):
+    model, processor, inputs = worlds.example(world=each_world.name)
+    asked = processor.decode(inputs["input_ids"][0])
+    assert each_world.language.caption_request in asked
+    found = model.generate(**inputs, max_new_tokens=26, do_sample=False)[0, inputs["input_ids"].shape[1] :]
+    assert each_world.language.mentions(processor.decode(found))
+    _, _, other = worlds.example(each_world.language.caption_request, seed=901, world=each_world.name)
+    assert torch.equal(other["input_ids"], inputs["input_ids"])
+    features = [name for name, value in inputs.items() if value.is_floating_point()]
+    assert features
+    assert not any(torch.equal(other[name], inputs[name]) for name in features)
+    with pytest.raises(ValueError, match="Unknown world 'sounds'"):
+        worlds.example(world="sounds")
