@@ -19,7 +19,7 @@ from lime_xai.attribution.attribute import attribute
 from lime_xai.generation.steer import steering
 from lime_xai.policies.edit import Edit
 from lime_xai.printing import foreign
-from lime_xai.worlds import load_world
+from lime_xai.worlds import bundled_model, load_world
 from lime_xai.worlds.shared.evaluation import EvaluationSet
 from lime_xai.worlds.shared.language import Language, Truth, article
 from lime_xai.worlds.shared.measuring import first_logits
@@ -67,7 +67,7 @@ def run_demo(
         Where the sounds that are shown go, as WAV files.
     """
     world = load_world(world_name)
-    model, processor = world.load_model()
+    model, processor = bundled_model(world_name)
     clear = CLEAR.get(world_name, world.default_noise)
     noise = clear if noise is None else noise
     evaluation = world.evaluation_set(seed, scenes=scenes, noise=noise)
