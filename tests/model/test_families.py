@@ -51,7 +51,5 @@ def test_float64_norms_make_norms_exact_and_are_undone(float64_norms):
 def test_features_of_no_item_are_refused_before_any_compute(name):
     model, inputs, _ = FAMILIES[name].build()
     empty = {key: value[:0] if value.is_floating_point() else value for key, value in inputs.items()}
-    with pytest.raises(
-        ValueError, match=r"hold no pixel values or audio|by cross-attention"
-    ):
+    with pytest.raises(ValueError, match=r"hold no pixel values or audio|by cross-attention"):
         lime_xai.read_prompt(model, empty)
