@@ -30,6 +30,19 @@ Images = Annotated[
 Audios = Annotated[
     list[Path] | None, typer.Option("--audio", exists=True, dir_okay=False, help="Sound file; repeatable.")
 ]
+OtherImages = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--counterfactual-image",
+        exists=True,
+        dir_okay=False,
+        help='For {"policy": "Contrast", "branch": "counterfactual"}: what it perceives in place of each --image.',
+    ),
+]
+OtherAudios = Annotated[
+    list[Path] | None,
+    typer.Option("--counterfactual-audio", exists=True, dir_okay=False, help="Likewise in place of each --audio."),
+]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps, ...; by default the CPU.")]
 Precision = Annotated[Dtype, typer.Option("--dtype", help="Of the weights; auto is the checkpoint's own.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Report to write.")]
