@@ -14,12 +14,12 @@ from matplotlib.ticker import MaxNLocator
 
 from lime_xai.attribution.figure import MARGIN, numbers_of
 from lime_xai.attribution.maps import draw_sound, largest
-from lime_xai.attribution.row import readable
+from lime_xai.attribution.row import RowRelevance, readable
 from lime_xai.attribution.sheet import LARGE, LINE, SMALL, Columns, Sheet, ShownFigure, label_axes, signed
-from lime_xai.model.layouts.layout import SoundLayout
+from lime_xai.model.layouts.layout import SoundLayout, UnknownLayout
 
 from .answer import ExplainedAnswer
-from .figures import names_of, row_of, word_bars, word_caption
+from .figures import name_of, names_of, row_of, word_bars, word_caption
 
 Event = tuple[float, float, str]
 
@@ -122,14 +122,11 @@ def sound_figure(
     row = row_of(found, word)
     sounds = [(i, layout) for i, layout in enumerate(row.layouts) if isinstance(layout, SoundLayout)]
     if not sounds:
-        kinds = sorted({layout.modality for layout in row.layouts}) or ["no image, video or sound"]
-        raise ValueError(
-            f"plot_sound needs a sound of known layout; the prompt has {', '.join(kinds)}. Use plot(word)."
-        )
+        raise ValueError(f"plot_sound needs a sound of known layout; {_without_sound(row)}. Use plot(word).")
     bounds = checked_events(events or ())
     sheet = Sheet(columns)
     inner = sheet.width - 2 * MARGIN
-    top = sheet.wrapped(MARGIN, MARGIN, f"Relevance for “{found.words[word].text}” over time", inner, LARGE) + 0.05
+    top = sheet.wrapped(MARGIN, MARGIN, f"Relevance for “{name_of(found, word)}” over time", inner, LARGE) + 0.05
     limit = largest(row)
     for index, layout in sounds:
         total = float(row.of(layout.positions).sum())
@@ -144,6 +141,16 @@ def sound_figure(
     for line in word_caption(found, word):
         top = sheet.wrapped(MARGIN, top, line, inner, SMALL, color="#333333")
     return sheet.finished(top + MARGIN, numbers_of(row, word_bars(found, word), "word"))
+
+
+def _without_sound(row: RowRelevance) -> str:
+    """Return what a prompt has in place of a sound of known layout."""
+    unknown = [layout for layout in row.layouts if isinstance(layout, UnknownLayout)]
+    reasons = [layout.reason for layout in unknown if layout.modality == "audio"]
+    if reasons:
+        return f"that of this one is not known: {reasons[0]}"
+    kinds = sorted({layout.modality for layout in row.layouts}) or ["no image, video or sound"]
+    return f"the prompt has {', '.join(kinds)}"
 
 
 def checked_events(events: Sequence[Any]) -> list[Event]:

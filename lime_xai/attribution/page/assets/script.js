@@ -20,6 +20,10 @@
     return node;
   }
 
+  function named(text) {
+    return text.trim() || "(white space)";
+  }
+
   function signed(value, digits = 2) {
     if (value === null || value === undefined) return "not known";
     const text = Math.abs(value) >= 0.01 || value === 0 ? value.toFixed(digits) : value.toExponential(1);
@@ -69,7 +73,7 @@
       home.append(make("h2", { text: answer.title }));
       this.said = make("p", { class: "said", dir: "auto", role: "group", "aria-label": `${answer.unit}s of the answer` });
       this.buttons = answer.words.map((word, index) => {
-        const button = make("button", { type: "button", text: word.text || "(white space)", "aria-pressed": "false" });
+        const button = make("button", { type: "button", text: named(word.text), "aria-pressed": "false" });
         if (word.special) button.classList.add("special");
         button.addEventListener("click", () => this.choose(index));
         this.said.append(word.lead.includes("\n") ? make("br") : word.lead ? " " : "", button);
@@ -102,6 +106,7 @@
       const notes = [item.reason, item.note].filter(Boolean);
       for (const view of item.views) {
         const map = make("div", { class: view.source ? "map" : view.strip ? "map strip" : "map blank" });
+        if (item.kind === "sound") map.classList.add("sound");
         if (view.source) {
           const picture = make("img", { src: view.source, alt: `${item.name} as the model received it`, width: view.width, height: view.height });
           if (view.width < 200) picture.classList.add("small");
@@ -220,7 +225,7 @@
 
     describe() {
       const word = this.answer.words[this.word];
-      const unit = this.answer.unit, facts = [[unit, word.text]];
+      const unit = this.answer.unit, facts = [[unit, named(word.text)]];
       const known = (name, keys, write) => {  // what is not known of this kind of page has no line
         if (keys.every((key) => word[key] !== undefined)) facts.push([name, write()]);
       };
@@ -243,7 +248,7 @@
         .map((one) => ({ ...one, value: this.sum(one.start, one.stop) }))
         .sort((a, b) => Math.abs(b.value) - Math.abs(a.value)).slice(0, 6);
       const words = make("table");
-      for (const one of top) words.append(make("tr", {}, make("td", { text: one.text }), make("td", { class: "number", text: signed(one.value) })));
+      for (const one of top) words.append(make("tr", {}, make("td", { text: named(one.text) }), make("td", { class: "number", text: signed(one.value) })));
       const column = (title, node) => make("div", {}, make("h3", { text: title }), node);
       this.facts.replaceChildren(column(`This ${unit}`, table), column("Share of the relevance, and its sum", parts), column(`Strongest ${unit}s before it`, words));
       if (word.losses) this.facts.append(column("Objective over the steps of the edit", curve(word.losses)));
