@@ -156,4 +156,5 @@ def as_attribution(task: AttributionTask, found: Explanation, name: str) -> Attr
         layouts=task.prompt.layouts,
         received=task.prompt.received,
         targets=found.target.texts(task.prompt.processor) if found.target.ids is not None else [],
+        target_tokens=found.target.labels(task.prompt.processor, task.prompt.positions.input_ids[:, -1].tolist()),
     )

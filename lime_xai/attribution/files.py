@@ -58,6 +58,7 @@ class Description(Described, total=False):
     layouts: list[list[dict[str, Any]]]
     received: list[list[StoredReceived]]
     targets: list[str]
+    target_tokens: list[list[str]] | None
 
 
 def described(found: Attribution) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -88,6 +89,7 @@ def described(found: Attribution) -> tuple[dict[str, Any], dict[str, Tensor]]:
         "layouts": [[layout_to_dict(layout) for layout in row] for row in found.layouts],
         "received": received,
         "targets": found.targets,
+        "target_tokens": found.target_tokens,
     }
     held = {name: getattr(found, name) for name in (*TENSORS, *OPTIONAL)}
     tensors = {name: tensor.detach().clone() for name, tensor in held.items() if tensor is not None}
@@ -132,7 +134,8 @@ def parts_from(found: dict[str, Any], tensors: Mapping[str, Tensor]) -> dict[str
     spans = [[Span(*span) for span in row] for row in found["spans"]]
     received = _received(found.get("received", []), layouts, tensors)
     named = {name: tensors.get(name) for name in (*TENSORS, *OPTIONAL)}
-    described = {"method": found["method"], "tokens": found["tokens"], "targets": targets}
+    described = {name: found[name] for name in ("method", "tokens")}
+    described |= {"targets": targets, "target_tokens": found.get("target_tokens")}
     return {**described, "spans": spans, "layouts": layouts, "received": received, **named}
 
 

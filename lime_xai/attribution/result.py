@@ -14,7 +14,7 @@ from lime_xai.model.layouts.layout import Layout, unknown_layouts
 from lime_xai.model.layouts.pictures import Received
 from lime_xai.model.modalities import Span
 from lime_xai.model.records import Content
-from lime_xai.storage.store import write_tensors
+from lime_xai.storage.store import write_tensors, write_text
 from lime_xai.values.checking import check_fields, check_row
 
 from .files import KEY, OPTIONAL, TENSORS, check_shapes, described, read_parts
@@ -65,6 +65,8 @@ class Attribution(Content):
         Per row, aligned with ``layouts``: what the model received of each; figures draw maps on it. By default empty.
     targets : list of str
         Per row: what was explained, as text. By default the ids of the target.
+    target_tokens : list of list of str, or None
+        Per row, the tokens of ``target_ids`` as text, if a processor was given; empty text where an answer is shorter.
 
     Raises
     ------
@@ -86,6 +88,7 @@ class Attribution(Content):
     layouts: list[list[Layout]] = field(default_factory=list)
     received: list[list[Received]] = field(default_factory=list)
     targets: list[str] = field(default_factory=list)
+    target_tokens: list[list[str]] | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -96,6 +99,12 @@ class Attribution(Content):
             object.__setattr__(self, "layouts", unknown)
         if len(self.layouts) != len(self.spans):
             raise ValueError(f"layouts has {len(self.layouts)} rows, spans {len(self.spans)}.")
+        named = self.target_tokens
+        if named is not None and [len(row) for row in named] != [self.target_ids.shape[1]] * len(self.target_ids):
+            raise ValueError(
+                f"target_tokens has rows of {[len(row) for row in named]} tokens; target_ids is "
+                f"{list(self.target_ids.shape)}."
+            )
         if not self.targets:
             object.__setattr__(self, "targets", Target(self.target_ids).texts() if self.target_ids.dim() == 2 else [])
 
@@ -210,6 +219,38 @@ class Attribution(Content):
             If the batch has no such row, the row no such sound, or seconds are not known.
         """
         return self.row(row).time(sound, duration)
+
+    def to_html(self, path: str | Path | None = None, title: str | None = None) -> str:
+        """Return a page to click through, and write it if a path is given.
+
+        One file that needs no network, with a section per row: maps on the pictures and sounds as the model received
+        them, the text with its relevance, logit, residual and shares; of an answer ``[B, G, T]``, those of the token
+        that is chosen. Probability, doubt and grounding are in the page of ``lime_xai.explain``.
+
+        Parameters
+        ----------
+        path : str or Path, optional
+            Where to write.
+        title : str, optional
+            By default what was explained.
+
+        Raises
+        ------
+        ValueError
+            If there is no such folder.
+        """
+        from .page.rows import attribution_page  # jinja2 is not needed otherwise
+
+        page = attribution_page(self, title)
+        if path is not None:
+            write_text(path, page)
+        return page
+
+    def _repr_html_(self) -> str:
+        from .page.rows import attribution_page
+        from .page.template import embedded
+
+        return embedded(attribution_page(self), "attribution")
 
     def row(self, index: int) -> RowRelevance:
         """Return one row of the batch, summed over the tokens of an answer.

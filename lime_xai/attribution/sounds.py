@@ -18,7 +18,7 @@ def sound_picture(received: Received) -> NDArray[np.uint8]:
     """Return a sound as a grey picture ``[H, W, 3]``.
 
     A spectrogram has low frequencies at the bottom and dark loud bins, scaled to its own range. A waveform shows the
-    smallest and largest sample of each column, scaled to its largest absolute one.
+    range of the samples of each column, scaled to its largest absolute one.
     """
     values = np.asarray(received.pictures[0], dtype=np.float32)
     grey = _waveform(values) if received.kind == "waveform" else _spectrogram(values)
@@ -32,10 +32,14 @@ def _spectrogram(values: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def _waveform(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    columns = min(WIDTH, len(values))
-    edges = np.linspace(0, len(values), columns + 1).astype(int)[:-1]
+    """Return the picture of a waveform: a line; columns of short sounds are between samples."""
+    if len(values) < WIDTH:
+        values = np.interp(np.linspace(0, len(values) - 1, WIDTH), np.arange(len(values)), values).astype(np.float32)
+    edges = np.linspace(0, len(values), WIDTH + 1).astype(int)[:-1]
     largest = max(float(np.abs(values).max()), 1e-12)
-    lows, highs = (function.reduceat(values, edges) / largest for function in (np.minimum, np.maximum))
+    following = values[np.append(edges[1:], len(values) - 1)]  # a column goes on to where the next begins
+    lows = np.minimum(np.minimum.reduceat(values, edges), following) / largest
+    highs = np.maximum(np.maximum.reduceat(values, edges), following) / largest
     heights = np.linspace(1, -1, HEIGHT)[:, None]
     half = 1 / HEIGHT
     inside = (heights >= lows[None] - half) & (heights <= highs[None] + half)

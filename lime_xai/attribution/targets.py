@@ -14,7 +14,8 @@ from torch import Tensor
 from lime_xai.model.arguments import check_values, holds_whole_numbers
 from lime_xai.model.cache import detach_inference
 from lime_xai.model.checks import check_finite
-from lime_xai.model.pieces import pieces, token_labels
+from lime_xai.model.modalities import Span
+from lime_xai.model.pieces import pieces, readable_labels, token_labels
 from lime_xai.model.records import Content
 
 IGNORED = -100
@@ -84,6 +85,20 @@ class Target(Content):
         others = [_text(row, processor) for row in self.against.tolist()]
         return [f"{one} against {other}" for one, other in zip(found, others, strict=True)]
 
+    def labels(self, processor: Any, before: Sequence[int]) -> list[list[str]] | None:
+        """Return the tokens of every row as text, empty where an answer is shorter; None without a processor.
+
+        Parameters
+        ----------
+        processor : object or None
+            Decodes them.
+        before : sequence of int
+            The last token of every prompt.
+        """
+        if processor is None or self.ids is None:
+            return None
+        return [_labels(row, processor, last) for row, last in zip(self.ids.tolist(), before, strict=True)]
+
     @property
     def continuation(self) -> Tensor | None:
         """The tokens to force while decoding, ``[B, G]``, or None for a single step."""
@@ -98,6 +113,15 @@ def _text(ids: Sequence[int], processor: Any) -> str:
         labels = token_labels(torch.tensor([real]), processor) or [[]]
         return text or " ".join(labels[0])
     return f"token{'s' if len(real) != 1 else ''} {', '.join(map(str, real))}"
+
+
+def _labels(ids: Sequence[int], processor: Any, before: int) -> list[str]:
+    """Return tokens of an answer as text, with the white space before them."""
+    real = [token for token in ids if token != IGNORED]
+    joined = torch.tensor([[before, *real]])
+    found = readable_labels(joined, [[Span("text", 1, 1 + len(real))]], processor) or [[]]
+    named = iter(found[0][1:])
+    return ["" if token == IGNORED else next(named) for token in ids]
 
 
 def target_values(logits: Tensor, ids: Tensor, against: Tensor | None = None) -> Tensor:

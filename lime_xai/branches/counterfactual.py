@@ -36,36 +36,9 @@ class Counterfactual:
     def check(self, positions: Positions, modalities: Modalities = None) -> None:
         """Refuse a counterfactual that differs from the prompt in more than its pictures or sounds.
 
-        Parameters
-        ----------
-        positions : Positions
-            ``[k B, T]``: of the prompt, ``k`` rows per row of the counterfactual for beams and several answers.
-        modalities : tuple of str, optional
-            What may differ; None: all that is perceived.
-
-        Raises
-        ------
-        ValueError
-            If rows, length, attended positions, or ids of the text differ.
+        As ``check_same_text`` does.
         """
-        own = self.positions
-        rows, length = positions.input_ids.shape
-        if length != own.length or rows % len(own.input_ids):
-            raise ValueError(
-                f"The counterfactual has {len(own.input_ids)} rows of {own.length} positions, the prompt {rows} of "
-                f"{length}; give pictures or sounds of the same size, and as many."
-            )
-        repeated = own.repeated(rows)
-        device = positions.input_ids.device
-        text = positions.attended & ~positions.group(modalities)
-        same = (repeated.input_ids.to(device) == positions.input_ids) | ~text
-        attended = repeated.attended.to(device) == positions.attended
-        if not bool((same & attended).all()):
-            row, position = (~(same & attended)).nonzero()[0].tolist()
-            raise ValueError(
-                f"The text of the counterfactual differs from that of the prompt (row {row}, position {position}); "
-                "only pictures and sounds may differ."
-            )
+        check_same_text(self.positions, positions, modalities)
 
     def in_place_of(self, prompt: DecoderCall, group: Tensor | None = None) -> DecoderCall:
         """Return the prompt's call with these embeddings and deep visual features, rows repeated as there.
@@ -97,6 +70,42 @@ class Counterfactual:
         rows = [self.call.row(index).deep_features for index in range(self.call.embeddings.shape[0])]
         deep = [torch.cat([_times(features, repeats) for features in layer]) for layer in zip(*rows, strict=True)]
         return prompt.with_inputs(embeddings, deep)
+
+
+def check_same_text(own: Positions, positions: Positions, modalities: Modalities = None) -> None:
+    """Refuse a counterfactual that differs from the prompt in more than its pictures or sounds.
+
+    Parameters
+    ----------
+    own : Positions
+        ``[B, T]``: of the counterfactual.
+    positions : Positions
+        ``[k B, T]``: of the prompt, ``k`` rows per row of the counterfactual for beams and several answers.
+    modalities : tuple of str, optional
+        What may differ; None: all that is perceived.
+
+    Raises
+    ------
+    ValueError
+        If rows, length, attended positions, or ids of the text differ.
+    """
+    rows, length = positions.input_ids.shape
+    if length != own.length or rows % len(own.input_ids):
+        raise ValueError(
+            f"The counterfactual has {len(own.input_ids)} rows of {own.length} positions, the prompt {rows} of "
+            f"{length}; give pictures or sounds of the same size, and as many."
+        )
+    repeated = own.repeated(rows)
+    device = positions.input_ids.device
+    text = positions.attended & ~positions.group(modalities)
+    same = (repeated.input_ids.to(device) == positions.input_ids) | ~text
+    attended = repeated.attended.to(device) == positions.attended
+    if not bool((same & attended).all()):
+        row, position = (~(same & attended)).nonzero()[0].tolist()
+        raise ValueError(
+            f"The text of the counterfactual differs from that of the prompt (row {row}, position {position}); "
+            "only pictures and sounds may differ."
+        )
 
 
 def _times(features: Tensor, repeats: int) -> Tensor:

@@ -41,6 +41,19 @@ Events = Annotated[
         help='What sounds when, in seconds, as JSON: {"dog": [0.5, 1.2]}; for several sounds, a list of these.',
     ),
 ]
+OtherImages = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--counterfactual-image",
+        exists=True,
+        dir_okay=False,
+        help='For {"policy": "Contrast", "branch": "counterfactual"}: what it perceives in place of each --image.',
+    ),
+]
+OtherAudios = Annotated[
+    list[Path] | None,
+    typer.Option("--counterfactual-audio", exists=True, dir_okay=False, help="Likewise in place of each --audio."),
+]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps, ...; by default the CPU.")]
 Precision = Annotated[Dtype, typer.Option("--dtype", help="Of the weights; auto is the checkpoint's own.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Report to write.")]

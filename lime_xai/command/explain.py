@@ -18,6 +18,8 @@ from .common import (
     MaxNewTokens,
     Method,
     Model,
+    OtherAudios,
+    OtherImages,
     Precision,
     Prompt,
     Sample,
@@ -47,6 +49,8 @@ def explain(
         typer.Option(help="Name, or JSON as policy_to_dict writes it; several separated by commas. By default none."),
     ] = None,
     calibration: Calibrated = None,
+    counterfactual_image: OtherImages = None,
+    counterfactual_audio: OtherAudios = None,
     answer: Annotated[str | None, typer.Option(help="Explain this answer instead of generating one.")] = None,
     against: Annotated[
         str | None, typer.Option(help="Token whose logit is subtracted from that of --answer: a margin.")
@@ -75,7 +79,8 @@ def explain(
     images, audios = image or [], audio or []
     if events is not None and html is None:
         raise typer.BadParameter("--events is drawn on the page of --html; give it, or use lime-xai plot --kind sound.")
-    inputs = [*images, *audios, *([] if calibration is None else [calibration])]
+    others = counterfactual_image or [], counterfactual_audio or []
+    inputs = [*images, *audios, *others[0], *others[1], *([] if calibration is None else [calibration])]
     kinds = (
         Output("--html", html, (".html",)),
         Output("--out", out, PICTURE),
@@ -90,7 +95,7 @@ def explain(
     from .run_explain import Files, Wanted, run_explain
 
     set_threads(threads)
-    asked = Asked(model, prompt, system, images, audios, device, dtype.value, split_audio)
+    asked = Asked(model, prompt, system, images, audios, device, dtype.value, split_audio, *others)
     policies = None if policy is None else read_policies(policy)
     wanted = Wanted(policies, calibration, answer, against, read_method(method), max_new_tokens, sample, seed)
     run_explain(asked, wanted, folder, Files(html, out, save, csv, report, resume), read_events(events))

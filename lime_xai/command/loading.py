@@ -20,6 +20,7 @@ from transformers import (
 )
 
 from lime_xai.model.modalities import placeholder_ids
+from lime_xai.storage.bars import no_bars
 from lime_xai.worlds import WORLDS, bundled_model
 
 PATIENCE = 10.0
@@ -74,7 +75,6 @@ def load_model(found: Checkpoint, device: str | None = None, dtype: str = "auto"
     ValueError
         For a checkpoint that transformers does not load.
     """
-    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     if found.bundled:
         model, processor = bundled_model(found.name)
         model = model if dtype == "auto" else model.to(getattr(torch, dtype))
@@ -191,10 +191,11 @@ def _on_hub(name: str) -> Checkpoint:
 def _loaded(found: Checkpoint, dtype: str) -> tuple[Any, Any]:
     """Return the model and processor of a checkpoint."""
     try:
-        config = AutoConfig.from_pretrained(found.name, **found.kwargs)
-        loader = _class_of(config)
-        model = loader.from_pretrained(found.name, dtype=dtype, **found.kwargs).eval()
-        return model, _processor(found, config)
+        with no_bars():
+            config = AutoConfig.from_pretrained(found.name, **found.kwargs)
+            loader = _class_of(config)
+            model = loader.from_pretrained(found.name, dtype=dtype, **found.kwargs).eval()
+            return model, _processor(found, config)
     except ImportError:
         raise
     except Exception as error:  # damaged files raise errors of many classes

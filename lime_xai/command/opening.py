@@ -34,10 +34,18 @@ class Asked:
     device: str | None
     dtype: str
     split_audio: bool = False
+    other_images: Sequence[Path] = ()
+    other_audios: Sequence[Path] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return it for a report."""
-        files = {"images": list(map(str, self.images)), "audios": list(map(str, self.audios))}
+        lists = {
+            "images": self.images,
+            "audios": self.audios,
+            "counterfactual_images": self.other_images,
+            "counterfactual_audios": self.other_audios,
+        }
+        files = {name: list(map(str, paths)) for name, paths in lists.items()}
         split = {"split_audio": True} if self.split_audio else {}
         return {"model": self.model, "prompt": self.prompt, "system": self.system, **files, **split}
 
@@ -54,12 +62,15 @@ class Opened:
         One row.
     pictures : list of PIL.Image
         As the model's processor got them.
+    counterfactual : Prompt or None
+        The same text with other pictures and sounds.
     """
 
     model: Any
     processor: Any
     prompt: Prompt
     pictures: list[Any]
+    counterfactual: Prompt | None = None
 
     @property
     def tokenizer(self) -> Any:
@@ -76,6 +87,7 @@ def open_prompt(asked: Asked) -> Opened:
         For a device, file, model or prompt that cannot be used.
     """
     check_device(asked.device)
+    check_counterfactual_files(asked)
     found = find_checkpoint(asked.model)
     pictures = [read_image(path, notice) for path in asked.images]
     model, processor = load_model(found, asked.device, asked.dtype)
@@ -91,11 +103,19 @@ def ask(model: Any, processor: Any, asked: Asked, pictures: list[Any]) -> Opened
         For a file or prompt that cannot be used.
     """
     check_modalities(model, processor, Request(asked.prompt, asked.system, asked.images, asked.audios))
-    parts = [_heard(path, processor, asked.split_audio) for path in asked.audios]
-    text = with_markers(asked.prompt, [len(sounds) for sounds in parts])
-    sounds = [sound for some in parts for sound in some]
-    inputs = make_inputs(model, processor, Request(text, asked.system, pictures, sounds))
-    prompt = read_prompt(model, _placed(inputs, model), processor=processor)
+    others = [read_image(path, notice) for path in asked.other_images]
+    parts, other_parts = (
+        [_heard(path, processor, asked.split_audio) for path in paths] for paths in (asked.audios, asked.other_audios)
+    )
+
+    def read(pictures: Sequence[Any], parts: Sequence[Sequence[Any]]) -> Prompt:
+        text = with_markers(asked.prompt, [len(sounds) for sounds in parts])
+        sounds = [sound for some in parts for sound in some]
+        inputs = make_inputs(model, processor, Request(text, asked.system, pictures, sounds))
+        return read_prompt(model, _placed(inputs, model), processor=processor)
+
+    prompt = read(pictures, parts)
+    other = read(others or pictures, other_parts or parts) if others or other_parts else None
     length = prompt.positions.length
     if length >= LONG:
         counts = [f"{int(mask.sum())} of them {name}" for name, mask in prompt.positions.modalities.items()]
@@ -103,7 +123,26 @@ def ask(model: Any, processor: Any, asked: Asked, pictures: list[Any]) -> Opened
             f"The prompt has {', '.join([f'{length} tokens', *counts])}; time and memory grow with its length, those "
             "of attention with its square."
         )
-    return Opened(model, processor, prompt, pictures)
+    return Opened(model, processor, prompt, pictures, other)
+
+
+def check_counterfactual_files(asked: Asked) -> None:
+    """Refuse files of a counterfactual that are not one for each file of the prompt.
+
+    Raises
+    ------
+    ValueError
+        With both numbers.
+    """
+    for name, own, others in (
+        ("image", asked.images, asked.other_images),
+        ("audio", asked.audios, asked.other_audios),
+    ):
+        if others and len(others) != len(own):
+            raise ValueError(
+                f"{len(others)} --counterfactual-{name} and {len(own)} --{name} files are given; give one in place of "
+                "each, in the same order."
+            )
 
 
 def _heard(path: Path, processor: Any, split: bool) -> list[Sound]:

@@ -29,12 +29,16 @@ from lime_xai.storage.weights import weights_hash
 from .kept import KeptAnswers
 from .loading import check_device, find_checkpoint, load_model
 from .media import read_image
-from .opening import Asked, Opened, ask, open_prompt
+from .opening import Asked, Opened, ask, check_counterfactual_files, open_prompt
 from .policies import Written, steering_choice
 from .screen import console, labelled, notice, notices
 
 MARKED = "bold yellow"
 """Style of words with a grounding below ``THRESHOLD``."""
+
+
+COUNTERFACTUAL = ("counterfactual_images", "counterfactual_audios")
+"""Of what is asked: the files of a counterfactual."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,7 @@ def _explained(opened: Opened, wanted: Wanted, policies: Sequence[Policy]) -> Ex
         answer=wanted.answer,
         against=wanted.against,
         method=wanted.method,
+        counterfactual=opened.counterfactual,
         **settings,
     )
 
@@ -162,6 +167,7 @@ def _explained_folder(asked: Asked, wanted: Wanted, folder: Path, files: Files) 
         if given:
             raise ValueError(f"--folder and {option} are given; {option} is for a single answer. Give one of them.")
     paths = pictures_of(folder)
+    check_counterfactual_files(replace(asked, images=paths[:1]))
     check_device(asked.device)
     found = find_checkpoint(asked.model)
     model, processor = load_model(found, asked.device, asked.dtype)
@@ -190,7 +196,7 @@ def _identity(model: Any, asked: Asked, wanted: Wanted, policies: Sequence[Polic
     given = asked.to_dict()
     return {
         "weights": weights_hash(model),
-        **{name: given[name] for name in ("prompt", "system", "audios")},
+        **{name: given[name] for name in ("prompt", "system", "audios", *COUNTERFACTUAL)},
         "split_audio": asked.split_audio,
         "dtype": str(model.dtype),
         "policies": [policy_to_dict(policy) for policy in policies],

@@ -14,9 +14,10 @@ import torch
 from rich.text import Text
 from torch import Tensor
 
+from lime_xai.branches.counterfactual import check_same_text
 from lime_xai.decoding.policy import Policy
 from lime_xai.decoding.trace import SteeringTrace
-from lime_xai.generation.checks import check_generation, check_perceptual, check_policies
+from lime_xai.generation.checks import check_counterfactual, check_generation, check_perceptual, check_policies
 from lime_xai.generation.steer import steer
 from lime_xai.policies.calibration import Calibration
 from lime_xai.policies.registry import policy_to_dict
@@ -78,7 +79,7 @@ def run_steer(
         )
     plain = _plain(opened, decoding)
     torch.manual_seed(decoding.seed)
-    output = steer(opened.model, opened.prompt, policies, **decoding.kwargs)
+    output = steer(opened.model, opened.prompt, policies, counterfactual=opened.counterfactual, **decoding.kwargs)
     texts = _answer(opened, plain), _answer(opened, output.sequences)
     show(*texts)
     show_shares(output.trace, named)
@@ -96,6 +97,9 @@ def _check(opened: Opened, policies: Sequence[Policy], decoding: Decoding) -> No
     check_generation(opened.model, {**opened.prompt.inputs, **decoding.kwargs})
     check_perceptual(opened.model, opened.prompt.positions)
     check_policies(opened.model, policies)
+    check_counterfactual(policies, given=opened.counterfactual is not None)
+    if opened.counterfactual is not None:
+        check_same_text(opened.counterfactual.positions, opened.prompt.positions)
 
 
 def _plain(opened: Opened, decoding: Decoding) -> Tensor:

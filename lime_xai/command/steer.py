@@ -15,6 +15,8 @@ from .common import (
     Json,
     MaxNewTokens,
     Model,
+    OtherAudios,
+    OtherImages,
     Precision,
     Prompt,
     Sample,
@@ -38,6 +40,8 @@ def steer(
         str, typer.Option(help="Name, or JSON as policy_to_dict writes it; several separated by commas, in order.")
     ] = "edit",
     calibration: Calibrated = None,
+    counterfactual_image: OtherImages = None,
+    counterfactual_audio: OtherAudios = None,
     max_new_tokens: MaxNewTokens = 64,
     sample: Sample = False,
     seed: Seed = 0,
@@ -49,12 +53,12 @@ def steer(
 ) -> None:
     """Answer a prompt with and without a policy."""
     images, audios = image or [], audio or []
-    check_outputs(
-        [Output("--json", report, (".json",))], [*images, *audios, *([] if calibration is None else [calibration])]
-    )
+    others = counterfactual_image or [], counterfactual_audio or []
+    inputs = [*images, *audios, *others[0], *others[1], *([] if calibration is None else [calibration])]
+    check_outputs([Output("--json", report, (".json",))], inputs)
     from .opening import Asked
     from .run_steer import Decoding, run_steer
 
     set_threads(threads)
-    asked = Asked(model, prompt, system, images, audios, device, dtype.value, split_audio)
+    asked = Asked(model, prompt, system, images, audios, device, dtype.value, split_audio, *others)
     run_steer(asked, policy, calibration, Decoding(max_new_tokens, sample, seed), trace, report)

@@ -298,9 +298,11 @@ class ExplainedAnswer(Content, Plots):
         return page
 
     def _repr_html_(self) -> str:
-        from .page import answer_page, embedded
+        from lime_xai.attribution.page.template import embedded
 
-        return embedded(answer_page(self))
+        from .page import answer_page
+
+        return embedded(answer_page(self), "explained answer")
 
     def to_csv(self, path: str | Path) -> None:
         """Write ``to_frame`` as CSV."""

@@ -17,10 +17,10 @@ from lime_xai.attribution.maps import draw_sound, largest
 from lime_xai.attribution.row import RowRelevance, readable
 from lime_xai.attribution.sheet import LARGE, LINE, SMALL, Columns, Sheet, ShownFigure, label_axes, signed
 from lime_xai.attribution.time import TimeRelevance
-from lime_xai.model.layouts.layout import SoundLayout
+from lime_xai.model.layouts.layout import SoundLayout, UnknownLayout
 
 from .answer import ExplainedAnswer
-from .figures import names_of, row_of, word_bars, word_caption
+from .figures import name_of, names_of, row_of, word_bars, word_caption
 
 _TOLD = 8
 """Curves that are named one by one; more have a colour bar."""
@@ -119,14 +119,11 @@ def sound_figure(found: ExplainedAnswer, word: int, events: Any = None, columns:
     row = row_of(found, word)
     sounds = [(i, layout) for i, layout in enumerate(row.layouts) if isinstance(layout, SoundLayout)]
     if not sounds:
-        kinds = sorted({layout.modality for layout in row.layouts}) or ["no image, video or sound"]
-        raise ValueError(
-            f"plot_sound needs a sound of known layout; the prompt has {', '.join(kinds)}. Use plot(word)."
-        )
+        raise ValueError(f"plot_sound needs a sound of known layout; {_without_sound(row)}. Use plot(word).")
     bounds = placed_events(row.layouts, events)
     sheet = Sheet(columns)
     inner = sheet.width - 2 * MARGIN
-    top = sheet.wrapped(MARGIN, MARGIN, f"Relevance for “{found.words[word].text}” over time", inner, LARGE) + 0.05
+    top = sheet.wrapped(MARGIN, MARGIN, f"Relevance for “{name_of(found, word)}” over time", inner, LARGE) + 0.05
     limit = largest(row)
     numbers = numbers_of(row, word_bars(found, word), "word")
     for index, layout in sounds:
@@ -158,6 +155,16 @@ def _event_rows(row: RowRelevance, layout: SoundLayout, events: Sequence[Event],
         | {"share": one.share, "chance": one.chance}
         for one in every
     ]
+
+
+def _without_sound(row: RowRelevance) -> str:
+    """Return what a prompt has in place of a sound of known layout."""
+    unknown = [layout for layout in row.layouts if isinstance(layout, UnknownLayout)]
+    reasons = [layout.reason for layout in unknown if layout.modality == "audio"]
+    if reasons:
+        return f"that of this one is not known: {reasons[0]}"
+    kinds = sorted({layout.modality for layout in row.layouts}) or ["no image, video or sound"]
+    return f"the prompt has {', '.join(kinds)}"
 
 
 def _told_events(rows: Sequence[dict[str, Any]]) -> str:

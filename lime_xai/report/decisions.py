@@ -84,7 +84,11 @@ class _Recorder(Policy):
 
 
 def logits_along(
-    prompt: Prompt, ids: Tensor, policies: Sequence[Policy] = (), kind: BranchKind | None = None
+    prompt: Prompt,
+    ids: Tensor,
+    policies: Sequence[Policy] = (),
+    kind: BranchKind | None = None,
+    counterfactual: Prompt | None = None,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Decode a given answer and return the logits of its steps.
 
@@ -98,6 +102,8 @@ def logits_along(
         Under which it is decoded.
     kind : BranchKind, optional
         A branch to decode beside it.
+    counterfactual : Prompt, optional
+        For a policy that contrasts with other pictures or sounds.
 
     Returns
     -------
@@ -117,6 +123,7 @@ def logits_along(
         prompt.model,
         prompt,
         [_Recorder(noted, kind), *policies],
+        counterfactual=counterfactual,
         logits_processor=LogitsProcessorList([ForcedTokens(ids[None], start)]),
         min_new_tokens=len(ids),
         max_new_tokens=len(ids),

@@ -14,10 +14,12 @@ from transformers import PreTrainedModel
 from lime_xai.attribution.attribute import attribute
 from lime_xai.attribution.methods.lookup import MethodLike, as_method
 from lime_xai.attribution.targets import resolve_target
+from lime_xai.branches.counterfactual import check_same_text
 from lime_xai.decoding.policy import Policy
 from lime_xai.decoding.trace import SteeringTrace
-from lime_xai.generation.checks import check_generation, check_policies
+from lime_xai.generation.checks import check_counterfactual, check_generation, check_policies
 from lime_xai.generation.steer import steer
+from lime_xai.model.draws import Draws
 from lime_xai.model.positions import Perceptual
 from lime_xai.model.prompt import Prompt, PromptLike, read_prompt
 from lime_xai.policies.registry import PolicyLike, as_policies
@@ -38,6 +40,7 @@ def explain(
     against: str | int | None = None,
     method: MethodLike = "attnlrp",
     perceptual: Perceptual = None,
+    counterfactual: PromptLike | None = None,
     compare: bool = True,
     progress: bool = False,
     **generate_kwargs: Any,
@@ -48,7 +51,9 @@ def explain(
     2. Decode it once more beside a branch that perceives nothing: this gives probabilities, doubt and grounding.
     3. Attribute every token to all positions before it, in the model without a policy.
     4. Merge tokens to words. The relevance of a word is the sum over its tokens.
-    5. With a policy, explain the answer of the model without it in the same way, as ``before``.
+    5. With a policy, explain the answer of the model without it in the same way, as ``before``. With ``do_sample`` it
+       is drawn from the state of torch's random numbers at the call, as the first: each depends on the seed alone, and
+       ``before`` is what the same seed gives without a policy.
 
     Parameters
     ----------
@@ -69,8 +74,11 @@ def explain(
         As in ``attribute``.
     perceptual : Tensor or mapping, optional
         As in ``attribute``.
+    counterfactual : mapping or Prompt, optional
+        As in ``steer``, for ``Contrast("counterfactual")``.
     compare : bool
-        Whether to explain the answer without the policy as well.
+        Whether to explain the answer without the policy as well; it changes neither the other answer nor the random
+        numbers that are drawn after the call.
     progress : bool
         Show a bar while a method runs row by row.
     **generate_kwargs
@@ -84,19 +92,39 @@ def explain(
     ------
     ValueError, TypeError
         For bad input, before any compute: several prompts, several returned sequences, no processor, ``against``
-        without an answer of one token.
+        without an answer of one token, a counterfactual that does not fit.
     """
     check_arguments(explain, compare=compare, progress=progress)
     as_method(method)  # refused before the answer is generated
     prompt = read_prompt(model, inputs, processor=processor, perceptual=perceptual)
     policies = [] if policy is None else as_policies(policy)
-    _check(prompt, policies, generate_kwargs)
+    other = None if counterfactual is None else read_prompt(model, counterfactual, perceptual=perceptual)
+    _check(prompt, policies, other, generate_kwargs)
     given = None if answer is None else _given(prompt, answer)
     target = _margin(prompt, given, against)
     run = _Run(prompt, method, target, progress)
-    said = _said(prompt, policies, given, generate_kwargs)
-    compared = run.explained(_said(prompt, (), given, generate_kwargs), ()) if policies and compare else None
+    asked = _Asked(prompt, given, generate_kwargs)
+    start = Draws.of(model)
+    said = asked.answered(_Under(policies, other))
+    compared = None
+    if policies and compare:
+        with start.again():
+            compared = run.explained(asked.answered(_Under()), ())
     return run.explained(said, policies, compared)
+
+
+@dataclass(frozen=True, eq=False)
+class _Under:
+    """Policies of an answer, and what their counterfactual branch perceives."""
+
+    policies: Sequence[Policy] = ()
+    counterfactual: Prompt | None = None
+
+    def logits_along(self, prompt: Prompt, ids: Tensor) -> Tensor | None:
+        """Return the logits ``[G, V]`` along an answer; None without policies."""
+        if not self.policies:
+            return None
+        return logits_along(prompt, ids, self.policies, counterfactual=self.counterfactual)[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +182,7 @@ class _Run:
         )
 
 
-def _check(prompt: Prompt, policies: Sequence[Policy], generate_kwargs: dict[str, Any]) -> None:
+def _check(prompt: Prompt, policies: Sequence[Policy], other: Prompt | None, generate_kwargs: dict[str, Any]) -> None:
     """Refuse what cannot be explained, before any compute."""
     rows = prompt.positions.input_ids.shape[0]
     if rows != 1:
@@ -166,6 +194,9 @@ def _check(prompt: Prompt, policies: Sequence[Policy], generate_kwargs: dict[str
         raise ValueError(f"num_return_sequences is {count}; explain takes one answer.")
     check_generation(prompt.model, {**prompt.inputs, **generate_kwargs})
     check_policies(prompt.model, policies)
+    check_counterfactual(policies, given=other is not None)
+    if other is not None:
+        check_same_text(other.positions, prompt.positions)
 
 
 @contextmanager
@@ -217,38 +248,40 @@ def _margin(prompt: Prompt, given: Tensor | None, against: str | int | None) -> 
     return int(given[0]), int(other.flatten()[0])
 
 
-def _said(prompt: Prompt, policies: Sequence[Policy], given: Tensor | None, kwargs: dict[str, Any]) -> _Said:
-    """Return the given answer, or what the model says."""
-    if given is None:
-        return _generated(prompt, policies, kwargs)
-    return _Said(given, _steered(prompt, given, policies))
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """What is asked of the model, the same with and without policies."""
 
+    prompt: Prompt
+    given: Tensor | None
+    kwargs: dict[str, Any]
 
-def _generated(prompt: Prompt, policies: Sequence[Policy], kwargs: dict[str, Any]) -> _Said:
-    """Return what the model says.
+    def answered(self, under: _Under) -> _Said:
+        """Return the given answer, or what the model says.
 
-    Raises
-    ------
-    ValueError
-        If it says nothing.
-    """
-    model: Any = prompt.model
-    asked = {**kwargs, "return_dict_in_generate": True, "output_logits": True}
-    trace: SteeringTrace | None = None
-    if policies:
-        steered = steer(model, prompt, policies, **asked)
-        output, trace = steered.generation, steered.trace
-    else:
-        output = model.generate(**prompt.inputs, **asked)
-    start = prompt.positions.length if "input_ids" in prompt.inputs else 0
-    ids = output.sequences[0, start:]
-    if not len(ids):
-        raise ValueError("The model generated no token; give max_new_tokens=.")
-    if getattr(output, "beam_indices", None) is not None:
-        return _Said(ids, _steered(prompt, ids, policies))
-    return _Said(ids, torch.cat([step[:1] for step in output.logits])[: len(ids)] if policies else None, trace)
+        Raises
+        ------
+        ValueError
+            If it says nothing.
+        """
+        prompt = self.prompt
+        if self.given is not None:
+            return _Said(self.given, under.logits_along(prompt, self.given))
+        output, trace = self._generated(under)
+        start = prompt.positions.length if "input_ids" in prompt.inputs else 0
+        ids = output.sequences[0, start:]
+        if not len(ids):
+            raise ValueError("The model generated no token; give max_new_tokens=.")
+        if getattr(output, "beam_indices", None) is not None:
+            return _Said(ids, under.logits_along(prompt, ids))
+        logits = torch.cat([step[:1] for step in output.logits])[: len(ids)] if under.policies else None
+        return _Said(ids, logits, trace)
 
-
-def _steered(prompt: Prompt, ids: Tensor, policies: Sequence[Policy]) -> Tensor | None:
-    """Return the logits ``[G, V]`` of policies along an answer; None without policies."""
-    return logits_along(prompt, ids, policies)[0] if policies else None
+    def _generated(self, under: _Under) -> tuple[Any, SteeringTrace | None]:
+        """Return what ``generate`` does, with the trace of the policies."""
+        model: Any = self.prompt.model
+        asked = {**self.kwargs, "return_dict_in_generate": True, "output_logits": True}
+        if not under.policies:
+            return model.generate(**self.prompt.inputs, **asked), None
+        steered = steer(model, self.prompt, under.policies, counterfactual=under.counterfactual, **asked)
+        return steered.generation, steered.trace

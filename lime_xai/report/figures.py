@@ -30,6 +30,11 @@ def row_of(found: ExplainedAnswer, word: int) -> RowRelevance:
     return replace(row, values=values, explained=explained)
 
 
+def name_of(found: ExplainedAnswer, word: int) -> str:
+    """Return a word as figures name it; tokens may decode to white space, or to nothing."""
+    return found.words[word].text.strip() or "(white space)"
+
+
 def word_bars(found: ExplainedAnswer, word: int) -> list[Bar]:
     """Return a bar per word of the prompt, and of the answer before a word."""
     values = found.relevance(word).numpy()
@@ -42,7 +47,7 @@ def word_bars(found: ExplainedAnswer, word: int) -> list[Bar]:
 def word_figure(found: ExplainedAnswer, word: int, columns: Columns = 2) -> ShownFigure:
     """Return the maps of a word, and the words before it as bars."""
     row = row_of(found, word)
-    title = f"Relevance for “{found.words[word].text}” in the answer: {_marked(found, word)}"
+    title = f"Relevance for “{name_of(found, word)}” in the answer: {_marked(found, word)}"
     return composed_figure(row, Words(title, word_caption(found, word), word_bars(found, word), "word"), columns)
 
 
@@ -50,7 +55,8 @@ def _marked(found: ExplainedAnswer, word: int, around: int = 12) -> str:
     """Return the answer with a word in brackets; of a long answer, the words around it."""
     shown = [(index, one) for index, one in enumerate(found.words) if index == word or (not one.special and one.text)]
     near = [(index, one) for index, one in shown if abs(index - word) <= around]
-    parts = [one.lead.replace("\n", " ") + (f"[{one.text}]" if index == word else one.text) for index, one in near]
+    texts = [(one.lead, f"[{name_of(found, index)}]" if index == word else one.text) for index, one in near]
+    parts = [lead.replace("\n", " ") + text for lead, text in texts]
     text = "".join(parts).strip()
     before = "… " if near[0] != shown[0] else ""
     return before + text + (" …" if near[-1] != shown[-1] else "")
@@ -92,7 +98,7 @@ def before_after_figure(found: ExplainedAnswer, word: int, columns: Columns = 2)
     sheet = Sheet(columns)
     inner = sheet.width - 2 * MARGIN
     wide = (inner - 0.2) / 2
-    title = f"“{found.words[word].text}” without and with the policy"
+    title = f"“{name_of(found, word)}” without and with the policy"
     start = sheet.wrapped(MARGIN, MARGIN, title, inner, LARGE) + 0.04
     lefts = (MARGIN, MARGIN + wide + 0.2)
     top = max(

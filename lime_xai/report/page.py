@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-import html
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
-from importlib.resources import files
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
-
-from lime_xai.attribution.colours import BRIGHTNESS, CONTRAST, NEGATIVE, OPACITY, POSITIVE
+from lime_xai.attribution.page.items import data_uri
+from lime_xai.attribution.page.template import Page, rendered
 from lime_xai.model.layouts.pictures import Received
 
 from .answer import ExplainedAnswer
-from .payload import data_uri, payload
+from .payload import payload
 
 THRESHOLD = 0.5
 """Grounding in nats below which a page marks words at first."""
 
 THUMBNAIL = 96
 """Pixels of the longer side of a thumbnail."""
-
-COLOURS = {
-    "positive": ", ".join(map(str, POSITIVE)),
-    "negative": ", ".join(map(str, NEGATIVE)),
-    "contrast": CONTRAST,
-    "brightness": BRIGHTNESS,
-}
-"""Of maps and of pictures under them, as the style sheet and the script read them."""
 
 COLUMNS = ("word", "grounding", "probability", "entropy", "logit", "residual")
 """Of the table, before the shares."""
@@ -59,7 +45,8 @@ class Entry:
 def answer_page(found: ExplainedAnswer, title: str | None = None, events: Any = None) -> str:
     """Return the page of one answer, with a table of its words, and with bounds of ``events`` on its sounds."""
     heading = title or found.prompt or "Explained answer"
-    return _page([Entry("", found, events)], heading, _table(found))
+    columns, rows = _table(found)
+    return _page([Entry("", found, events)], heading, columns, rows)
 
 
 def report_page(entries: Sequence[Entry], title: str) -> str:
@@ -72,43 +59,12 @@ def report_page(entries: Sequence[Entry], title: str) -> str:
     """
     if not entries:
         raise ValueError("A report needs at least one answer.")
-    return _page(sorted(entries, key=_lowest), title, ((), ()))
+    return _page(sorted(entries, key=_lowest), title)
 
 
-def embedded(page: str, height: int = 900) -> str:
-    """Return a page as an element of another page, a notebook for example; its styles and scripts stay inside."""
-    return (
-        f'<iframe srcdoc="{html.escape(page, quote=True)}" style="width:100%;height:{height}px;border:0" '
-        'sandbox="allow-scripts" title="explained answer"></iframe>'
-    )
-
-
-def _page(entries: Sequence[Entry], title: str, table: tuple[Sequence[str], Sequence[Sequence[str]]]) -> str:
-    assets = files(__package__) / "assets"
-    texts = {name: (assets / name).read_text(encoding="utf-8") for name in ("page.html.j2", "style.css", "script.js")}
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    columns, rows = table
-    return environment.from_string(texts["page.html.j2"]).render(
-        title=title,
-        style=Markup(texts["style.css"]),
-        script=Markup(texts["script.js"]),
-        data=Markup(script_json({"entries": [_entry(entry) for entry in entries]})),
-        threshold=THRESHOLD,
-        colours=COLOURS,
-        opacity=OPACITY,
-        columns=columns,
-        rows=rows,
-        method=entries[0].answer.attribution.method,
-        version=version("lime_xai"),
-    )
-
-
-def script_json(data: Any) -> str:
-    """Return data as JSON that may stand in a script element: no tag or comment can begin in it."""
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for character in "<>&\N{LINE SEPARATOR}\N{PARAGRAPH SEPARATOR}":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
+def _page(entries: Sequence[Entry], title: str, columns: Sequence[str] = (), rows: Sequence[Sequence[str]] = ()) -> str:
+    method = entries[0].answer.attribution.method
+    return rendered(Page(title, list(map(_entry, entries)), method, "word", THRESHOLD, columns, rows))
 
 
 def _entry(entry: Entry) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """An explained answer: its numbers against plain forward passes, over families and policies."""
 
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from support.words import numbered_tokenizer
 
 import lime_xai
 from lime_xai import POLICIES, Contrast
+from lime_xai.model.perception import signals
 from lime_xai.report.explain import explain
 
 TOKENIZER = numbered_tokenizer()
@@ -96,6 +98,59 @@ def test_an_answer_under_a_policy_comes_with_the_one_without_it(name):
     assert plain.before is None
 
 
+@pytest.mark.parametrize("policy", ["contrast", "edit"])
+def test_under_sampling_each_answer_depends_on_the_seed_alone(policy):
+    model, inputs, _ = FAMILIES["llava"].build()
+    asked = {"processor": TOKENIZER, "max_new_tokens": 4, "min_new_tokens": 4, "do_sample": True, "temperature": 3.0}
+
+    def drawn(*args, **settings):
+        torch.manual_seed(5)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return explain(model, inputs, *args, **asked, **settings), torch.rand(1)
+
+    found, after = drawn(policy)
+    plain, _ = drawn()
+    alone, after_alone = drawn(policy, compare=False)
+    assert found.before == plain
+    assert replace(found, before=None) == alone
+    assert torch.equal(after, after_alone)
+    torch.manual_seed(5)
+    wanted = model.generate(**inputs, **{name: asked[name] for name in asked if name != "processor"})
+    assert torch.equal(found.before.attribution.target_ids[0], wanted[0, -4:])
+    torch.manual_seed(6)
+    other = model.generate(**inputs, **{name: asked[name] for name in asked if name != "processor"})
+    assert not torch.equal(other, wanted)
+
+
+def changed(inputs):
+    """The prompt with another picture or sound of the same size."""
+    return {**inputs, **{name: -value.flip(-1) for name, value in signals(inputs).items()}}
+
+
+@pytest.mark.parametrize("how", ["generated", "given", "beams"])
+@pytest.mark.parametrize("family", ["llava", "qwen2_audio"])
+def test_an_answer_under_a_contrast_with_another_picture_or_sound(family, how):
+    policy = Contrast("counterfactual", strength=0.7, plausibility=0.0)
+    model, inputs, _ = FAMILIES[family].build()
+    other = changed(inputs)
+    settings = {"generated": {}, "given": {"answer": [5, 9, 7]}, "beams": {"num_beams": 2}}[how]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = explain(
+            model, inputs, policy, processor=TOKENIZER, counterfactual=other, compare=False, **SHORT, **settings
+        )
+    ids = found.attribution.target_ids[0]
+    if how != "given":
+        asked = {key: value for key, value in settings.items() if key != "answer"}
+        wanted = lime_xai.steer(model, inputs, policy, counterfactual=other, **SHORT, **asked).sequences[0, -4:]
+        assert torch.equal(ids, wanted)
+    mixed = 1.7 * plain_logits(model, inputs, ids) - 0.7 * plain_logits(model, other, ids)
+    for index, word in enumerate(found.words):
+        assert word.probability == pytest.approx(float(mixed[index].softmax(-1)[ids[index]]), abs=1e-4)
+    assert found.words[0].grounding is not None
+
+
 def test_probability_is_that_of_the_distribution_the_answer_was_taken_from():
     model, inputs, found = explained("llava", Contrast(strength=3.0, plausibility=0.0))
     output = lime_xai.steer(
@@ -155,6 +210,12 @@ def never(model):
         ({"num_return_sequences": 2, "do_sample": True}, "takes one answer"),
         ({"policy": "edti"}, "edit"),
         ({"compare": "yes"}, "compare"),
+        ({"policy": Contrast("counterfactual")}, "give counterfactual="),
+        ({"policy": "edit", "counterfactual": FAMILIES["llava"].build()[1]}, "no policy uses it"),
+        (
+            {"policy": Contrast("counterfactual"), "counterfactual": {"input_ids": torch.tensor([[1, 5, 6]])}},
+            "The counterfactual has 1 rows of 3 positions",
+        ),
     ],
 )
 def test_bad_calls_are_refused_before_the_model_runs(change, message):

@@ -14,10 +14,11 @@ import pytest
 from support.families import FAMILIES
 from support.words import numbered_tokenizer
 
+from lime_xai.attribution.page.items import data_uri, runs
 from lime_xai.report.answer import ContextWord
 from lime_xai.report.explain import explain
 from lime_xai.report.page import Entry, answer_page, report_page
-from lime_xai.report.payload import data_uri, payload, runs
+from lime_xai.report.payload import payload
 
 HOSTILE = (
     "</script><script>alert(1)</script>",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import AutoProcessor
 
+from lime_xai.storage.bars import no_bars
 from lime_xai.storage.store import weights_read
 
 if TYPE_CHECKING:
@@ -48,6 +49,6 @@ def load_model(world: World, folder: Path | None = None) -> tuple[Any, Any]:
             f"the tokenizer in {place} lacks the tokens {', '.join(unknown)}; "
             f"expected the {world.name} world's vocabulary"
         )
-    with weights_read(place / "model.safetensors"):
+    with weights_read(place / "model.safetensors"), no_bars():
         model: Any = world.model_class.from_pretrained(place, dtype=torch.float32, local_files_only=True)
     return model.eval(), processor

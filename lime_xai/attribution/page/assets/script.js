@@ -1,6 +1,7 @@
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
+  // Controls of what a page does not hold are not there: grounding of a plain attribution, maps of a text.
   const threshold = document.getElementById("threshold");
   const own = document.getElementById("own");
   const opacity = document.getElementById("opacity");
@@ -19,10 +20,18 @@
     return node;
   }
 
+  function named(text) {
+    return text.trim() || "(white space)";
+  }
+
   function signed(value, digits = 2) {
     if (value === null || value === undefined) return "not known";
     const text = Math.abs(value) >= 0.01 || value === 0 ? value.toFixed(digits) : value.toExponential(1);
     return value > 0 ? "+" + text : text;
+  }
+
+  function fixed(value, digits) {
+    return value === null ? "not known" : value.toFixed(digits);
   }
 
   function percent(value) {
@@ -59,10 +68,12 @@
       this.word = -1;
       this.canvases = [];
       this.home = home;
+      const sounds = answer.items.filter((item) => item.kind === "sound").length;
+      this.cell = !sounds ? "token" : sounds === answer.items.length ? "stretch" : "token or stretch";
       home.append(make("h2", { text: answer.title }));
-      this.said = make("p", { class: "said", dir: "auto", role: "group", "aria-label": "words of the answer" });
+      this.said = make("p", { class: "said", dir: "auto", role: "group", "aria-label": `${answer.unit}s of the answer` });
       this.buttons = answer.words.map((word, index) => {
-        const button = make("button", { type: "button", text: word.text || "(white space)", "aria-pressed": "false" });
+        const button = make("button", { type: "button", text: named(word.text), "aria-pressed": "false" });
         if (word.special) button.classList.add("special");
         button.addEventListener("click", () => this.choose(index));
         this.said.append(word.lead.includes("\n") ? make("br") : word.lead ? " " : "", button);
@@ -81,11 +92,13 @@
       answer.items.forEach((item) => this.addItem(item));
       this.bar = make("div", { class: "bar" });
       this.facts = make("div", { class: "facts", "aria-live": "polite" });
-      home.append(make("div", { class: "beside" }, make("div", { class: "seen" }, this.maps, this.bar), this.facts));
-      home.append(make("h3", { text: "The prompt, and the answer before the word" }));
+      const seen = answer.items.length ? [make("div", { class: "seen" }, this.maps, this.bar)] : [];
+      home.append(make("div", { class: "beside" }, ...seen, this.facts));
+      home.append(make("h3", { text: answer.context_title }));
       this.context = make("div", { class: "context", tabindex: "0", dir: "auto" });
       this.addContext();
-      home.append(this.context);
+      this.textBar = make("div", { class: "bar text" });
+      home.append(this.context, this.textBar);
       this.mark();
     }
 
@@ -93,6 +106,7 @@
       const notes = [item.reason, item.note].filter(Boolean);
       for (const view of item.views) {
         const map = make("div", { class: view.source ? "map" : view.strip ? "map strip" : "map blank" });
+        if (item.kind === "sound") map.classList.add("sound");
         if (view.source) {
           const picture = make("img", { src: view.source, alt: `${item.name} as the model received it`, width: view.width, height: view.height });
           if (view.width < 200) picture.classList.add("small");
@@ -141,7 +155,7 @@
     }
 
     limit() {
-      if (!own.checked) return this.answer.limit;
+      if (!own || !own.checked) return this.answer.limit;
       let largest = 1e-12;
       for (const { cells } of this.canvases)
         for (const cell of cells) largest = Math.max(largest, Math.abs(this.value(cell)));
@@ -154,7 +168,8 @@
 
     draw() {
       if (this.word < 0) return;
-      const limit = this.limit(), strength = Number(opacity.value);
+      const limit = this.limit(), strength = opacity ? Number(opacity.value) : 1;
+      const unit = this.answer.unit;
       for (const { canvas, cells } of this.canvases) {
         const box = canvas.getBoundingClientRect(), sharp = window.devicePixelRatio || 1;
         canvas.width = Math.max(1, Math.round(box.width * sharp));
@@ -174,7 +189,8 @@
           pen.fillRect(x, y, Math.max(right - x, cell.bar ? 1 : 0), bottom - y);
         }
       }
-      this.bar.replaceChildren(make("span", { text: signed(-limit) }), make("i"), make("span", { text: signed(limit) }), make("span", { text: "relevance of a token, " + (own.checked ? "scale of this word" : "one scale for all words of this answer") }));
+      const scope = own && own.checked ? `scale of this ${unit}` : `one scale for all ${unit}s of this answer`;
+      this.scale(this.bar, limit, `relevance of a ${this.cell}, ${this.answer.words.length > 1 ? scope : "one scale for all maps"}`);
       let largest = 1e-12;
       for (const { start, stop } of this.spans) largest = Math.max(largest, Math.abs(this.sum(start, stop)));
       for (const { span, start, stop } of this.spans) {
@@ -182,6 +198,11 @@
         span.style.background = value ? colour(value, largest, 0.6) : "";
         span.title = signed(value);
       }
+      this.scale(this.textBar, largest, `relevance of a ${unit} of the text, scale of this ${unit}`);
+    }
+
+    scale(bar, limit, text) {
+      bar.replaceChildren(make("span", { text: signed(-limit) }), make("i"), make("span", { text: signed(limit) }), make("span", { text }));
     }
 
     sum(start, stop) {
@@ -207,15 +228,17 @@
 
     describe() {
       const word = this.answer.words[this.word];
-      const facts = [
-        ["word", word.text],
-        ["grounding", word.grounding === null ? "not known" : `${signed(word.grounding)} nats`],
-        ["probability", word.probability.toFixed(3)],
-        ["instead", `${word.alternative} (${word.alternative_probability.toFixed(3)})`],
-        ["margin, entropy", `${signed(word.margin)}, ${word.entropy.toFixed(2)} nats`],
-        ["logit, residual", `${signed(word.logit)}, ${signed(word.residual)}`],
-      ];
-      if (word.steps) facts.push(["image share of a step", word.steps]);
+      const unit = this.answer.unit, facts = [[unit, named(word.text)]];
+      const known = (name, keys, write) => {  // what is not known of this kind of page has no line
+        if (keys.every((key) => word[key] !== undefined)) facts.push([name, write()]);
+      };
+      known("grounding", ["grounding"], () => word.grounding === null ? "not known" : `${signed(word.grounding)} nats`);
+      known("probability", ["probability"], () => fixed(word.probability, 3));
+      known("instead", ["alternative", "alternative_probability"], () => `${word.alternative} (${fixed(word.alternative_probability, 3)})`);
+      known("margin, entropy", ["margin", "entropy"], () => `${signed(word.margin)}, ${fixed(word.entropy, 2)} nats`);
+      known("logit, residual", ["logit", "residual"], () => `${signed(word.logit)}, ${signed(word.residual)}`);
+      known("convergence delta", ["convergence_delta"], () => signed(word.convergence_delta));
+      known("image share of a step", ["steps"], () => word.steps);
       const table = make("table");
       for (const [name, text] of facts) table.append(make("tr", {}, make("td", { text: name }), make("td", { class: "number", text })));
       const parts = make("table");
@@ -228,12 +251,12 @@
         .map((one) => ({ ...one, value: this.sum(one.start, one.stop) }))
         .sort((a, b) => Math.abs(b.value) - Math.abs(a.value)).slice(0, 6);
       const words = make("table");
-      for (const one of top) words.append(make("tr", {}, make("td", { text: one.text }), make("td", { class: "number", text: signed(one.value) })));
+      for (const one of top) words.append(make("tr", {}, make("td", { text: named(one.text) }), make("td", { class: "number", text: signed(one.value) })));
       const column = (title, node) => make("div", {}, make("h3", { text: title }), node);
       const heard = this.canvases
         .filter((entry) => entry.events.length)
         .map((entry) => column(`Share of the positive relevance of ${entry.item.name}, and of its time`, this.eventTable(entry)));
-      this.facts.replaceChildren(column("This word", table), column("Share of the relevance, and its sum", parts), ...heard, column("Strongest words before it", words));
+      this.facts.replaceChildren(column(`This ${unit}`, table), column("Share of the relevance, and its sum", parts), ...heard, column(`Strongest ${unit}s before it`, words));
       if (word.losses) this.facts.append(column("Objective over the steps of the edit", curve(word.losses)));
     }
 
@@ -254,6 +277,7 @@
     }
 
     mark() {
+      if (!threshold) return;
       const low = Number(threshold.value);
       this.answer.words.forEach((word, index) => {
         const marked = word.grounding !== null && word.grounding < low && !word.special;
@@ -339,13 +363,17 @@
 
   const grey = document.getElementById("grey");
   const paint = () => home.classList.toggle("grey", grey.checked);
-  grey.addEventListener("input", paint);
-  paint();
-  threshold.addEventListener("input", () => panels.forEach((panel) => panel.mark()));
-  for (const control of [own, opacity]) control.addEventListener("input", () => panels.forEach((panel) => panel.draw()));
-  document.getElementById("next").addEventListener("click", () => panels[panels.length - 1].nextMarked());
+  if (grey) {
+    grey.addEventListener("input", paint);
+    paint();
+    for (const control of [own, opacity]) control.addEventListener("input", () => panels.forEach((panel) => panel.draw()));
+  }
+  if (threshold) {
+    threshold.addEventListener("input", () => panels.forEach((panel) => panel.mark()));
+    document.getElementById("next").addEventListener("click", () => panels[panels.length - 1].nextMarked());
+  }
   document.addEventListener("keydown", (event) => {
-    if (event.key === "u" && !event.ctrlKey && !event.metaKey && !event.altKey && event.target.tagName !== "INPUT") panels[panels.length - 1].nextMarked();
+    if (threshold && event.key === "u" && !event.ctrlKey && !event.metaKey && !event.altKey && event.target.tagName !== "INPUT") panels[panels.length - 1].nextMarked();
   });
   let waiting = 0;
   window.addEventListener("resize", () => {
