@@ -213,10 +213,8 @@ class ExplainedAnswer(Content, Plots):
 
     @property
     def ranked(self) -> tuple[int, ...]:
-        """Numbers of the words that are compared by grounding: those with a letter or a digit, if there are any.
-
-        A comma can have a low grounding, too, and says nothing about what is perceived.
-        """
+        """Numbers of the words that are compared by grounding: those with a letter or a digit, if there are any."""
+        # a comma can have a low grounding, too, and says nothing about what is perceived
         known = [i for i, word in enumerate(self.words) if word.grounding is not None and not word.special]
         spoken = [i for i in known if any(char.isalnum() for char in self.words[i].text)]
         return tuple(spoken or known)

@@ -85,7 +85,7 @@ def heard(step):
 def test_a_waveform_is_drawn_over_time(step, axis, caption):
     samples, found = heard(step)
     figure = found.plot_sound(events=[(0.5, 1.2, "dog")] if step else [(20, 50, "dog")])
-    wave, bars = figure.axes[:2]
+    _, wave, bars = figure.axes[:3]  # the first holds the bars of events
     assert wave.get_ylabel() == "waveform"
     assert bars.get_xlabel() == axis
     assert bars.get_xlim() == wave.get_xlim() == (0, 120 * (step or 1))
