@@ -1,10 +1,11 @@
-"""A check that a decoder continues a sequence by several tokens as it does by one after the other."""
+"""Several generated tokens in one call: their logits, and a check that they are those of one after the other."""
 
 from __future__ import annotations
 
 from weakref import WeakSet
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from .decoder_call import merged
@@ -19,6 +20,14 @@ HALF_TOLERANCE = 0.5
 """For narrower types, in which rounding alone can send a token to another expert."""
 
 _CHECKED: WeakSet[PreTrainedModel] = WeakSet()
+
+
+def replayed_logits(replayer: Replayer, recording: Recording) -> Tensor:
+    """Return the logits ``[B, G, V]`` of a recording, float32, with all generated tokens in one call (``merged``)."""
+    inputs = [DifferentiableCall(call, call.embeddings) for call in merged(recording.calls)]
+    count = 1 + sum(call.length for call in recording.calls[1:])
+    with torch.no_grad():
+        return forward_sequence(replayer, inputs, keep=count).float()
 
 
 def check_continuation(replayer: Replayer, found: Recording) -> None:
@@ -42,10 +51,7 @@ def check_continuation(replayer: Replayer, found: Recording) -> None:
     """
     if found.logits is None or len(found.calls) < 3 or replayer.model in _CHECKED:  # two calls: nothing to merge
         return
-    inputs = [DifferentiableCall(call, call.embeddings) for call in merged(found.calls)]
-    with torch.no_grad():
-        together = forward_sequence(replayer, inputs, keep=found.logits.shape[1]).float()
-    off = float((together - found.logits).abs().max() / found.logits.abs().max())
+    off = float((replayed_logits(replayer, found) - found.logits).abs().max() / found.logits.abs().max())
     if off > (HALF_TOLERANCE if replayer.model.dtype.itemsize < torch.float32.itemsize else TOLERANCE):
         raise NotImplementedError(
             f"{type(replayer.decoder).__name__} gives other logits for several tokens in one call than for one after "

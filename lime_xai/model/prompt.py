@@ -24,10 +24,9 @@ from .checks import (
     check_placeholders,
     checked_replayer,
 )
-from .continuation import check_continuation
-from .decoder_call import DecoderCall, merged
+from .continuation import check_continuation, replayed_logits
+from .decoder_call import DecoderCall
 from .exclusive import borrowed
-from .gradients import DifferentiableCall, forward_sequence
 from .layouts import read_layouts
 from .layouts.layout import Layout
 from .layouts.pictures import Received, received
@@ -126,7 +125,7 @@ class Prompt(ShortRepr):
                     found = _with_prompt(found, change)
                 self._recorded.keep(self.model, continuation, found)
             if logits and found.logits is None:
-                found = replace(found, logits=self._logits_of(found))
+                found = replace(found, logits=replayed_logits(self.replayer, found))
         return found
 
     def with_inputs(self, change: Callable[[DecoderCall], DecoderCall]) -> Prompt:
@@ -142,13 +141,6 @@ class Prompt(ShortRepr):
         """
         self.recording()  # encodes images and sounds, if nothing has been recorded yet
         return replace(self, _recorded=self._recorded.changed(change), _changes=(*self._changes, change))
-
-    def _logits_of(self, recording: Recording) -> Tensor:
-        """Return the logits ``[B, G, V]`` of a recording, float32, computed by a replay."""
-        inputs = [DifferentiableCall(call, call.embeddings) for call in merged(recording.calls)]
-        count = 1 + sum(call.length for call in recording.calls[1:])
-        with torch.no_grad():
-            return forward_sequence(self.replayer, inputs, keep=count).float()
 
 
 class _Recorded:
