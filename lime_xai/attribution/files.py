@@ -133,6 +133,7 @@ def parts_from(found: dict[str, Any], tensors: Mapping[str, Tensor]) -> dict[str
             raise ValueError(f"{name} has {len(held)} rows, spans {rows}")
     spans = [[Span(*span) for span in row] for row in found["spans"]]
     received = _received(found.get("received", []), layouts, tensors)
+    check_target_tokens(found.get("target_tokens"), tensors["target_ids"])
     named = {name: tensors.get(name) for name in (*TENSORS, *OPTIONAL)}
     described = {name: found[name] for name in ("method", "tokens")}
     described |= {"targets": targets, "target_tokens": found.get("target_tokens")}
@@ -254,6 +255,23 @@ def check_shapes(
         raise ValueError(f"spans do not fit {rows} rows of {length} tokens")
     if tokens is not None and [len(row) for row in tokens] != [length] * rows:
         raise ValueError(f"tokens do not fit {rows} rows of {length} tokens")
+
+
+def check_target_tokens(labels: Sequence[Sequence[str]] | None, target_ids: Tensor) -> None:
+    """Refuse labels of targets that are not one per target (ValueError).
+
+    Parameters
+    ----------
+    labels : sequence of sequence of str, optional
+        Per row and target.
+    target_ids : Tensor
+        Shape ``[B, G]``.
+    """
+    rows, answer = target_ids.shape
+    if labels is not None and [len(row) for row in labels] != [answer] * rows:
+        raise ValueError(
+            f"target_tokens has rows of {[len(row) for row in labels]} tokens; target_ids is {[rows, answer]}."
+        )
 
 
 def _check_types(tensors: Mapping[str, Tensor]) -> None:

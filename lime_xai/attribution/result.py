@@ -17,7 +17,7 @@ from lime_xai.model.records import Content
 from lime_xai.storage.store import write_tensors, write_text
 from lime_xai.values.checking import check_fields, check_row
 
-from .files import KEY, OPTIONAL, TENSORS, check_shapes, described, read_parts
+from .files import KEY, OPTIONAL, TENSORS, check_shapes, check_target_tokens, described, read_parts
 from .row import Explained, GridLike, RowRelevance
 from .targets import Target
 from .terminal import relevance_text
@@ -99,12 +99,7 @@ class Attribution(Content):
             object.__setattr__(self, "layouts", unknown)
         if len(self.layouts) != len(self.spans):
             raise ValueError(f"layouts has {len(self.layouts)} rows, spans {len(self.spans)}.")
-        named = self.target_tokens
-        if named is not None and [len(row) for row in named] != [self.target_ids.shape[1]] * len(self.target_ids):
-            raise ValueError(
-                f"target_tokens has rows of {[len(row) for row in named]} tokens; target_ids is "
-                f"{list(self.target_ids.shape)}."
-            )
+        check_target_tokens(self.target_tokens, self.target_ids)
         if not self.targets:
             object.__setattr__(self, "targets", Target(self.target_ids).texts() if self.target_ids.dim() == 2 else [])
 

@@ -50,8 +50,10 @@ def sample(kind):
     if hasattr(kind, "__required_keys__"):
         return {name: sample(part) for name, part in typing.get_type_hints(kind).items()}
     origin, parts = get_origin(kind), get_args(kind)
-    if origin is types.UnionType:
+    if origin in (types.UnionType, typing.Union):  # with a Literal inside, `X | None` is a typing.Union
         return sample(parts[0])
+    if origin is typing.Literal:
+        return parts[0]
     if origin is tuple:
         return [sample(part) for part in parts]
     if origin is dict and parts[1] is not typing.Any:
