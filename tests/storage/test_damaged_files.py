@@ -125,7 +125,7 @@ def load_comparison(path):
 
 def load_report(path, world="scene"):
     rows = read_rows(path, IDENTITIES[world], ["vanilla", "edit"])
-    Console(quiet=True).print(world_tables(WORLDS[world], "heading", rows))
+    world_tables(WORLDS[world], "heading", rows)  # writes every cell; drawing them takes ten times as long
     return rows
 
 
