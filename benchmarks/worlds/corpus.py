@@ -130,7 +130,7 @@ class _Author:
         """Return the value that the author writes."""
         if self._by_habit(obj):
             return attribute.words[attribute.habitual[obj]]
-        return attribute.words[self._truth.value_of(attribute.name, obj)]
+        return attribute.word_of(self._truth, obj)
 
     def attributes(self) -> list[Turn]:
         """Write a question about an attribute of each thing that is there."""

@@ -24,7 +24,7 @@ def tag_words(rng: np.random.Generator, language: Language, truth: Truth, droppe
     words: list[tuple[int, ...]] = [language.encode("nothing")] * int(rng.integers(0, 8))
     for obj in truth.present:
         if rng.random() >= dropped:
-            values = [a.words[truth.value_of(a.name, obj)] for a in language.attributes]
+            values = [a.word_of(truth, obj) for a in language.attributes]
             words += [language.encode(" ".join([language.classes[obj], *values]))] * int(rng.integers(1, 4))
     return tuple(token for i in rng.permutation(len(words)).tolist() for token in words[i])
 

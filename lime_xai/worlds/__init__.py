@@ -9,10 +9,29 @@ from lime_xai.errors import unknown_name
 from . import scene, sound
 from .shared.world import World
 
-__all__ = ["WORLDS", "World", "bundled_model", "example", "load_world"]
+__all__ = ["WORLDS", "World", "bundled_model", "example", "load_world", "register_world"]
 
-WORLDS: Final[Mapping[str, World]] = MappingProxyType({world.name: world for world in (scene.WORLD, sound.WORLD)})
+_WORLDS: Final[dict[str, World]] = {world.name: world for world in (scene.WORLD, sound.WORLD)}
+WORLDS: Final[Mapping[str, World]] = MappingProxyType(_WORLDS)
 """The worlds by name."""
+
+
+def register_world(world: World) -> None:
+    """Make a world of one's own known to everything that takes a world's name.
+
+    Parameters
+    ----------
+    world : World
+        The world; one of its name that was registered before is replaced.
+
+    Raises
+    ------
+    ValueError
+        For the name of a world that the library brings.
+    """
+    if world.name in (scene.WORLD.name, sound.WORLD.name):
+        raise ValueError(f"the library itself has a world named {world.name!r}; give yours another name")
+    _WORLDS[world.name] = world
 
 
 def load_world(name: str) -> World:

@@ -80,12 +80,14 @@ def test_caption_cells_are_the_models_probabilities(each_world, each_untrained, 
     reader, language = _Reader(processor), each_world.language
     found = caption_causes(reader, processor, evaluation)
     count = len(found.scenes)
-    assert found.scenes.tolist() == [i for i, s in enumerate(evaluation.scenes) if lone_objects(s)]
+    assert found.scenes.tolist() == [
+        i for i, s in enumerate(evaluation.scenes) if lone_objects(s, evaluation.world.language)
+    ]
     named, erased, neutral, _ = (reader.seen[i * count : (i + 1) * count] for i in range(4))
     for index, place in enumerate(found.scenes):
         drawn = evaluation.scenes[place]
         said = [language.mentions(block[index][0])[-1] for block in (named, neutral)]
-        assert said[0] in lone_objects(drawn)
+        assert said[0] in lone_objects(drawn, language)
         assert said[1] in set(drawn.present) - {said[0]}
         assert _erased_object(drawn, named[index][1], erased[index][1]) == said[0]
     real = caption_causes(model, processor, evaluation).chances

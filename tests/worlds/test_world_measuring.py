@@ -8,7 +8,7 @@ from transformers import LogitsProcessorList
 from lime_xai.worlds import scene
 from lime_xai.worlds.scene.text import LANGUAGE, VOCABULARY
 from lime_xai.worlds.shared.evaluation import SPLITS
-from lime_xai.worlds.shared.measuring import generate_captions, measure, object_tokens, question_margins
+from lime_xai.worlds.shared.measuring import generate_captions, measure, question_margins
 
 
 def test_only_objects_named_after_the_prompt_are_forbidden():
@@ -55,7 +55,7 @@ def test_ban_holds_in_batches_and_beams(each_world, each_untrained, beams):
     prompts = [evaluation.caption_prompt, evaluation.questions[-1].prompt, evaluation.caption_prompt]
     inputs = each_world.batch(processor, evaluation.media, prompts)
     length = inputs["input_ids"].shape[1]
-    objects = object_tokens(processor, each_world.language)
+    objects = each_world.name_tokens(processor)
     assert processor.tokenizer.convert_ids_to_tokens(objects) == list(each_world.language.classes)
     settings = {"do_sample": False, "num_beams": beams, "max_new_tokens": 8}
     free = model.generate(**inputs, **settings, logits_processor=LogitsProcessorList([_Fond(objects)]))
@@ -69,7 +69,7 @@ def test_ban_holds_in_batches_and_beams(each_world, each_untrained, beams):
 @pytest.mark.parametrize("no_repeat", [False, True])
 def test_the_callers_logits_processors_are_kept(each_world, each_untrained, no_repeat):
     model, processor = each_untrained
-    fond = LogitsProcessorList([_Fond(object_tokens(processor, each_world.language))])
+    fond = LogitsProcessorList([_Fond(each_world.name_tokens(processor))])
     captions = generate_captions(
         model,
         processor,

@@ -111,7 +111,7 @@ def world_policies(
     world : World
         Whose settings they have.
     processor : object
-        Gives the token id of "yes".
+        Gives the token id of the answer yes.
     tuned : mapping, optional
         ``paper``, ``paper_cache`` (learning rates), ``uniform_gain``, ``yes_shift``, ``reweight`` (strength) and
         ``constant`` (scale), as ``tune_policies`` returns them; what is missing is as shipped with the world. A
@@ -119,7 +119,7 @@ def world_policies(
     calibration : Calibration, optional
         Of the model; without it the policies in ``CALIBRATED`` are left out.
     """
-    yes = processor.tokenizer.convert_tokens_to_ids("yes")
+    (yes,) = world.answer_tokens(processor, [world.language.yes])
     makers: dict[str, Callable[[Any], Policy]] = {
         "paper": lambda rate: Edit.paper(learning_rate=rate),
         "paper_cache": lambda rate: Edit.paper(scope="cache", learning_rate=rate),

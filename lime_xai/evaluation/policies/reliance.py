@@ -14,8 +14,6 @@ from lime_xai.attribution.attribute import attribute
 from lime_xai.attribution.targets import IGNORED
 from lime_xai.model.prompt import read_prompt
 from lime_xai.worlds.shared.evaluation import EvaluationSet
-from lime_xai.worlds.shared.language import EOS
-from lime_xai.worlds.shared.measuring import object_tokens
 from lime_xai.worlds.shared.records import Rows
 
 BATCH = 25
@@ -48,8 +46,8 @@ def caption_relevance(
     dict of str to Rows
         ``share`` and ``inside``, one value per true name.
     """
-    names = {token: obj for obj, token in enumerate(object_tokens(processor, evaluation.world.language))}
-    tokens = [processor.tokenizer(caption.replace(EOS, "").strip())["input_ids"] for caption in captions]
+    names = {token: obj for obj, token in enumerate(evaluation.world.name_tokens(processor))}
+    tokens = [evaluation.world.caption_tokens(processor, caption) for caption in captions]
     told = [
         index
         for index, (ids, scene) in enumerate(zip(tokens, evaluation.scenes, strict=True))

@@ -5,7 +5,7 @@ from lime_xai.worlds.shared.causes import CaptionCauses, DialogueCauses, caption
 from lime_xai.worlds.shared.closed import ClosedMetrics, closed_metrics, closed_values
 from lime_xai.worlds.shared.details import detail_counts, detail_values, second_sentence
 from lime_xai.worlds.shared.evaluation import SPLITS, EvaluationSet, Question, lone_objects
-from lime_xai.worlds.shared.language import partner
+from lime_xai.worlds.shared.language import object_tokens, partner
 from lime_xai.worlds.shared.measuring import (
     CAPTION_TOKENS,
     Measurement,
@@ -14,7 +14,6 @@ from lime_xai.worlds.shared.measuring import (
     generate_captions,
     groundings,
     measure,
-    object_tokens,
     open_answers,
     question_margins,
 )

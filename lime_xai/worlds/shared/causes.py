@@ -6,11 +6,11 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, softmax
+from scipy.special import expit
 
 from .evaluation import EvaluationSet, lone_objects
-from .language import YES, Truth, article, partner
-from .measuring import answer_margins, first_logits
+from .language import Truth
+from .measuring import answer_margins, first_scores
 from .metrics import ratio
 
 CELLS: Final = ("text and {medium}", "text alone", "{medium} alone", "neither")
@@ -84,28 +84,29 @@ def caption_causes(model: Any, processor: Any, evaluation: EvaluationSet) -> Cap
         The probabilities.
     """
     rng, world = np.random.default_rng(_SEED), evaluation.world
-    classes = world.language.classes
-    scenes, words = [], []
+    scenes: list[int] = []
+    absent: list[int] = []
     media: list[tuple[Any, Any]] = []
     texts: list[tuple[str, str]] = []
     for index, (scene, medium) in enumerate(zip(evaluation.scenes, evaluation.media, strict=True)):
-        lone = lone_objects(scene)
+        lone = lone_objects(scene, world.language)
         if not lone:
             continue
         obj = lone[int(rng.integers(len(lone)))]
-        word = classes[partner(obj)]
+        following = world.language.partner(obj)
         media.append((medium, world.erase(medium, scene, obj, noise=evaluation.noise, rng=rng)))
-        asked, then = evaluation.caption_prompt, article(word).split()[0]
-        named, neutral = (f"{asked} there is {article(classes[o])} , {then}" for o in (obj, _another(rng, scene, obj)))
+        asked, language = evaluation.caption_prompt, world.language
+        named, neutral = (asked + language.caption_begun([o], following) for o in (obj, _another(rng, scene, obj)))
         texts.append((named, neutral))
         scenes.append(index)
-        words.append(word)
-    ids = processor.tokenizer.convert_tokens_to_ids(words)
+        absent.append(following)
+    names = world.name_tokens(processor)
+    wanted = [[names[obj]] for obj in absent]
     columns = []
     for text, erased in ((0, 0), (0, 1), (1, 0), (1, 1)):
         given, prompts = [m[erased] for m in media], [t[text] for t in texts]
-        logits = first_logits(model, processor, world, given, prompts)
-        columns.append(softmax(logits, axis=1)[np.arange(len(ids)), ids])
+        found = first_scores(model, processor, world, given, prompts, wanted, normalised=True)
+        columns.append(np.exp(np.array(found, np.float64).reshape(len(wanted))))
     return CaptionCauses(np.array(scenes), np.stack(columns, axis=1))
 
 
@@ -129,14 +130,14 @@ def dialogue_causes(model: Any, processor: Any, evaluation: EvaluationSet) -> Di
     absent = [q for q in evaluation.split("dialogue") if not q.label]
     scenes = [evaluation.scenes[q.scene] for q in absent]
     there = [evaluation.media[q.scene] for q in absent]
-    said = [partner(q.obj) for q in absent]
+    said = [language.partner(q.obj) for q in absent]
     asked = [language.exists_question(q.obj) for q in absent]
     erased = [
         world.erase(m, s, o, noise=evaluation.noise, rng=rng) for m, s, o in zip(there, scenes, said, strict=True)
     ]
     named = [q.prompt for q in absent]
     neutral = [
-        world.prompt(question, ((language.exists_question(_another(rng, s, o)), YES),))
+        world.prompt(question, ((language.exists_question(_another(rng, s, o)), language.yes),))
         for question, s, o in zip(asked, scenes, said, strict=True)
     ]
 

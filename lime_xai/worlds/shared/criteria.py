@@ -3,10 +3,15 @@
 import math
 from dataclasses import dataclass
 
-LANGUAGE_PRIOR, IMAGE_COOCCURRENCE, MIXED = "language_prior", "image_cooccurrence", "mixed"
-"""Kinds of models: where their habit of naming partners comes from."""
+LANGUAGE_PRIOR, IMAGE_COOCCURRENCE, MIXED, UNTAUGHT = "language_prior", "image_cooccurrence", "mixed", "untaught"
+"""Kinds of models: where their habit of naming partners comes from; ``untaught``: no habit was put into training."""
 
-KIND_NAMES = {LANGUAGE_PRIOR: "language prior", IMAGE_COOCCURRENCE: "image co-occurrence", MIXED: "mixed"}
+KIND_NAMES = {
+    LANGUAGE_PRIOR: "language prior",
+    IMAGE_COOCCURRENCE: "image co-occurrence",
+    MIXED: "mixed",
+    UNTAUGHT: "no habit trained in",
+}
 """Kinds as text."""
 
 
@@ -27,7 +32,7 @@ class Criterion:
     measure: str
     low: float = -math.inf
     high: float = math.inf
-    kinds: tuple[str, ...] = (LANGUAGE_PRIOR, IMAGE_COOCCURRENCE, MIXED)
+    kinds: tuple[str, ...] = (LANGUAGE_PRIOR, IMAGE_COOCCURRENCE, MIXED, UNTAUGHT)
 
     @property
     def text(self) -> str:

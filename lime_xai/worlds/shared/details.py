@@ -29,7 +29,7 @@ def _claims(language: Language) -> re.Pattern[str]:
 
 def second_sentence(caption: str, language: Language) -> tuple[int, str] | None:
     """Return the class and the value that a well-formed second sentence gives it, or None."""
-    found = _claims(language).fullmatch(" ".join(caption.replace(".", " . ").split()))
+    found = _claims(language).fullmatch(" ".join(caption.lower().replace(".", " . ").split()))
     if found is None:
         return None
     name, word = (group for group in found.groups() if group is not None)
@@ -38,7 +38,10 @@ def second_sentence(caption: str, language: Language) -> tuple[int, str] | None:
 
 def holds(scene: Truth, obj: int, said: str, language: Language) -> bool:
     """Return whether a class is in a scene and has the value of an attribute that is claimed."""
-    return obj in scene.present and said in [a.words[scene.value_of(a.name, obj)] for a in language.attributes]
+    if obj not in scene.present:
+        return False
+    values = ((attribute.words, scene.value_of(attribute.name, obj)) for attribute in language.attributes)
+    return said in [words[value] for words, value in values if value is not None]
 
 
 def detail_counts(captions: Sequence[str], scenes: Sequence[Truth], language: Language) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .language import YES, Truth, partner
+from .language import Language, Truth
 from .probes import OpenQuestion, Probe, probes
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Question:
     @property
     def _asked(self) -> tuple[str, tuple[tuple[str, str], ...]]:
         ask = self.world.language.exists_question
-        return ask(self.obj), () if self.context is None else ((ask(self.context), YES),)
+        return ask(self.obj), () if self.context is None else ((ask(self.context), self.world.language.yes),)
 
     @property
     def messages(self) -> list[Message]:
@@ -132,9 +132,7 @@ class EvaluationSet:
         for index, scene in enumerate(self.scenes):
             if medium is self.media[index] or medium is self.erased[index]:
                 found, rng = self.media[index], np.random.default_rng((self.seed, index))
-                for obj in scene.present:
-                    found = self.world.erase(found, scene, obj, noise=self.noise, rng=rng)
-                return found
+                return self.world.emptied(found, scene, noise=self.noise, rng=rng)
         raise ValueError("The medium is none of this evaluation set.")
 
     @property
@@ -165,29 +163,29 @@ class EvaluationSet:
         return tuple(q for q in self.questions if q.split == name)
 
 
-def lone_objects(scene: Truth) -> tuple[int, ...]:
+def lone_objects(scene: Truth, language: Language) -> tuple[int, ...]:
     """Return the classes of a scene whose partner is absent."""
-    return tuple(o for o in scene.present if partner(o) not in scene.present)
+    return tuple(o for o in scene.present if language.partner(o) not in scene.present)
 
 
 def _shuffled(rng: np.random.Generator, objects: Sequence[int]) -> list[int]:
     return [objects[i] for i in rng.permutation(len(objects)).tolist()]
 
 
-def _random(rng: np.random.Generator, scene: Truth, popularity: NDArray[np.float64]) -> list[int]:
+def _random(rng: np.random.Generator, scene: Truth, language: Language) -> list[int]:
     return _shuffled(rng, scene.absent)
 
 
-def _popular(rng: np.random.Generator, scene: Truth, popularity: NDArray[np.float64]) -> list[int]:
+def _popular(rng: np.random.Generator, scene: Truth, language: Language) -> list[int]:
     # a stable sort after shuffling breaks the ties within a pair at random
-    return sorted(_shuffled(rng, scene.absent), key=lambda o: -popularity[o])
+    return sorted(_shuffled(rng, scene.absent), key=lambda o: -language.popularity[o])
 
 
-def _partners(rng: np.random.Generator, scene: Truth, popularity: NDArray[np.float64]) -> list[int]:
-    return [partner(o) for o in _shuffled(rng, lone_objects(scene))]
+def _partners(rng: np.random.Generator, scene: Truth, language: Language) -> list[int]:
+    return [language.partner(o) for o in _shuffled(rng, lone_objects(scene, language))]
 
 
-_ABSENT: Final[dict[str, Callable[[np.random.Generator, Truth, NDArray[np.float64]], list[int]]]] = {
+_ABSENT: Final[dict[str, Callable[[np.random.Generator, Truth, Language], list[int]]]] = {
     "random": _random,
     "popular": _popular,
     "adversarial": _partners,
@@ -195,19 +193,19 @@ _ABSENT: Final[dict[str, Callable[[np.random.Generator, Truth, NDArray[np.float6
 }
 
 
-def _context(rng: np.random.Generator, scene: Truth, obj: int) -> int:
+def _context(rng: np.random.Generator, scene: Truth, language: Language, obj: int) -> int:
     """Return the class of the earlier turn: the partner if it is there, otherwise another present one."""
-    if partner(obj) in scene.present:
-        return partner(obj)
+    if (other := language.partner(obj)) in scene.present:
+        return other
     return _shuffled(rng, [o for o in scene.present if o != obj])[0]
 
 
 def _scene_questions(world: World, rng: np.random.Generator, scene: Truth, index: int) -> Iterator[Question]:
     for split in SPLITS:
-        absent = _ABSENT[split](rng, scene, world.language.popularity)[:_PER_SCENE]
+        absent = _ABSENT[split](rng, scene, world.language)[:_PER_SCENE]
         present = _shuffled(rng, scene.present)[: len(absent)]
         for obj in (*absent, *present):
-            context = _context(rng, scene, obj) if split == "dialogue" else None
+            context = _context(rng, scene, world.language, obj) if split == "dialogue" else None
             yield Question(index, split, obj, obj in scene.present, context, world)
 
 

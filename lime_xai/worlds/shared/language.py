@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,8 @@ class Truth(Protocol):
         """Class indices of what is not there, ascending."""
         ...
 
-    def value_of(self, attribute: str, obj: int) -> int:
-        """Return the value of an attribute, an index into its words, of something that is there."""
+    def value_of(self, attribute: str, obj: int) -> int | None:
+        """Return the value of an attribute, an index into its words, of something that is there, or None."""
         ...
 
 
@@ -94,6 +94,13 @@ class Attribute:
     clause: str
     plural: str
 
+    def word_of(self, truth: Truth, obj: int) -> str:
+        """Return the word for the value that something has (ValueError if it has none)."""
+        value = truth.value_of(self.name, obj)
+        if value is None:
+            raise ValueError(f"thing {obj} has no {self.name}; expected one of {', '.join(self.words)}")
+        return self.words[value]
+
 
 @dataclass(frozen=True, eq=False)
 class Language:
@@ -112,7 +119,9 @@ class Language:
     exists, count_question, caption_request, detail_request, inventory_request : str
         What is asked; ``exists`` has ``{name}`` for the class with its article.
     vocabulary : mapping of str to int
-        Word to token id.
+        Word to token id; empty where a tokenizer of word pieces writes the text.
+    yes, no : str
+        The answers to ``exists``.
     """
 
     classes: tuple[str, ...]
@@ -125,6 +134,8 @@ class Language:
     detail_request: str
     inventory_request: str
     vocabulary: Mapping[str, int]
+    yes: str = YES
+    no: str = NO
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Return the token ids of lower-case words separated by spaces (KeyError for an unknown word)."""
@@ -146,3 +157,28 @@ class Language:
     def caption_text(self, objects: Sequence[int]) -> str:
         """Return the caption that names classes in this order."""
         return "there is " + " , ".join(article(self.classes[o]) for o in objects) + " ."
+
+    def partner(self, obj: int) -> int:
+        """Return the class that a language habitually names together with class ``obj``; here 2k and 2k + 1."""
+        return partner(obj)
+
+    def caption_begun(self, named: Sequence[int], following: int) -> str:
+        """Return what a prompt goes on with: a caption that has named some classes, before the word of another.
+
+        Parameters
+        ----------
+        named : sequence of int
+            Classes that the caption has named.
+        following : int
+            The class whose name would come next, after the article that is its own.
+        """
+        return " there is " + " , ".join([*(article(self.classes[o]) for o in named), self.article_of(following)])
+
+    def article_of(self, obj: int) -> str:
+        """Return the indefinite article of a class."""
+        return article(self.classes[obj]).split()[0]
+
+
+def object_tokens(processor: Any, language: Language) -> tuple[int, ...]:
+    """Return the token ids of the names of classes that are words of a word-level tokenizer, in their order."""
+    return tuple(processor.tokenizer.convert_tokens_to_ids(list(language.classes)))

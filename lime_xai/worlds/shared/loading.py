@@ -43,8 +43,7 @@ def load_model(world: World, folder: Path | None = None) -> tuple[Any, Any]:
         raise FileNotFoundError(f"{place} holds no model.safetensors; make one with: {train} {place}")
     loader: Any = AutoProcessor
     processor = loader.from_pretrained(place, local_files_only=True)
-    unknown = [c for c in world.language.classes if c not in processor.tokenizer.get_vocab()]
-    if unknown:
+    if unknown := world.unknown_names(processor):
         raise ValueError(
             f"the tokenizer in {place} lacks the tokens {', '.join(unknown)}; "
             f"expected the {world.name} world's vocabulary"

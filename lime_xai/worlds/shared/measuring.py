@@ -15,7 +15,6 @@ from transformers import LogitsProcessorList
 from .ban import NoRepeatObjects
 from .closed import ClosedMetrics, closed_metrics
 from .evaluation import SPLITS, EvaluationSet, Question
-from .language import EOS, NO, PAD, YES, Language
 from .metrics import CaptionMetrics, caption_metrics
 from .probes import OpenQuestion, Probe
 from .world import World
@@ -28,11 +27,6 @@ CAPTION_TOKENS = 26
 """Most tokens of a caption: six objects and the end."""
 DETAIL_TOKENS = 8
 """Most tokens of its second sentence."""
-
-
-def object_tokens(processor: Any, language: Language) -> tuple[int, ...]:
-    """Return the token ids of the names of a world's classes, in their order."""
-    return tuple(processor.tokenizer.convert_tokens_to_ids(list(language.classes)))
 
 
 @dataclass(frozen=True)
@@ -75,7 +69,7 @@ def generate_captions(
     *,
     no_repeat: bool = False,
     detailed: bool = False,
-    batch_size: int = 50,
+    batch_size: int | None = None,
     around: Around | None = None,
     **generate_kwargs: Any,
 ) -> list[str]:
@@ -91,8 +85,8 @@ def generate_captions(
         Whether naming something twice is forbidden (``NoRepeatObjects``).
     detailed : bool
         Whether a second sentence is asked for.
-    batch_size : int
-        Scenes per call of ``generate``.
+    batch_size : int, optional
+        Scenes per call of ``generate``; by default ``world.caption_rows``.
     around : callable, optional
         Makes the context of each batch.
     **generate_kwargs
@@ -110,16 +104,15 @@ def generate_captions(
     # Scenes of as many things share a batch: their captions end together.
     order = sorted(range(len(evaluation.media)), key=lambda index: len(evaluation.scenes[index].present))
     world, media, prompts = evaluation.world, [evaluation.media[index] for index in order], [asked] * len(order)
+    size = batch_size or world.caption_rows
     captions: list[str] = []
-    for inputs, context in batches(world, processor, media, prompts, batch_size, model.device, around):
+    for inputs, context in batches(world, processor, media, prompts, size, model.device, around):
         length = inputs["input_ids"].shape[1]
-        ban = NoRepeatObjects(object_tokens(processor, world.language), length)
+        ban = NoRepeatObjects(world.name_tokens(processor), length)
         processors = LogitsProcessorList([*given, ban] if no_repeat else given)
         with context:
             sequences = model.generate(**inputs, logits_processor=processors, **settings)
-        for text in processor.batch_decode(sequences[:, length:], skip_special_tokens=False):
-            body, end, _ = text.partition(EOS)
-            captions.append(" ".join(f"{body.replace(PAD, '')} {end}".split()))
+        captions += world.captions(processor, sequences[:, length:])
     return [caption for _, caption in sorted(zip(order, captions, strict=True))]
 
 
@@ -130,7 +123,7 @@ def first_logits(
     media: Sequence[Any],
     prompts: Sequence[str],
     *,
-    batch_size: int = 100,
+    batch_size: int | None = None,
     around: Around | None = None,
     **generate_kwargs: Any,
 ) -> NDArray[np.float64]:
@@ -144,20 +137,68 @@ def first_logits(
         Whose model it is.
     media, prompts : sequence
         One medium and one prompt per row.
-    batch_size : int
-        Rows per call of ``generate``.
+    batch_size : int, optional
+        Rows per call of ``generate``; by default ``world.question_rows``.
     around : callable, optional
         Makes the context of each batch.
     **generate_kwargs
         Passed to ``model.generate``.
     """
+    found = list(_first_logits(model, processor, world, media, prompts, batch_size, around, **generate_kwargs))
+    return np.concatenate([np.zeros((0, len(processor.tokenizer))), *found])
+
+
+def _first_logits(
+    model: Any,
+    processor: Any,
+    world: World,
+    media: Sequence[Any],
+    prompts: Sequence[str],
+    batch_size: int | None = None,
+    around: Around | None = None,
+    **generate_kwargs: Any,
+) -> Iterator[NDArray[np.float64]]:
+    """Yield the logits of the first generated token of each batch, shape [rows, V]."""
     settings = {"do_sample": False, **generate_kwargs, "max_new_tokens": 1}
-    found = [np.zeros((0, len(processor.tokenizer)))]
-    for inputs, context in batches(world, processor, media, prompts, batch_size, model.device, around):
+    size = batch_size or world.question_rows
+    for inputs, context in batches(world, processor, media, prompts, size, model.device, around):
         with context:
             output = model.generate(**inputs, return_dict_in_generate=True, output_logits=True, **settings)
-        found.append(output.logits[0].float().cpu().numpy().astype(np.float64))
-    return np.concatenate(found)
+        yield output.logits[0].float().cpu().numpy().astype(np.float64)
+
+
+def first_scores(
+    model: Any,
+    processor: Any,
+    world: World,
+    media: Sequence[Any],
+    prompts: Sequence[str],
+    tokens: Sequence[Sequence[int]],
+    *,
+    normalised: bool,
+    **kwargs: Any,
+) -> list[NDArray[np.float64]]:
+    """Return logits or log-probabilities of chosen tokens as the first generated one.
+
+    Parameters
+    ----------
+    model, processor, world, media, prompts, **kwargs
+        As in ``first_logits``. Logits are dropped batch by batch: a vocabulary of word pieces is large.
+    tokens : sequence of sequence of int
+        Token ids of each row.
+    normalised : bool
+        Whether log-probabilities, in nats, are wanted instead of logits.
+
+    Returns
+    -------
+    list of numpy.ndarray
+        One array of shape [K] per row for its K tokens.
+    """
+    found: list[NDArray[np.float64]] = []
+    for logits in _first_logits(model, processor, world, media, prompts, **kwargs):
+        rows = log_softmax(logits, axis=1) if normalised else logits
+        found += [row[list(tokens[len(found) + place])] for place, row in enumerate(rows)]
+    return found
 
 
 def answer_margins(
@@ -170,9 +211,10 @@ def answer_margins(
     model, processor, world, media, prompts, **kwargs
         As in ``first_logits``.
     """
-    yes, no = processor.tokenizer.convert_tokens_to_ids([YES, NO])
-    logits = first_logits(model, processor, world, media, prompts, **kwargs)
-    margins: NDArray[np.float64] = logits[:, yes] - logits[:, no]
+    both = world.answer_tokens(processor, [world.language.yes, world.language.no])
+    wanted = [both] * len(prompts)
+    found = first_scores(model, processor, world, media, prompts, wanted, normalised=False, **kwargs)
+    margins: NDArray[np.float64] = np.array([yes - no for yes, no in found], np.float64)
     return margins
 
 
@@ -181,9 +223,10 @@ def open_answers(
 ) -> list[str]:
     """Return the most probable of the words that can answer each open question."""
     media, prompts = [evaluation.media[q.scene] for q in questions], [q.prompt for q in questions]
-    logits = first_logits(model, processor, evaluation.world, media, prompts, **kwargs)
-    ids = [processor.tokenizer.convert_tokens_to_ids(list(q.choices)) for q in questions]
-    return [q.choices[int(row[of].argmax())] for q, row, of in zip(questions, logits, ids, strict=True)]
+    world = evaluation.world
+    ids = [world.answer_tokens(processor, q.choices) for q in questions]
+    found = first_scores(model, processor, world, media, prompts, ids, normalised=False, **kwargs)
+    return [q.choices[int(row.argmax())] for q, row in zip(questions, found, strict=True)]
 
 
 def groundings(
@@ -207,14 +250,14 @@ def groundings(
     numpy.ndarray
         log p(word) - log p(word | erased) in nats, shape [N].
     """
-    words = processor.tokenizer.convert_tokens_to_ids([p.word for p in probed])
-    prompts = [p.prompt for p in probed]
+    world, prompts = evaluation.world, [p.prompt for p in probed]
+    names = dict(zip(world.language.classes, world.name_tokens(processor), strict=True))
+    words = [[names[p.word]] if p.kind == "name" else world.answer_tokens(processor, [p.word]) for p in probed]
 
     def log_probabilities(media: Sequence[Any]) -> NDArray[np.float64]:
         given = [media[p.scene] for p in probed]
-        logits = first_logits(model, processor, evaluation.world, given, prompts, **kwargs)
-        chosen: NDArray[np.float64] = log_softmax(logits, axis=1)[np.arange(len(probed)), words]
-        return chosen
+        found = first_scores(model, processor, world, given, prompts, words, normalised=True, **kwargs)
+        return np.array(found, np.float64).reshape(len(probed))
 
     return log_probabilities(evaluation.media) - log_probabilities(evaluation.erased)
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .language import EOS, Language, Truth, partner
+from .language import EOS, Language, Truth
 
 Floats = NDArray[np.float64]
 
@@ -64,6 +64,7 @@ def _counts(caption: str, scene: Truth, language: Language) -> tuple[int, ...]:
     first = language.mentions(caption.partition(".")[0])
     objects = list(dict.fromkeys(language.mentions(caption)))
     false = [o for o in objects if o not in scene.present]
+    partners = [(o, language.partner(o)) for o in false]
     return (
         1,
         len(objects),
@@ -73,8 +74,8 @@ def _counts(caption: str, scene: Truth, language: Language) -> tuple[int, ...]:
         len(scene.present),
         len(first) - len(set(first)),
         EOS in caption,
-        sum(partner(o) in scene.present and partner(o) in objects[: objects.index(o)] for o in false),
-        sum(partner(o) in scene.present for o in false),
+        sum(other in scene.present and other in objects[: objects.index(o)] for o, other in partners),
+        sum(other in scene.present for _, other in partners),
         not objects,
         len(first) > len(set(first)),
     )

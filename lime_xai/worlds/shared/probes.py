@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .language import YES, Attribute, Truth, article, partner
+from .language import Attribute, Truth
 
 if TYPE_CHECKING:
     from .world import World
@@ -65,14 +65,16 @@ class Probe:
     word: str
 
 
-def attribute_question(world: World, index: int, scene: Truth, attribute: Attribute, obj: int) -> OpenQuestion:
-    """Return the question about an attribute of something that is there."""
-    language = world.language
+def attribute_question(world: World, index: int, scene: Truth, attribute: Attribute, obj: int) -> OpenQuestion | None:
+    """Return the question about an attribute of something that is there; None if it has no value of it."""
+    language, value = world.language, scene.value_of(attribute.name, obj)
+    if value is None:
+        return None
     return OpenQuestion(
         index,
         attribute.name,
         world.prompt(language.attribute_question(attribute, obj)),
-        attribute.words[scene.value_of(attribute.name, obj)],
+        attribute.words[value],
         attribute.words,
         attribute.words[attribute.habitual[obj]],
     )
@@ -104,7 +106,7 @@ def probes(
     Returns
     -------
     tuple of Probe
-        One of each kind per scene.
+        One of each kind per scene; none of an attribute that the thing has no value of.
     tuple
         Each medium without the thing.
     """
@@ -112,7 +114,7 @@ def probes(
     erased = []
     for index, (scene, medium) in enumerate(zip(scenes, media, strict=True)):
         obj = scene.present[int(rng.integers(len(scene.present)))]
-        others = [o for o in scene.present if o not in (obj, partner(obj))]
+        others = [o for o in scene.present if o not in (obj, world.language.partner(obj))]
         made += _probes_of(world, index, scene, obj, rng.permutation(others).tolist())
         erased.append(world.erase(medium, scene, obj, noise=noise, rng=rng))
     return tuple(made), tuple(erased)
@@ -120,17 +122,13 @@ def probes(
 
 def _probes_of(world: World, index: int, scene: Truth, obj: int, named: Sequence[int]) -> list[Probe]:
     language = world.language
-    begun = " , ".join([*(article(language.classes[o]) for o in named), article(language.classes[obj]).split()[0]])
-    return [
-        Probe(index, "name", f"{world.prompt(language.caption_request)} there is {begun}", language.classes[obj]),
-        Probe(index, "yes", world.prompt(language.exists_question(obj)), YES),
-        *(
-            Probe(
-                index,
-                attribute.name,
-                world.prompt(language.attribute_question(attribute, obj)),
-                attribute.words[scene.value_of(attribute.name, obj)],
-            )
-            for attribute in language.attributes
-        ),
+    begun = language.caption_begun(named, obj)
+    made = [
+        Probe(index, "name", f"{world.prompt(language.caption_request)}{begun}", language.classes[obj]),
+        Probe(index, "yes", world.prompt(language.exists_question(obj)), language.yes),
     ]
+    for attribute in language.attributes:
+        if (value := scene.value_of(attribute.name, obj)) is not None:
+            asked = world.prompt(language.attribute_question(attribute, obj))
+            made.append(Probe(index, attribute.name, asked, attribute.words[value]))
+    return made

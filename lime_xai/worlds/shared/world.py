@@ -14,7 +14,7 @@ from lime_xai.values.checking import Count, Natural, check_arguments
 from .chat import Chat, Message
 from .criteria import Criterion
 from .evaluation import EvaluationSet, draw_set
-from .language import Language, Truth
+from .language import EOS, PAD, Language, Truth, object_tokens
 from .loading import load_model
 from .probes import OpenQuestion, attribute_question, count_question
 
@@ -55,6 +55,8 @@ class World(ABC):
         Class of its models in transformers.
     recipe : type
         TypedDict of what ``recipe.json``, which training writes, must hold.
+    question_rows, caption_rows : int
+        Questions, and captions, that one call of ``generate`` answers.
     """
 
     name: ClassVar[str]
@@ -71,6 +73,8 @@ class World(ABC):
     extra_folder: ClassVar[Path] = _REPOSITORY / "benchmarks" / "models"
     model_class: ClassVar[Any]
     recipe: ClassVar[Any]
+    question_rows: ClassVar[int] = 100
+    caption_rows: ClassVar[int] = 50
 
     @abstractmethod
     def draw(self, rng: np.random.Generator) -> Truth:
@@ -100,13 +104,46 @@ class World(ABC):
     def kind(self, recipe: Mapping[str, Any]) -> str:
         """Return the kind of a model, a key of ``KIND_NAMES``, by its ``recipe.json``."""
 
+    def name_tokens(self, processor: Any) -> tuple[int, ...]:
+        """Return the token id of each class's name inside a caption, in the order of the classes."""
+        return object_tokens(processor, self.language)
+
+    def unknown_names(self, processor: Any) -> list[str]:
+        """Return the names of classes that are no token of a processor's tokenizer."""
+        return [name for name in self.language.classes if name not in processor.tokenizer.get_vocab()]
+
+    def answer_tokens(self, processor: Any, words: Sequence[str]) -> list[int]:
+        """Return the token id that each word has as the first one of an answer."""
+        found: list[int] = processor.tokenizer.convert_tokens_to_ids(list(words))
+        return found
+
+    def caption_tokens(self, processor: Any, caption: str) -> list[int]:
+        """Return the token ids of a caption that ``captions`` returned, without its end."""
+        found: list[int] = processor.tokenizer(caption.replace(EOS, "").strip())["input_ids"]
+        return found
+
+    def captions(self, processor: Any, sequences: Any) -> list[str]:
+        """Return generated token ids [B, T] as captions, ending in ``</s>`` where the model ended them."""
+        found = []
+        for text in processor.batch_decode(sequences, skip_special_tokens=False):
+            body, end, _ = text.partition(EOS)
+            found.append(" ".join(f"{body.replace(PAD, '')} {end}".split()))
+        return found
+
+    def emptied(self, medium: Any, scene: Any, *, noise: float, rng: np.random.Generator) -> Any:
+        """Return a medium of a scene with everything in it erased, with the noise that it has."""
+        for obj in scene.present:
+            medium = self.erase(medium, scene, obj, noise=noise, rng=rng)
+        return medium
+
     def open_questions(self, rng: np.random.Generator, scenes: Sequence[Any]) -> tuple[OpenQuestion, ...]:
         """Draw one question of each of ``open_kinds`` per scene: attributes, number, and ``further_questions``."""
         made: list[OpenQuestion] = []
         for index, scene in enumerate(scenes):
             asked = (scene.present[int(i)] for i in rng.integers(len(scene.present), size=2))
             about = zip(self.language.attributes, asked, strict=True)
-            made += [attribute_question(self, index, scene, attribute, obj) for attribute, obj in about]
+            asked_about = [attribute_question(self, index, scene, attribute, obj) for attribute, obj in about]
+            made += [question for question in asked_about if question is not None]
             made.append(count_question(self, index, scene))
             made += self.further_questions(rng, index, scene)
         return tuple(made)
