@@ -110,7 +110,9 @@ def tiny(seed: int) -> tuple[InternVLForConditionalGeneration, InternVLProcessor
         torch.manual_seed(seed)
         eyes = InternVLVisionModel(seen)
         nn.init.normal_(eyes.embeddings.position_embeddings, std=0.1)  # InternVL begins with zeros
-        return _joined(eyes, LlamaForCausalLM(language), words, seed)
+        model = LlamaForCausalLM(language)
+        nn.init.normal_(model.model.embed_tokens.weight, std=language.initializer_range)  # padding begins with zeros
+        return _joined(eyes, model, words, seed)
 
 
 def save(
@@ -137,18 +139,30 @@ def save(
     FileExistsError
         If there is something in the folder.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileExistsError(f"{folder} is there already; give another name, or delete it.")
+    check_free_folder(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = folder.with_name(f".{folder.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)  # of a run that was killed
     try:
-        written = model if model.dtype == dtype else copy.deepcopy(model).to(dtype)
+        written: Any = model if model.dtype == dtype else copy.deepcopy(model)
+        written.to(dtype)
         written.save_pretrained(draft)
         processor.save_pretrained(draft)
         draft.replace(folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def check_free_folder(folder: Path) -> None:
+    """Refuse a folder in which there is something.
+
+    Raises
+    ------
+    FileExistsError
+        Naming it.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(f"{folder} is there already; give another name, or delete it.")
 
 
 def processor_for(tokens: Tokenizer, side: int) -> InternVLProcessor:
@@ -189,9 +203,10 @@ def _joined(
     eyes: InternVLVisionModel, language: LlamaForCausalLM, tokens: Tokenizer, seed: int
 ) -> tuple[InternVLForConditionalGeneration, InternVLProcessor]:
     """Return a model of a tower and a language model, whose weights it copies, with a new projector."""
-    processor = processor_for(tokens, eyes.config.image_size[0])
+    seen: Any = eyes.config
+    processor = processor_for(tokens, seen.image_size[0])
     config = InternVLConfig(
-        vision_config=eyes.config,
+        vision_config=seen,
         text_config=language.config,
         image_token_id=processor.image_token_id,
         image_seq_length=processor.image_seq_length,
@@ -206,11 +221,14 @@ def _joined(
     model.model.vision_tower.load_state_dict(eyes.state_dict())
     model.model.language_model.load_state_dict(language.model.state_dict())
     model.tie_weights()
-    length = float(language.get_input_embeddings().weight.detach().norm(dim=-1).mean())
+    words: Tensor = language.model.embed_tokens.weight
+    length = float(words.detach().norm(dim=-1).mean())
     draw_projector(model.model.multi_modal_projector, length, seed)
     ids = {name: getattr(language.config, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    model.generation_config = GenerationConfig(**ids, do_sample=False)
-    return model.eval(), processor
+    kind: Any = GenerationConfig
+    model.generation_config = kind(**ids, do_sample=False)
+    model.train(False)
+    return model, processor
 
 
 @torch.no_grad()

@@ -275,9 +275,8 @@ def _run(command: Sequence[str], place: Path, package: Package, advice: str) -> 
     ran = subprocess.run(command, cwd=place, capture_output=True, text=True, errors="replace", check=False)
     if ran.returncode != 0:
         said = visible("\n".join((ran.stderr or ran.stdout).strip().splitlines()[-4:]))
-        raise RuntimeError(
-            f"{package.name} could not be downloaded, {' '.join(command[:4])} failed ({ran.returncode}):\n{said}\n{advice}"
-        )
+        called = f"{' '.join(command[:4])} failed ({ran.returncode})"
+        raise RuntimeError(f"{package.name} could not be downloaded, {called}:\n{said}\n{advice}")
 
 
 def _unpack(archive: Path, out: Path, place: Path) -> None:

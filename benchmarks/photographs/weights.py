@@ -55,7 +55,8 @@ def read_smollm2(file: Path, dtype: torch.dtype = torch.float32, **settings: Any
         Further arguments of ``from_pretrained``.
     """
     model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=dtype, **settings)
-    return model.eval(), AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    model.train(False)
+    return model, AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
 
 
 def language_model(parts: Parts) -> tuple[LlamaForCausalLM, Any]:
@@ -70,7 +71,8 @@ def language_model(parts: Parts) -> tuple[LlamaForCausalLM, Any]:
     model = LlamaForCausalLM(LlamaConfig(**described))
     model.load_state_dict(read.state_dict())  # strict: no weight is missing or left over
     model.generation_config = read.generation_config
-    return model.eval(), tokenizer
+    model.train(False)
+    return model, tokenizer
 
 
 def tower(parts: Parts, layers: int = LAYERS, side: int = SIDE) -> InternVLVisionModel:
@@ -107,7 +109,8 @@ def tower(parts: Parts, layers: int = LAYERS, side: int = SIDE) -> InternVLVisio
     weights[position] = resized_positions(weights[position], side // PATCH)
     model = InternVLVisionModel(tower_config(layers, side))
     model.load_state_dict(weights)  # strict: no weight is missing or left over
-    return model.eval()
+    model.train(False)
+    return model
 
 
 def tower_config(
@@ -178,7 +181,7 @@ def resized_positions(positions: Tensor, side: int) -> Tensor:
         Shape [1, 1 + side * side, D].
     """
     before = round((positions.shape[1] - 1) ** 0.5)
-    grid = positions[:, 1:].unflatten(1, (before, before)).permute(0, 3, 1, 2)
+    grid = positions[:, 1:].reshape(1, before, before, -1).permute(0, 3, 1, 2)
     grid = interpolate(grid, size=(side, side), mode="bicubic", align_corners=False)
     return torch.cat([positions[:, :1], grid.flatten(2).transpose(1, 2)], 1)
 
