@@ -1,4 +1,4 @@
-"""``python -m benchmarks.photographs COMMAND``; without a command, or with ``--help``, the list."""
+"""``python -m benchmarks.photographs COMMAND``; ``--help`` lists the commands."""
 
 import argparse
 import importlib
@@ -12,6 +12,8 @@ from rich.console import Console
 from lime_xai.printing import foreign
 from lime_xai.storage.store import DamagedFileError
 
+from .packages import DownloadError
+
 COMMANDS = {
     "parts": ".parts",
     "assemble": ".assemble",
@@ -23,7 +25,9 @@ FOLDER = Path("build/photographs")
 
 def build_parser(name: str | None = None) -> argparse.ArgumentParser:
     """Return the parser of all commands; only the module of ``name`` is imported for its arguments."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.photographs", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.photographs", description="A model of public parts that describes photographs."
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS:
         if name not in (None, command):
@@ -43,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser(name).parse_args(given)
     try:
         _module(arguments.command).run(arguments)
-    except (DamagedFileError, FileExistsError, FileNotFoundError, RuntimeError) as error:
+    except (DamagedFileError, FileExistsError, FileNotFoundError, DownloadError) as error:
         Console(stderr=True).print(foreign(error), soft_wrap=True)
         return 1
     return 0

