@@ -17,6 +17,8 @@ from .packages import DownloadError
 COMMANDS = {
     "parts": ".parts",
     "assemble": ".assemble",
+    "features": ".features",
+    "probe": ".probe",
 }
 """Module of each command: it has ``add_arguments(parser)`` and ``run(arguments)``, and its docstring is the help."""
 FOLDER = Path("build/photographs")
