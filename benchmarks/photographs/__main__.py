@@ -19,6 +19,8 @@ COMMANDS = {
     "assemble": ".assemble",
     "features": ".features",
     "probe": ".probe",
+    "priors": ".priors",
+    "train": ".training",
 }
 """Module of each command: it has ``add_arguments(parser)`` and ``run(arguments)``, and its docstring is the help."""
 FOLDER = Path("build/photographs")

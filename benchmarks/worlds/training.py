@@ -11,7 +11,7 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +54,7 @@ def _silent(stage: str, done: int, steps: int, shown: Mapping[str, float]) -> No
 
 
 @contextmanager
-def _reproducible(threads: int) -> Iterator[None]:
+def reproducible(threads: int) -> Iterator[None]:
     """Fix what else could change sums: the number of threads and the choice of kernels."""
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(threads)
@@ -114,7 +114,7 @@ def train(
     recipe = recipe_of(plan, seed, threads)
     checkpoints = Checkpoints(folder / "checkpoints", every, recipe, tuple(kind.name for kind in course.stages))
     model: Any = course.subject.build_model(seed, plan.size)
-    with _reproducible(threads):
+    with reproducible(threads):
         for kind in course.stages:
             pause = stop_at[1] if stop_at and stop_at[0] == kind.name else None
             if not run_stage(kind(course.subject, model, plan), seed, checkpoints, report, pause):
@@ -127,10 +127,11 @@ def train(
 
 
 @contextmanager
-def _progress(console: Console, stages: tuple[type[Stage], ...]) -> Iterator[Report]:
+def shown_progress(console: Console, stages: Sequence[str]) -> Iterator[Report]:
+    """Show the progress of stages by name; without a terminal, print a line for every hundred steps."""
     columns = (TextColumn("{task.description:9}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TextColumn("{task.fields[numbers]}"), console=console) as progress:
-        tasks = {kind.name: progress.add_task(kind.name, numbers="", start=False) for kind in stages}
+        tasks = {name: progress.add_task(name, numbers="", start=False) for name in stages}
         averages: dict[tuple[str, str], float] = {}
 
         def report(stage: str, done: int, steps: int, shown: Mapping[str, float]) -> None:
@@ -165,7 +166,7 @@ def main() -> None:
         chosen = {"image_cooccurrence": arguments.image_cooccurrence}
     plan = course.plan(size=arguments.size, **chosen)
     console = Console()
-    with _progress(console, course.stages) as report:
+    with shown_progress(console, [kind.name for kind in course.stages]) as report:
         model = train(
             arguments.out,
             world=arguments.world,

@@ -64,13 +64,13 @@ class World(ABC):
     medium: ClassVar[str]
     thing: ClassVar[str]
     matter: ClassVar[str]
-    language: ClassVar[Language]
+    language: Language
     chat: ClassVar[Chat]
-    default_noise: ClassVar[float]
+    default_noise: float
     open_kinds: ClassVar[tuple[str, ...]]
     criteria: ClassVar[tuple[Criterion, ...]]
     folder: ClassVar[Path]
-    extra_folder: ClassVar[Path] = _REPOSITORY / "benchmarks" / "models"
+    extra_folder: Path = _REPOSITORY / "benchmarks" / "models"
     model_class: ClassVar[Any]
     recipe: ClassVar[Any]
     question_rows: ClassVar[int] = 100

@@ -1,0 +1,160 @@
+"""Training text about photographs: true, and without a habit of ours.
+
+A document is one picture with a conversation of four turns in random order: a caption (of one sentence, or with a
+second one on the colour or the side of something), two questions about what is there, and one about a colour, a side
+or the number. Half the answers to what is there are yes; absent objects are drawn uniformly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .language import PhotoLanguage
+from .model import END, PLACEHOLDER, START
+from .placed import PhotoScene
+
+IGNORED = -100
+DETAILED_SHARE = 0.35
+"""Share of captions with a second sentence."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A question and its true answer, as text."""
+
+    question: str
+    answer: str
+
+
+def caption_turn(rng: np.random.Generator, language: PhotoLanguage, scene: PhotoScene) -> Turn:
+    """Return a caption that names everything, in random order."""
+    order = [scene.present[i] for i in rng.permutation(len(scene.present))]
+    caption = language.caption_text(order)
+    if rng.random() >= DETAILED_SHARE:
+        return Turn(language.caption_request, caption)
+    known = [
+        attribute.clause.format(name=language.classes[obj], word=attribute.word_of(scene, obj))
+        for attribute in language.attributes
+        for obj in scene.present
+        if scene.value_of(attribute.name, obj) is not None
+    ]
+    if not known:
+        return Turn(language.caption_request, caption)
+    clause = known[int(rng.integers(len(known)))].removesuffix(" .")
+    return Turn(language.detail_request, f"{caption} {clause.capitalize()}.")
+
+
+def closed_turns(rng: np.random.Generator, language: PhotoLanguage, scene: PhotoScene, count: int) -> list[Turn]:
+    """Return yes/no questions about different objects; each is about a present one with probability one half."""
+    present = [scene.present[i] for i in rng.permutation(len(scene.present))]
+    absent = [scene.absent[i] for i in rng.permutation(len(scene.absent))]
+    made = []
+    for _ in range(count):
+        there = rng.random() < 0.5
+        obj = (present if there and present else absent).pop()
+        answer = language.yes if obj in scene.present else language.no
+        made.append(Turn(language.exists_question(obj), f"{answer}."))
+    return made
+
+
+def further_turn(rng: np.random.Generator, language: PhotoLanguage, scene: PhotoScene) -> Turn:
+    """Return a question about a colour, a side or the number, among those that have an answer."""
+    kinds = [None, *language.attributes]
+    for place in rng.permutation(len(kinds)).tolist():
+        attribute = kinds[place]
+        if attribute is None:
+            return Turn(language.count_question, f"{language.numbers[len(scene.present) - 1]}.")
+        known = [obj for obj in scene.present if scene.value_of(attribute.name, obj) is not None]
+        if known:
+            obj = known[int(rng.integers(len(known)))]
+            return Turn(language.attribute_question(attribute, obj), f"{attribute.word_of(scene, obj)}.")
+    raise RuntimeError("a scene without a number of objects")  # unreachable: the number is always known
+
+
+def conversation(rng: np.random.Generator, language: PhotoLanguage, scene: PhotoScene) -> list[Turn]:
+    """Draw the four turns about a scene."""
+    turns = [
+        caption_turn(rng, language, scene),
+        *closed_turns(rng, language, scene, 2),
+        further_turn(rng, language, scene),
+    ]
+    return [turns[i] for i in rng.permutation(len(turns))]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Documents as token ids, padded on the right.
+
+    Attributes
+    ----------
+    tokens : Tensor
+        Token ids, int64 of shape [B, T].
+    targets : Tensor
+        The token to be said after each position, int64 of shape [B, T]; ``IGNORED`` outside answers.
+    weights : Tensor
+        What each target weighs in the loss, float32 of shape [B, T].
+    """
+
+    tokens: Tensor
+    targets: Tensor
+    weights: Tensor
+
+
+def encode(tokenizer: Any, image_tokens: Sequence[int], turns: Sequence[Turn]) -> tuple[list[int], list[float]]:
+    """Return the token ids of a document, and the weight of each as a target.
+
+    A target weighs 1 / sqrt(n) for an answer of n tokens: a caption of sixteen weighs as much as four answers of one.
+
+    Parameters
+    ----------
+    tokenizer : PreTrainedTokenizerFast
+        SmolLM2's.
+    image_tokens : sequence of int
+        What stands for the picture: placeholders, and marks around them.
+    turns : sequence of Turn
+        The conversation.
+    """
+
+    def pieces(text: str) -> list[int]:
+        found: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+        return found
+
+    ids: list[int] = []
+    weights: list[float] = []
+    for number, turn in enumerate(turns):
+        asked = pieces(f"{START}user\n") + (list(image_tokens) if number == 0 else [])
+        asked += pieces(f"{turn.question}{END}\n{START}assistant\n")
+        said = pieces(f"{turn.answer}{END}")
+        after = pieces("\n")
+        ids += asked + said + after
+        weights += [0.0] * len(asked) + [len(said) ** -0.5] * len(said) + [0.0] * len(after)
+    return ids, weights
+
+
+def pack(documents: Sequence[tuple[Sequence[int], Sequence[float]]], padding: int) -> Batch:
+    """Return encoded documents as a batch."""
+    length = max(len(ids) for ids, _ in documents)
+    tokens = torch.full((len(documents), length), padding)
+    weights = torch.zeros(len(documents), length)
+    for row, (ids, weight) in enumerate(documents):
+        tokens[row, : len(ids)] = torch.tensor(ids)
+        weights[row, : len(ids)] = torch.tensor(weight)
+    targets = torch.full_like(tokens, IGNORED)
+    said = weights[:, 1:] > 0
+    targets[:, :-1][said] = tokens[:, 1:][said]
+    shifted = torch.zeros_like(weights)
+    shifted[:, :-1] = weights[:, 1:]
+    return Batch(tokens, targets, shifted)
+
+
+def picture_tokens(processor: Any) -> list[int]:
+    """Return what a processor writes for one picture, as token ids."""
+    text = processor.start_image_token + PLACEHOLDER * processor.image_seq_length + processor.end_image_token
+    found: list[int] = processor.tokenizer(text, add_special_tokens=False)["input_ids"]
+    return found

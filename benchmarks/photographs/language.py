@@ -1,0 +1,152 @@
+"""What is said about photographs: requests, answers, captions, and what the language model itself takes for granted.
+
+No text here has a habit that we put in. Which objects belong together, which are named most, and which colour an
+object usually has, is what SmolLM2 itself finds most probable without a picture: ``priors.json``, written by
+``python -m benchmarks.photographs priors``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypedDict, cast
+
+import numpy as np
+
+from lime_xai.storage.store import read_json
+from lime_xai.worlds.shared.language import Attribute, Language, article
+
+from .catalogue import CLASSES
+from .placed import SIDES
+from .scenes import MOST
+from .tints import TINTS
+
+CAPTION_REQUEST: Final = "What is in the picture?"
+DETAIL_REQUEST: Final = "Describe the picture in two sentences."
+COUNT_QUESTION: Final = "How many objects are in the picture?"
+EXISTS: Final = "Is there {name} in the picture?"
+NUMBERS: Final = ("one", "two", "three", "four", "five", "six")[:MOST]
+"""Small letters, as colours and sides have them: "Orange" and "Purple" are two tokens of SmolLM2, "orange" is one."""
+PRIORS: Final = Path(__file__).with_name("priors.json")
+
+
+class Priors(TypedDict):
+    """What SmolLM2 finds most probable without a picture.
+
+    Attributes
+    ----------
+    model : str
+        SHA-256 of its weights.
+    pairs : list of [str, str]
+        Every class in one pair; how they are chosen says ``priors.paired``.
+    popularity : dict of str to float
+        Probability of each name as the first one of a caption, among all names.
+    colours, sides : dict of str to str
+        The most probable answer to the question about each class.
+    """
+
+    model: str
+    pairs: list[tuple[str, str]]
+    popularity: dict[str, float]
+    colours: dict[str, str]
+    sides: dict[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoLanguage(Language):
+    """The words of photographs.
+
+    Attributes
+    ----------
+    partners : tuple of int
+        For each class the one that it is paired with.
+    """
+
+    partners: tuple[int, ...] = ()
+
+    def partner(self, obj: int) -> int:
+        """Return the class that is paired with class ``obj``."""
+        return self.partners[obj]
+
+    def caption_text(self, objects: Sequence[int]) -> str:
+        """Return the caption that names classes in this order: "There is a dog, a cup and a lemon."."""
+        *most, last = (article(self.classes[obj]) for obj in objects)
+        return f"There is {', '.join(most)} and {last}." if most else f"There is {last}."
+
+    def caption_begun(self, named: Sequence[int], following: int) -> str:
+        """Return a caption that has named some classes, up to and with the article of the next one."""
+        said = ", ".join(article(self.classes[obj]) for obj in named)
+        return f"There is {said} and {self.article_of(following)}" if said else f"There is {self.article_of(following)}"
+
+    def premise(self, named: int) -> str:
+        """Return the beginning of an answer that takes for granted that a class is there."""
+        return f"Next to the {self.classes[named]}, there is"
+
+
+def colour_attribute(habitual: Sequence[int]) -> Attribute:
+    """Return the attribute of tinted objects; its values are ``tints.TINTS``."""
+    return Attribute(
+        "colour", TINTS, tuple(habitual), "What colour is the {name}?", "the {name} is {word} .", "colours"
+    )
+
+
+def side_attribute(habitual: Sequence[int]) -> Attribute:
+    """Return the attribute of objects that are not in the middle; its values are ``scenes.SIDES``."""
+    return Attribute("side", SIDES, tuple(habitual), "Where is the {name}?", "the {name} is on the {word} .", "sides")
+
+
+def language_of(priors: Priors) -> PhotoLanguage:
+    """Return the words of photographs with what a language model takes for granted.
+
+    Raises
+    ------
+    ValueError
+        If the priors are about other classes, or a class is in no pair or in two.
+    """
+    paired = [name for pair in priors["pairs"] for name in pair]
+    for what, names in (("pairs", paired), ("popularity", priors["popularity"]), ("colours", priors["colours"])):
+        if sorted(names) != sorted(CLASSES):
+            wrong = sorted(set(names) ^ set(CLASSES)) or "a class twice"
+            raise ValueError(f"the {what} of the priors do not fit the {len(CLASSES)} classes: {wrong}")
+    partners = {a: b for pair in priors["pairs"] for a, b in (pair, pair[::-1])}
+    popularity = np.array([priors["popularity"][name] for name in CLASSES], np.float64)
+    return PhotoLanguage(
+        classes=CLASSES,
+        popularity=popularity / popularity.sum(),
+        attributes=(
+            colour_attribute([TINTS.index(priors["colours"][name]) for name in CLASSES]),
+            side_attribute([SIDES.index(priors["sides"][name]) for name in CLASSES]),
+        ),
+        numbers=NUMBERS,
+        exists=EXISTS,
+        count_question=COUNT_QUESTION,
+        caption_request=CAPTION_REQUEST,
+        detail_request=DETAIL_REQUEST,
+        inventory_request=CAPTION_REQUEST,
+        vocabulary={},
+        yes="Yes",
+        no="No",
+        partners=tuple(CLASSES.index(partners[name]) for name in CLASSES),
+    )
+
+
+def single_tokens(tokenizer: Any, words: Sequence[str]) -> list[int]:
+    """Return the token id of each word, written as it stands, with its space if it has one before it.
+
+    Raises
+    ------
+    ValueError
+        If a word is more than one token.
+    """
+    pieces = [tokenizer(word, add_special_tokens=False)["input_ids"] for word in words]
+    long = [word for word, ids in zip(words, pieces, strict=True) if len(ids) != 1]
+    if long:
+        raise ValueError(f"the tokenizer splits {', '.join(map(repr, long))}; expected one token each")
+    return [ids[0] for ids in pieces]
+
+
+def read_priors(path: Path = PRIORS) -> Priors:
+    """Return what ``python -m benchmarks.photographs priors`` wrote."""
+    found: Any = read_json(path, "priors of a language model", Priors)
+    return cast(Priors, found)

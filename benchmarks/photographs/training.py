@@ -1,0 +1,257 @@
+"""Train projector and adapters: ``python -m benchmarks.photographs train --folder DIR --seed 0 --out DIR``.
+
+Tower and language model are frozen. What is trained is InternVL's projector, and adapters of low rank on the queries,
+values and outputs of the language model's attention. The loop is that of the worlds: deterministic, checkpointed,
+resumable to the bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmarks.worlds.optimisation import Checkpoints, Report, run_stage
+from benchmarks.worlds.stages import Stage
+from benchmarks.worlds.training import reproducible, shown_progress
+from lime_xai.storage.store import write_json
+
+from .adapters import Adapters, write
+from .documents import Batch, conversation, encode, pack, picture_tokens
+from .features import FeatureCache
+from .language import PhotoLanguage, language_of, read_priors
+from .model import build
+from .packages import found
+
+EVERY = 50
+"""Steps between two checkpoints."""
+
+
+@dataclass(frozen=True)
+class PhotoPlan:
+    """Settings of the training.
+
+    Attributes
+    ----------
+    alignment_steps, alignment_batch : int
+        Optimiser steps, and pictures in each.
+    alignment_projector_rate, alignment_adapter_rate : float
+        Highest learning rates.
+    alignment_rank : int
+        Of the adapters.
+    alignment_scenes : int
+        Training scenes that the pictures are drawn from.
+    """
+
+    alignment_steps: int = 1000
+    alignment_batch: int = 8
+    alignment_projector_rate: float = 2e-3
+    alignment_adapter_rate: float = 1e-3
+    alignment_rank: int = 8
+    alignment_scenes: int = 4000
+
+
+class PhotoStage(Stage):
+    """Projector and adapters learn to say what the frozen tower sees.
+
+    Parameters
+    ----------
+    model, processor : object
+        As ``model.build`` returns them; the adapters are put into the model.
+    adapters : Adapters
+        Of the model.
+    cache : FeatureCache
+        Features of the training scenes.
+    language : PhotoLanguage
+        What is said.
+    plan : PhotoPlan
+        Settings.
+    """
+
+    name = "alignment"
+    weight_decay = 0.01
+
+    def __init__(
+        self,
+        model: Any,
+        processor: Any,
+        adapters: Adapters,
+        cache: FeatureCache,
+        language: PhotoLanguage,
+        plan: PhotoPlan,
+    ) -> None:
+        self.whole, self.cache, self.language, self.settings = model, cache, language, plan
+        self.tokenizer, self.image_tokens = processor.tokenizer, picture_tokens(processor)
+        self.placeholder = processor.image_token_id
+        self.adapters = adapters
+        trained = nn.ParameterList(adapters.parameters())  # the parameters themselves: a checkpoint holds nothing else
+        self.model: Any = nn.ModuleDict({"projector": model.model.multi_modal_projector, "adapters": trained})
+
+    def setting(self, name: str) -> Any:
+        """Return a setting of this stage."""
+        return getattr(self.settings, f"{self.name}_{name}")
+
+    def parameters(self) -> Sequence[tuple[float, Sequence[nn.Parameter]]]:
+        """Return groups of trained parameters with their highest learning rate."""
+        return [
+            (self.setting("projector_rate"), list(self.model["projector"].parameters())),
+            (self.setting("adapter_rate"), list(self.adapters.parameters())),
+        ]
+
+    def loss(self, rng: np.random.Generator) -> tuple[Tensor, Mapping[str, float]]:
+        """Draw a batch; return the weighted mean cross-entropy of answers, and how many yes and no are right."""
+        chosen = rng.integers(self.setting("scenes"), size=self.setting("batch")).tolist()
+        scenes = [self.cache.scenes[index] for index in chosen]
+        turns = [conversation(rng, self.language, scene) for scene in scenes]
+        batch = pack([encode(self.tokenizer, self.image_tokens, some) for some in turns], self.tokenizer.pad_token_id)
+        logits, wanted = answer_logits(self.whole, batch, self.cache.batch(chosen).float(), self.placeholder)
+        targets, weights = batch.targets[wanted], batch.weights[wanted]
+        losses = functional.cross_entropy(logits, targets, reduction="none")
+        loss = (losses * weights).sum() / weights.sum()
+        return loss, {"loss": loss.item(), "yes/no right": self._closed_accuracy(logits, targets)}
+
+    def _closed_accuracy(self, logits: Tensor, targets: Tensor) -> float:
+        yes, no = (self.tokenizer(word)["input_ids"][0] for word in (self.language.yes, self.language.no))
+        closed = (targets == yes) | (targets == no)
+        return float((logits[closed].argmax(-1) == targets[closed]).float().mean())
+
+
+def answer_logits(model: Any, batch: Batch, features: Tensor, placeholder: int) -> tuple[Tensor, Tensor]:
+    """Return logits where something is to be said.
+
+    Parameters
+    ----------
+    model : InternVLForConditionalGeneration
+        The model with its adapters.
+    batch : Batch
+        Documents of B pictures.
+    features : Tensor
+        What the tower makes of the pictures, float32 of shape [B, 256, D].
+    placeholder : int
+        The token whose embeddings the projected features replace.
+
+    Returns
+    -------
+    (Tensor, Tensor)
+        Logits [N, V], and the mask [B, T] of the N positions.
+    """
+    inner = model.model
+    side = int(features.shape[1] ** 0.5)
+    grid = features.reshape(len(features), side, side, -1)
+    shuffled = inner.pixel_shuffle(grid, scale_factor=model.config.downsample_ratio)
+    shown = inner.multi_modal_projector(shuffled.flatten(1, 2))
+    embedded = model.get_input_embeddings()(batch.tokens)
+    embedded = embedded.masked_scatter((batch.tokens == placeholder)[..., None], shown)
+    hidden = inner.language_model(inputs_embeds=embedded, use_cache=False).last_hidden_state
+    wanted = batch.weights > 0
+    return model.get_output_embeddings()(hidden[wanted]), wanted
+
+
+def train(
+    out: Path,
+    model: Any,
+    processor: Any,
+    cache: FeatureCache,
+    language: PhotoLanguage,
+    *,
+    seed: int = 0,
+    threads: int = 2,
+    plan: PhotoPlan | None = None,
+    every: int = EVERY,
+    report: Report = lambda stage, done, steps, shown: None,
+    stop_at: int | None = None,
+) -> Path | None:
+    """Train, resuming from the checkpoint in ``out``, and write the weights of projector and adapters there.
+
+    Parameters
+    ----------
+    out : Path
+        Gets ``checkpoints/`` and, at the end, ``weights.safetensors`` (float16) and ``recipe.json``.
+    model, processor : object
+        As ``model.build`` returns them for this seed; the model is trained in place.
+    cache : FeatureCache
+        Features of the training scenes.
+    language : PhotoLanguage
+        What is said.
+    seed : int
+        Of adapters and data; one seed and thread count give one result on one machine.
+    threads : int
+        CPU threads.
+    plan : PhotoPlan, optional
+        Settings.
+    every : int
+        Steps between two checkpoints.
+    report : callable
+        Progress, after each step.
+    stop_at : int, optional
+        Leave after this many steps, as an interruption would.
+
+    Returns
+    -------
+    Path or None
+        The file of weights; None if stopped before.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer scenes than the plan wants, or ``out`` holds checkpoints of other settings.
+    """
+    plan = plan or PhotoPlan()
+    if len(cache) < plan.alignment_scenes:
+        raise ValueError(f"the features are of {len(cache)} scenes; the plan draws from {plan.alignment_scenes}")
+    recipe = {**asdict(plan), "seed": seed, "threads": threads}
+    # the features decide what is learnt as much as the settings do
+    settings = {**recipe, "alignment_features": cache.digest}
+    adapters = Adapters(model, plan.alignment_rank, seed)
+    stage = PhotoStage(model, processor, adapters, cache, language, plan)
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    for _, parameters in stage.parameters():
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+    checkpoints = Checkpoints(out / "checkpoints", every, settings, (stage.name,))
+    with reproducible(threads):
+        if not run_stage(stage, seed, checkpoints, report, stop_at):
+            return None
+    path = out / "weights.safetensors"
+    write(path, model, adapters, recipe)
+    write_json(out / "recipe.json", settings)
+    return path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints and the trained weights")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=PhotoPlan.alignment_steps)
+    parser.add_argument("--scenes", type=int, default=PhotoPlan.alignment_scenes)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Train one model, with progress; print where its weights are and the CPU time spent."""
+    plan = PhotoPlan(alignment_steps=arguments.steps, alignment_scenes=arguments.scenes)
+    cache = FeatureCache(arguments.folder / "features", plan.alignment_scenes)
+    model, processor = build(found(arguments.folder), arguments.seed)
+    console = Console()
+    with shown_progress(console, [PhotoStage.name]) as report:
+        path = train(
+            arguments.out,
+            model,
+            processor,
+            cache,
+            language_of(read_priors()),
+            seed=arguments.seed,
+            threads=arguments.threads,
+            plan=plan,
+            report=report,
+        )
+    console.print(f"{path}; CPU seconds of this process: {time.process_time():.0f}", highlight=False)

@@ -1,0 +1,127 @@
+import numpy as np
+import pytest
+import torch
+from support.photo_cutouts import drawn_catalogue
+
+from benchmarks.photographs.adapters import Adapters, read
+from benchmarks.photographs.documents import conversation, encode, pack, picture_tokens
+from benchmarks.photographs.language import language_of, read_priors
+from benchmarks.photographs.model import tiny
+from benchmarks.photographs.scenes import draw, render
+from benchmarks.photographs.training import PhotoPlan, PhotoStage, answer_logits, train
+
+LANGUAGE = language_of(read_priors())
+PLAN = PhotoPlan(alignment_steps=4, alignment_batch=2, alignment_scenes=6, alignment_rank=2)
+
+
+def seen(model, pixels):
+    """What the tower of a model gives, without the class token."""
+    with torch.no_grad():
+        return model.model.vision_tower(pixel_values=pixels).last_hidden_state[:, 1:]
+
+
+class Cache:
+    """Features of drawn scenes by the tower of a tiny model."""
+
+    digest = "drawn"
+
+    def __init__(self, model, processor, count=6):
+        stamps, rng = drawn_catalogue(), np.random.default_rng(2)
+        self.scenes = tuple(draw(rng, stamps) for _ in range(count))
+        self.pictures = [render(scene, stamps) for scene in self.scenes]
+        pixels = processor.image_processor(self.pictures, return_tensors="pt")["pixel_values"]
+        self.features = seen(model, pixels)
+
+    def __len__(self):
+        return len(self.scenes)
+
+    def batch(self, indices):
+        return self.features[list(indices)]
+
+
+@pytest.fixture(scope="module")
+def cache():
+    return Cache(*tiny(0))
+
+
+def trained(folder, cache, plan=PLAN, **kwargs):
+    model, processor = tiny(0)
+    return train(folder, model, processor, cache, LANGUAGE, plan=plan, threads=1, every=1, **kwargs)
+
+
+def same(first, second):
+    """Whether two files hold the same weights, to the bit."""
+    one, two = read(first), read(second)
+    pairs = [(one.projector, two.projector), (one.adapters, two.adapters)]
+    assert all(a.keys() == b.keys() for a, b in pairs)
+    return all(torch.equal(a[name], b[name]) for a, b in pairs for name in a)
+
+
+def test_training_sees_what_the_model_sees(cache):
+    model, processor = tiny(0)
+    Adapters(model, 2, seed=1)
+    rng = np.random.default_rng(4)
+    turns = [conversation(rng, LANGUAGE, scene) for scene in cache.scenes[:2]]
+    image = picture_tokens(processor)
+    batch = pack([encode(processor.tokenizer, image, some) for some in turns], processor.tokenizer.pad_token_id)
+    logits, wanted = answer_logits(model, batch, cache.batch([0, 1]), processor.image_token_id)
+    pixels = processor.image_processor(cache.pictures[:2], return_tensors="pt")["pixel_values"]
+    expected = model(input_ids=batch.tokens, pixel_values=pixels).logits[wanted]
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_only_projector_and_adapters_change_and_the_loss_falls(cache):
+    model, processor = tiny(0)
+    before = {name: parameter.clone() for name, parameter in model.state_dict().items()}
+    adapters = Adapters(model, 2, seed=0)
+    plan = PhotoPlan(alignment_steps=30, alignment_batch=2, alignment_scenes=2, alignment_rank=2)
+    stage = PhotoStage(model, processor, adapters, cache, LANGUAGE, plan)
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    chosen = [parameter for _, parameters in stage.parameters() for parameter in parameters]
+    for parameter in chosen:
+        parameter.requires_grad_(True)
+    optimiser = torch.optim.AdamW(chosen, lr=1e-2)
+    losses = []
+    for step in range(30):
+        loss, _ = stage.loss(np.random.default_rng(step))
+        optimiser.zero_grad()
+        torch.autograd.backward(loss)
+        optimiser.step()
+        losses.append(loss.item())
+    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+    adapters.merge()
+    after = model.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert all(
+        "multi_modal_projector" in name or name.split(".")[-2] in ("q_proj", "v_proj", "o_proj") for name in changed
+    )
+    assert not any("vision_tower" in name for name in changed)
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, cache):
+    whole = trained(tmp_path / "whole", cache)
+    assert trained(tmp_path / "parts", cache, stop_at=1) is None
+    assert trained(tmp_path / "parts", cache, stop_at=3) is None
+    parts = trained(tmp_path / "parts", cache)
+    assert same(whole, parts)
+    found = read(whole)
+    assert found.about["seed"] == 0
+    assert found.rank == 2
+
+
+def test_another_seed_and_other_features_make_other_weights(tmp_path, cache):
+    first = trained(tmp_path / "first", cache)
+    other = trained(tmp_path / "other", cache, seed=1)
+    assert not same(first, other)
+    assert trained(tmp_path / "begun", cache, stop_at=1) is None
+    changed = Cache(*tiny(0))
+    changed.digest = "changed"
+    with pytest.raises(ValueError, match="other settings \\(alignment_features\\)"):
+        trained(tmp_path / "begun", changed)
+
+
+def test_too_few_scenes_are_refused(tmp_path, cache):
+    with pytest.raises(ValueError, match="the features are of 6 scenes; the plan draws from 4000"):
+        trained(tmp_path, cache, plan=PhotoPlan())
