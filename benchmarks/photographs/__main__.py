@@ -21,6 +21,8 @@ COMMANDS = {
     "probe": ".probe",
     "priors": ".priors",
     "train": ".training",
+    "accept": ".accept",
+    "policies": ".policies",
 }
 """Module of each command: it has ``add_arguments(parser)`` and ``run(arguments)``, and its docstring is the help."""
 FOLDER = Path("build/photographs")

@@ -7,7 +7,7 @@ import torch
 from rich.console import Console
 
 from lime_xai.printing import foreign
-from lime_xai.storage.store import holding
+from lime_xai.storage.store import holding, write_json
 from lime_xai.storage.weights import weights_hash
 
 from .adapters import read
@@ -43,7 +43,7 @@ def assemble(parts: Parts, weights: Path, out: Path, dtype: torch.dtype = torch.
     weights : Path
         What ``adapters.write`` wrote.
     out : Path
-        The folder, made whole or not at all.
+        The folder, made whole or not at all; ``recipe.json`` in it says how the weights were trained.
     dtype : torch.dtype
         Of the weights in it.
 
@@ -65,4 +65,5 @@ def assemble(parts: Parts, weights: Path, out: Path, dtype: torch.dtype = torch.
     with holding(weights, "trained weights of this model", "give another file"):
         trained.put_into(model)
     save(model, processor, out, dtype)
+    write_json(out / "recipe.json", dict(trained.about))
     return weights_hash(model)

@@ -155,7 +155,7 @@ class CutOut:
     def aspect(self) -> float:
         """Width over height."""
         height, width = self.pixels.shape[:2]
-        return width / height
+        return float(width / height)
 
 
 @dataclass(frozen=True, eq=False)

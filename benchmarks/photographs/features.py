@@ -242,7 +242,8 @@ class FeatureCache:
         if any(not 0 <= index < len(self) for index in indices):
             raise IndexError(f"scenes {list(indices)} are asked for; expected 0 to {len(self) - 1}")
         places = [divmod(int(index), self._per_file) for index in indices]
-        return torch.cat([self._files[file].get_slice(_TENSOR)[row : row + 1] for file, row in places])
+        slices: list[Any] = [file.get_slice(_TENSOR) for file in self._files]  # type: ignore[no-untyped-call, unused-ignore]
+        return torch.cat([slices[file][row : row + 1] for file, row in places])
 
     def _checked(self, path: Path, number: int) -> tuple[tuple[PhotoScene, ...], str]:
         """Return the scenes of a file and the hash of its features."""

@@ -65,8 +65,9 @@ def objects_of(scenes: Sequence[PhotoScene], features: Tensor, stamps: Catalogue
 
 def token_features(features: Tensor) -> Tensor:
     """Return the mean of the four patches of each image token: [B, 256, D] to float32 [B, 64, D]."""
-    grid = features.float().unflatten(1, (GRID, 2, GRID, 2))
-    return grid.mean((2, 4)).flatten(1, 2)
+    grid = features.float().reshape(len(features), GRID, 2, GRID, 2, -1)
+    means: Tensor = grid.mean((2, 4)).flatten(1, 2)
+    return means
 
 
 def scores(known: Objects, fresh: Objects) -> dict[str, float]:

@@ -168,7 +168,8 @@ def _alpha(placed: Placed, catalogue: Catalogue) -> NDArray[np.float32]:
     found = np.zeros((SIDE, SIDE), np.float32)
     # Pillow scales the bands of a picture one by one, so alpha alone becomes what it becomes in `render`.
     found[top:bottom, left:right] = _scaled(catalogue.cutouts[placed.obj][placed.cutout].alpha, placed)
-    return found / 255
+    found /= 255
+    return found
 
 
 def masks(scene: PhotoScene, catalogue: Catalogue) -> NDArray[np.bool_]:

@@ -23,6 +23,7 @@ from lime_xai.worlds.shared.criteria import KIND_NAMES
 from lime_xai.worlds.shared.models import load_frozen, protocol, recipe
 from lime_xai.worlds.shared.world import BUNDLED
 
+from .loading import check_device
 from .policies import read_policies, untuned, world_choice
 from .screen import notice, notices
 
@@ -42,6 +43,7 @@ def run_world(
     tune: Path | None = None,
     tuned: Path | None = None,
     calibration: Path | None = None,
+    device: str | None = None,
 ) -> None:
     """Measure (or tune) policies on a world and print the table.
 
@@ -64,17 +66,21 @@ def run_world(
         Settings to use instead of the shipped ones.
     calibration : Path, optional
         Of the model, for policies that need one; measured on a tuning seed if there is no such file.
+    device : str, optional
+        Of the model, one that ``check_device`` accepts; by default the CPU.
 
     Raises
     ------
     ValueError
         For unknown names, or a report of another evaluation set in ``out``.
     """
+    check_device(device)
     writable(out, tune, calibration)
     world = load_world(name)
     written = read_policies(names or POLICIES)
     tuning, names = names and list(written), list(written)
     model, processor = load_frozen(world, model_name)
+    model.to(device or "cpu")
     if tune is not None:
         names = list(TUNED) if tuning is None else [name for name in TUNED if name in tuning]
         if not names:
@@ -167,6 +173,7 @@ def run_accept(
     seed: int | None = None,
     scenes: int = 300,
     out: Path | None = None,
+    device: str | None = None,
 ) -> bool:
     """Measure models of a world against its criteria and print a table for each.
 
@@ -182,12 +189,15 @@ def run_accept(
         Of the evaluation set; by default the protocol's seed for acceptance.
     out : Path, optional
         JSON report by model name; rows of other models in it are kept.
+    device : str, optional
+        Of the models, one that ``check_device`` accepts; by default the CPU.
 
     Returns
     -------
     bool
         Whether every criterion of every model is met.
     """
+    check_device(device)
     writable(out)
     reports = read_json(out, "a report", dict[str, dict[str, Any]]) if out is not None and out.exists() else {}
     passed, world = True, load_world(world_name)
@@ -197,7 +207,7 @@ def run_accept(
     for name, (model, processor, made) in loaded.items():
         kind, weights = world.kind(made), weights_hash(model)
         with notices.status(foreign(f"measuring {name}")):
-            rows = acceptance(model, processor, evaluation, kind)
+            rows = acceptance(model.to(device or "cpu"), processor, evaluation, kind)
         console.print(acceptance_table(f"{name}: {KIND_NAMES[kind]}, seed {seed}, {scenes} scenes", rows))
         parameters = sum(p.numel() for p in model.parameters())
         console.print(f"{parameters:,} parameters; sha256 {weights}", soft_wrap=True)

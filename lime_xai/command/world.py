@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .common import Threads, set_threads
+from .common import Device, Threads, set_threads
 from .files import Output, check_outputs
 from .screen import console
 
@@ -39,6 +39,7 @@ def world(
     calibration: Annotated[
         Path | None, typer.Option(help="Of the model, for reweight and constant; measured if there is no such file.")
     ] = None,
+    device: Device = None,
     threads: Threads = None,
 ) -> None:
     """Measure policies on an embedded world, beside the model without any."""
@@ -67,6 +68,7 @@ def world(
         tune,
         tuned,
         calibration,
+        device,
     )
 
 
@@ -77,6 +79,7 @@ def accept(
     seed: Annotated[int | None, typer.Option(help="Of the scenes; by default the protocol's for acceptance.")] = None,
     scenes: Annotated[int, typer.Option(min=2)] = 300,
     out: Annotated[Path | None, typer.Option("--json", help="Report; other models in it are kept.")] = None,
+    device: Device = None,
     threads: Threads = None,
 ) -> None:
     """Measure models of an embedded world against its criteria; status 1 if one is missed."""
@@ -84,5 +87,5 @@ def accept(
     from .run_world import run_accept
 
     set_threads(threads)
-    if not run_accept(console, name, models, seed, scenes, out):
+    if not run_accept(console, name, models, seed, scenes, out, device):
         raise typer.Exit(1)
