@@ -13,7 +13,7 @@ from .world import EVALUATED, open_world
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the models, and what they are measured on."""
-    parser.add_argument("models", nargs="+", help="folders that assemble made, or names below FOLDER/models")
+    parser.add_argument("models", nargs="+", help="folders that assemble made, or names in protocol.json")
     parser.add_argument("--seed", type=int, help="of the scenes; by default the protocol's for acceptance")
     parser.add_argument("--scenes", type=int, default=100)
     parser.add_argument("--difficulty", choices=tuple(DIFFICULTIES), default=EVALUATED)

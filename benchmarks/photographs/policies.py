@@ -16,7 +16,7 @@ POLICIES = "vanilla,plausible,edit,contrast,contrast_slot,contrast_noise,contras
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the model, the policies, and what they are measured on."""
-    parser.add_argument("model", help="a folder that assemble made, or a name below FOLDER/models")
+    parser.add_argument("model", help="a folder that assemble made, or a name in protocol.json")
     parser.add_argument("--policies", default=POLICIES, help="as those of `lime-xai world`")
     parser.add_argument("--seed", type=int, default=7, help="of the scenes; not one used for tuning")
     parser.add_argument("--scenes", type=int, default=60)
