@@ -41,15 +41,32 @@ def table(found: Comparison, columns: Sequence[str], changes: bool) -> str:
     return "\n".join(lines)
 
 
+def agreement(found: Comparison) -> str:
+    """Return a Markdown table: how far each pair of kinds of replacement orders the methods alike, and the best."""
+    lines = ["| | kinds | rank correlation | best |", "| --- | --- | ---: | --- |"]
+    for one in found.replacement_agreement:
+        best = [", ".join(f"`{method}`" for method in methods) for methods in one.best]
+        named = best[0] if best[0] == best[1] else " / ".join(best)
+        lines.append(f"| {one.metric} | {' / '.join(one.kinds)} | {one.correlation} | {named} |")
+    return "\n".join(lines)
+
+
+def described(found: Comparison) -> str:
+    """Return what was measured, as a sentence."""
+    scenes = len(set(found.clusters))
+    return f"{len(found.clusters)} questions about {scenes} scenes; 95 % bootstrap intervals over scenes."
+
+
 def main() -> None:
     """Write the page and the picture."""
     reports = {name: Comparison.from_json(RESULTS / f"compare_{name}.json") for name in {of for _, of, _ in TABLES}}
     parts = []
     for title, of, columns in TABLES:
         found = reports[of]
-        scenes = len(set(found.clusters))
-        about = f"{len(found.clusters)} questions about {scenes} scenes; 95 % bootstrap intervals over scenes."
-        parts.append(f"## {title}\n\n{about}\n\n{table(found, columns, changes='Change' in title)}\n")
+        parts.append(f"## {title}\n\n{described(found)}\n\n{table(found, columns, changes='Change' in title)}\n")
+    found = reports["bundled"]
+    about = f"{described(found)} Kinds agree if they order the methods alike."
+    parts.append(f"## Whether kinds of replacement agree\n\n{about}\n\n{agreement(found)}\n")
     (RESULTS / "compare.md").write_text("\n".join(parts), encoding="utf-8")
     reports["bundled"].to_csv(RESULTS / "compare_bundled.csv")
     reports["bundled"].plot().savefig(STATIC / "compare.png", dpi=130)

@@ -11,6 +11,7 @@ from lime_rules import TransformerComposite
 from lime_rules.stream.tangents import KVScaling
 from lime_xai.decoding.step import DecodingStep
 from lime_xai.model.cache import detach_inference, slots, with_slots
+from lime_xai.model.continuation import check_history
 from lime_xai.model.decoder_call import merged
 from lime_xai.model.gradients import (
     DifferentiableCall,
@@ -165,9 +166,11 @@ def value_over_sequence(
     """Evaluate the objective over the whole sequence, run again from its merged embeddings (the paper's).
 
     Relevance of every input position is embedding times gradient, fully propagated; deltas act on the keys and
-    values of every position. Parameters and result as in ``value_over_cache``.
+    values of every position. Parameters and result as in ``value_over_cache``. A decoder that gives other logits for
+    several tokens in one call than for one after the other is refused (``check_history``).
     """
     replayer = step.replayer
+    check_history(replayer, step.history, step.plain)
     with composite.context(replayer.decoder):
         inputs = [DifferentiableCall.of(call) for call in merged(step.history)]
         logits = at_least_float32(forward_sequence(replayer, inputs, deltas)[:, -1])

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel
 from transformers.generation.configuration_utils import GenerationMode
 
-from lime_xai.branches.counterfactual import Counterfactual
+from lime_xai.branches.counterfactual import Counterfactual, check_same_text
 from lime_xai.decoding.policy import Policy
 from lime_xai.decoding.trace import SteeringTrace
 from lime_xai.model.checks import checked_replayer
@@ -117,8 +117,11 @@ def _steered(
     check_counterfactual(policies, given=counterfactual is not None)
     other: Counterfactual | None = None
     if counterfactual is not None:
+        read = read_prompt(model, counterfactual, perceptual=perceptual)
+        if prompt is not None:  # else the session compares it with the prompt of each generation
+            check_same_text(read.positions, prompt.positions)
         # Encoded before the session: inside it every generate of the model is steered.
-        other = Counterfactual.read(read_prompt(model, counterfactual, perceptual=perceptual))
+        other = Counterfactual.read(read)
     session = Session(replayer, policies, prompt, perceptual, owner, other)
     with exclusive(model, steered=True, open_ended=owner is None):
         with frozen_parameters(model), session.attached():

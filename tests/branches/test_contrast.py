@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given as drawn
 from hypothesis import strategies as st
+from support.calls import counted
 from support.families import FAMILIES, batch
 from transformers import (
     DeepseekV3Config,
@@ -529,10 +530,12 @@ def test_counterfactuals_that_do_not_fit_are_refused():
         lime_xai.steer(model, inputs, "edit", counterfactual=inputs, max_new_tokens=1)
     single = {name: value[:1] for name, value in inputs.items()}
     three = {name: torch.cat([value, value[:1]]) for name, value in inputs.items()}
-    with pytest.raises(ValueError, match="3 rows"):
+    with counted(model) as calls, pytest.raises(ValueError, match="3 rows"):
         lime_xai.steer(model, inputs, policy, counterfactual=three, max_new_tokens=1)
+    assert (calls.decoder, calls.tower) == (0, 0)
     said = {**single, "input_ids": single["input_ids"].clone()}
     said["input_ids"][0, -1] += 1
-    with pytest.raises(ValueError, match="text of the counterfactual differs"):
+    with counted(model) as calls, pytest.raises(ValueError, match="text of the counterfactual differs"):
         lime_xai.steer(model, single, policy, counterfactual=said, max_new_tokens=1)
+    assert (calls.decoder, calls.tower) == (0, 0)  # nothing was encoded
     assert lime_xai.steer(model, inputs, Contrast("counterfactual", 0.0), max_new_tokens=1).sequences is not None

@@ -1,22 +1,24 @@
 """A decoder that continues by several tokens other than by one after the other is refused."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from support.families import FAMILIES, batch
 
 import lime_xai
-from lime_xai import METHODS
+from lime_xai import METHODS, Edit, Observe
 
-ANSWER = [5, 9, 12, 30]
+ANSWER = [5, 9, 12, 30]  # three are run in one call, after the prompt
 
 
-def several_tokens_differ(model):
-    """Make the decoder give other hidden states wherever it continues a cache by several tokens at once."""
+def several_tokens_differ(model, count=3):
+    """Make the decoder give other hidden states wherever it continues a cache by ``count`` tokens at once."""
     decoder = model.get_decoder()
 
     def change(module, args, kwargs, output):
         embeddings = kwargs["inputs_embeds"] if kwargs.get("inputs_embeds") is not None else kwargs["input_ids"]
-        if embeddings.shape[1] == len(ANSWER) - 1:
+        if embeddings.shape[1] == count:
             output.last_hidden_state = output.last_hidden_state * torch.linspace(
                 -1, 1, output.last_hidden_state.shape[-1]
             )
@@ -67,3 +69,36 @@ def test_a_prompt_that_was_read_before_is_checked_too():
     for _ in range(2):
         with pytest.raises(NotImplementedError, match="other logits"):
             lime_xai.attribute(model, prompt, ANSWER)
+
+
+SEQUENCE = {"edit": replace(Edit.paper(), steps=1), "observe": Observe(scope="sequence")}
+
+
+@pytest.mark.parametrize("policy", SEQUENCE)
+@pytest.mark.parametrize("family", ["llava", "llava_mistral_sliding", "qwen3_vl", "aya_vision", "qwen2_audio"])
+def test_the_sequence_scope_refuses_such_a_decoder_and_the_cache_scope_does_not_need_it(family, policy):
+    model, inputs, _ = FAMILIES[family].build()
+    settings = {"max_new_tokens": 3, "min_new_tokens": 3, "do_sample": False}
+    plain = model.generate(**inputs, **settings)
+    handle = several_tokens_differ(model, 2)
+    with pytest.raises(NotImplementedError, match=r'other logits for several tokens in one .* Use scope="cache"'):
+        lime_xai.steer(model, inputs, SEQUENCE[policy], **settings)
+    assert torch.equal(model.generate(**inputs, **settings), plain)
+    lime_xai.steer(model, inputs, SEQUENCE[policy], max_new_tokens=2)  # nothing is merged yet
+    lime_xai.steer(model, inputs, replace(SEQUENCE[policy], scope="cache"), **settings)
+    handle.remove()
+    assert len(lime_xai.steer(model, inputs, SEQUENCE[policy], **settings).trace) == 3
+
+
+def test_the_sequence_scope_checks_a_model_once():
+    model, inputs, _ = batch("llava", 2)
+    seen = []
+    lime_xai.steer(model, inputs, Observe(scope="sequence"), max_new_tokens=1)  # its gradients are checked once as well
+    model.get_decoder().register_forward_pre_hook(lambda *call: seen.append(1))
+    counts = []
+    for _ in range(3):
+        before = len(seen)
+        lime_xai.steer(model, inputs, Observe(scope="sequence"), max_new_tokens=4, min_new_tokens=4, do_sample=False)
+        counts.append(len(seen) - before)
+    assert counts[0] == counts[1] + 2  # the prompt, and two tokens in one call
+    assert counts[1] == counts[2]

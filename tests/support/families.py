@@ -6,9 +6,11 @@ the placeholder ids by modality. ``batch(name, rows)`` gives prompts of differen
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -53,19 +55,17 @@ class Family:
     covered: bool = True
 
     def build(self, seed: int = 0) -> tuple[PreTrainedModel, dict[str, Tensor], dict[str, int]]:
-        """Return the model, inputs of one prompt and the placeholder ids by modality."""
+        """Return the model, inputs of one prompt and the placeholder ids by modality.
+
+        The model is the caller's own: a copy, which takes half the time of making one.
+        """
         torch.manual_seed(seed)
-        model, _ = self.make()
-        model.eval().requires_grad_(False)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                if parameter.dim() >= 2:
-                    parameter.normal_(0, 0.15)  # unit scale, so that logits differ between tokens
+        model = copy.deepcopy(_made(self, seed, torch.get_default_dtype()))
         return model, self.inputs(model), placeholder_ids(model)
 
     def inputs(self, model: PreTrainedModel, row: int = 0, tail: Sequence[int] = ()) -> dict[str, Tensor]:
         """Return the inputs of prompt number ``row``: its own noise to perceive, ``tail`` after the text."""
-        _, features = self.make()
+        features = _features(self, torch.get_default_dtype())
         generator = torch.Generator().manual_seed(3 + row)
         found = {name: _noise(name, value, row, generator) for name, value in features.items()}
         start, end = MARKERS[self.modality] if self.attributable else (5, 5)
@@ -114,12 +114,32 @@ FAMILIES: dict[str, Family] = {
 }
 
 
+@cache
+def _made(family: Family, seed: int, dtype: torch.dtype) -> PreTrainedModel:
+    """Return a family's model with random weights, which is copied and never run; ``dtype`` is the default one."""
+    torch.manual_seed(seed)
+    model, _ = family.make()
+    model.eval().requires_grad_(False)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() >= 2:
+                parameter.normal_(0, 0.15)  # unit scale, so that logits differ between tokens
+    return model
+
+
+@cache
+def _features(family: Family, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Return what a prompt of a family perceives, zeros where it is noise in a prompt."""
+    _, features = family.make()
+    return features
+
+
 def _noise(name: str, value: Tensor, row: int, generator: torch.Generator) -> Tensor:
     """Return what one row perceives in place of zeros; sizes, grids and masks stay."""
     if name == "audio_input_ids":
         return value.roll(row, -1)
     if not value.is_floating_point():
-        return value
+        return value.clone()
     noise = torch.randn(value.shape, generator=generator)
     if name == "flattened_patches":
         noise[..., :PATCH_PLACES] = value[..., :PATCH_PLACES]

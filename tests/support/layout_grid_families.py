@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from . import family_audio as audio
+from . import family_grids as grids
 from . import family_vision as vision
 from .family_parts import IMAGE, MROPE, QWEN_TOKENS, SMALL, text
 from .layout_families import Case
@@ -75,6 +76,11 @@ GLM_VISION = {
     "depth": 2, "hidden_size": 32, "num_heads": 4, "image_size": 56, "patch_size": 14, "out_hidden_size": 32,
     "intermediate_size": 64,
 }  # fmt: skip
+
+
+def _cohere_compass() -> tuple[Any, HandProcessor]:
+    pixels = hf.CohereCompassImageProcessor(patch_size=16, **PIXELS)
+    return grids.cohere_compass()[0], HandProcessor(pixels, merged)
 
 
 def _glm46v() -> tuple[Any, HandProcessor]:
@@ -159,6 +165,10 @@ GRID_CASES: dict[str, Case] = {
     "qwen3_5_moe": HandCase(_qwen(vision.qwen3_5_moe, 16), OF_32),
     "qwen2_5_omni_thinker": HandCase(_qwen(audio.qwen2_5_omni_thinker, 14), SMALL_TWO, types=False),
     "qwen3_omni_moe_thinker": HandCase(_qwen(audio.qwen3_omni_thinker, 16), OF_32, types=False),
+    "qwen4_exp": HandCase(_qwen(grids.qwen4_exp, 16), OF_32),
+    "cosmos3_omni": HandCase(_qwen(grids.cosmos3_omni, 16), OF_32),
+    "cohere_compass": HandCase(_cohere_compass, OF_32),
+    "hyperclovax_vision_v2": HandCase(_qwen(grids.hyperclovax_vision_v2, 14), SMALL_TWO, types=False),
     "glm46v": HandCase(_glm46v, SMALL_TWO),
     "glm_ocr": HandCase(_glm_ocr, SMALL_TWO),
     "glm4v_moe": HandCase(_glm4v_moe, SMALL_TWO),

@@ -96,7 +96,11 @@ GRID_THW = (
 """Families whose inputs say frames, rows and columns of patches, and whose tokens lie row by row."""
 
 
-@register_layout(*GRID_THW, "paddleocr_vl", "kimi_k25")
+IMAGE_GRID_THW = ("qwen4_exp", "cosmos3_omni", "cohere_compass", "hyperclovax_vision_v2")
+"""Families of which the same is known for images alone."""
+
+
+@register_layout(*GRID_THW, *IMAGE_GRID_THW, "paddleocr_vl", "kimi_k25")
 def grid_thw(reading: Reading) -> list[Layout]:
     """Rows and columns of ``image_grid_thw``, in patches; ``merge`` x ``merge`` patches to a token, row by row."""
     merge = merge_size(reading)

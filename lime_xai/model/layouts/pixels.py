@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from .anyres import canvas_of
-from .grids import GRID_THW, merge_size, pair
+from .grids import GRID_THW, IMAGE_GRID_THW, merge_size, pair
 from .layout import WHOLE, Box, ImageLayout, Tile, VideoLayout
 from .reading import NotKnown, Reading
 
-_MERGED = (*GRID_THW, "glm4v", "glm4v_moe", "glm46v", "glm_ocr", "video_llama_3")
+_MERGED = (*GRID_THW, *IMAGE_GRID_THW, "glm4v", "glm4v_moe", "glm46v", "glm_ocr", "video_llama_3")
 """Families whose patches lie block by block, ``merge`` x ``merge`` in a block."""
 
 _ROW_BY_ROW = ("paddleocr_vl", "kimi_k25", "hunyuan_vl")
