@@ -17,7 +17,7 @@ def compare(
     model: Annotated[str, typer.Option(help="Name of a frozen model of the scene world, or a folder.")] = "bundled",
     metrics: Annotated[str | None, typer.Option(help="Names, separated by commas; by default all.")] = None,
     replacement: Annotated[
-        str, typer.Option(help="deletion, mean, blur or zero; several separated by commas.")
+        str, typer.Option(help="deletion, mean, blur, zero or silence (sounds); several separated by commas.")
     ] = "mean,blur",
     questions: Annotated[int, typer.Option(min=1)] = 200,
     seed: Annotated[int, typer.Option(help="Of the scenes; not one used for tuning.")] = 5,
