@@ -47,9 +47,9 @@ def silent_inputs(prompt: Prompt) -> dict[str, Any]:
             f"The replacement 'silence' needs a sound, and the prompt has none (it holds: {held}). {_HINT}"
         )
     if not any(hasattr(prompt.processor, name) for name in ("feature_extractor", "audio_processor")):
-        found = "no processor" if prompt.processor is None else f"{type(prompt.processor).__name__}, which takes none"
+        given = "no processor" if prompt.processor is None else f"{type(prompt.processor).__name__}, which takes none"
         raise ValueError(
-            f"The replacement 'silence' needs the processor that made the sounds of the prompt; found {found}. Pass "
+            f"The replacement 'silence' needs the processor that made the sounds of the prompt; found {given}. Pass "
             "processor= to attribute, compare_attributions or read_prompt."
         )
     counts = _sample_counts(prompt)
