@@ -14,7 +14,7 @@ ASK = ("scene", "--prompt", "is there a cup in the image ?", "--max-new-tokens",
 def test_the_words_are_those_of_the_interface():
     assert read_modalities(None) is None
     assert read_modalities("audio, image") == ("image", "audio")
-    with pytest.raises(ValueError, match="Unknown modality 'imag'. Did you mean 'image'"):
+    with pytest.raises(ValueError, match=r"Unknown modality 'imag'\. Did you mean 'image'"):
         read_modalities("imag")
     with pytest.raises(ValueError, match="names audio twice"):
         read_modalities("audio,audio")
