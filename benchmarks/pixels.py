@@ -1,6 +1,6 @@
 """Does relevance of pixels lie on the object? ``python benchmarks/pixels.py``.
 
-Every scene's first question about an object that is in the picture (``scene_examples``, seed 5, which no setting was
+Every scene's first question about an object that is in the picture (``world_examples``, seed 5, which no setting was
 chosen on), the bundled model, the logit of "yes" minus that of "no". The truth are the pixels that the object's glyph
 covers by more than half. Writes ``benchmarks/results/pixels.json`` and ``pixels.md``; intervals are bootstrap over
 scenes.
@@ -22,7 +22,7 @@ from torch.nn.functional import interpolate
 import lime_xai
 from lime_rules import EncoderLRP
 from lime_xai.evaluation.attributions.localisation import hits, positive_share
-from lime_xai.evaluation.attributions.scene import SEED, scene_examples
+from lime_xai.evaluation.attributions.world import SEED, world_examples
 from lime_xai.evaluation.bootstrap import bounded, estimate, resampling_weights
 from lime_xai.worlds.scene.masks import pixel_mask
 from lime_xai.worlds.scene.objects import PATCH_SIZE, PATCHES_PER_SIDE
@@ -77,7 +77,7 @@ def scores(values: Tensor, truth: Tensor) -> dict[str, float]:
 
 def measure(model: Any, processor: Any, questions: int) -> dict[str, dict[str, list[float]]]:
     """Return per row and metric one value per question."""
-    examples = scene_examples(processor, questions)
+    examples = world_examples(processor, questions)
     rows: dict[str, dict[str, list[float]]] = {}
     generator = torch.Generator().manual_seed(0)
 
@@ -139,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.set_num_threads(arguments.threads)
     model, processor = load_frozen(WORLD, arguments.model)
     rows = measure(model, processor, arguments.questions)
-    clusters = [question.scene for question in scene_examples(processor, arguments.questions).questions]
+    clusters = [question.scene for question in world_examples(processor, arguments.questions).questions]
     table = report(rows, clusters)
     about = {"model": arguments.model, "seed": SEED, "questions": arguments.questions, "scenes": len(set(clusters))}
     RESULTS.mkdir(exist_ok=True)

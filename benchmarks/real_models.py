@@ -119,7 +119,7 @@ def posed(prompt: lime_xai.Prompt) -> Problem:
     if recording.logits is None:
         raise RuntimeError("The prompt was recorded without logits.")
     goal = resolve_target(None, 1, prompt.vocabulary, prompt.positions.input_ids.device)
-    (found,) = problems(prompt.replayer, recording, goal.chosen(recording.logits), prompt.layouts)
+    (found,) = problems(prompt, recording, goal.chosen(recording.logits))
     return found
 
 

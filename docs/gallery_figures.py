@@ -26,7 +26,7 @@ from transformers import (
 )
 
 import lime_xai
-from lime_xai.evaluation.attributions.scene import scene_examples
+from lime_xai.evaluation.attributions.world import world_examples
 from lime_xai.report.page import Entry, report_page
 from lime_xai.worlds import bundled_model, example
 
@@ -108,7 +108,7 @@ def terminal() -> None:
 def comparison() -> None:
     """Draw methods beside each other on a few questions."""
     model, processor = bundled_model()
-    examples = scene_examples(processor, QUESTIONS)
+    examples = world_examples(processor, QUESTIONS)
     found = lime_xai.compare_attributions(
         model, examples, COMPARED, ("delta_a", "mass", "rank", "passes"), processor=processor
     )

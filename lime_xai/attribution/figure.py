@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from lime_xai.model.layouts.layout import Layout, SoundLayout
 from lime_xai.model.layouts.pictures import Received
 
 from .bars import Bar, chosen, draw_bars, token_bars
+from .events import Event, placed_events
 from .maps import GAP, Drawn, Picture, draw_item, largest
 from .row import GridLike, RowRelevance, views
 from .sheet import LARGE, SMALL, Columns, Sheet, ShownFigure, signed
@@ -46,7 +48,13 @@ class Words:
 
 
 def attribution_figure(
-    row: RowRelevance, image: Any = None, grid: GridLike = None, title: str | None = None, *, columns: Columns = 2
+    row: RowRelevance,
+    image: Any = None,
+    grid: GridLike = None,
+    title: str | None = None,
+    *,
+    columns: Columns = 2,
+    events: Any = None,
 ) -> ShownFigure:
     """Return a figure of one row of an attribution.
 
@@ -67,6 +75,8 @@ def attribution_figure(
         Over the whole figure.
     columns : int
         Of a page: 1 or 2.
+    events : mapping or sequence, optional
+        Bounds on the sounds, as ``lime_xai.attribution.events.events_per_sound`` takes them.
 
     Returns
     -------
@@ -80,13 +90,18 @@ def attribution_figure(
     if title is not None and not isinstance(title, str):
         raise TypeError(f"title is {type(title).__name__}; expected str.")
     row = row.with_grids(grid)
+    bounds = placed_events(row.layouts, events)
     shown, above = _with_image(row, image)
     heading = title if title is not None else _heading(row)
-    return composed_figure(shown, Words(heading, caption_of(row), token_bars(row)), columns, above)
+    return composed_figure(shown, Words(heading, caption_of(row), token_bars(row)), columns, above, bounds)
 
 
 def composed_figure(
-    row: RowRelevance, words: Words, columns: Columns = 2, above: Sequence[Picture] = ()
+    row: RowRelevance,
+    words: Words,
+    columns: Columns = 2,
+    above: Sequence[Picture] = (),
+    events: Mapping[int, Sequence[Event]] = MappingProxyType({}),
 ) -> ShownFigure:
     """Return a figure of maps and bars.
 
@@ -100,6 +115,8 @@ def composed_figure(
         Of a page.
     above : sequence of numpy.ndarray
         Pictures over the maps.
+    events : mapping of int to sequence of Event
+        Bounds that are drawn on the sounds, from ``placed_events``.
     """
     sheet = Sheet(columns)
     inner = sheet.width - 2 * MARGIN
@@ -110,7 +127,8 @@ def composed_figure(
     if row.layouts:
         wide = inner - (_TEXT + 0.2 if beside else 0)
         limit = largest(row)
-        bottom = draw_items(sheet, row, (MARGIN, _draw_above(sheet, above, (MARGIN, top, wide)), wide), limit)
+        below = _draw_above(sheet, above, (MARGIN, top, wide))
+        bottom = draw_items(sheet, row, (MARGIN, below, wide), limit, events)
         bottom = draw_scale(sheet, row, (MARGIN, bottom, wide), limit)
     if found.bars:
         total = sum(bar.value for bar in words.bars)
@@ -123,11 +141,17 @@ def composed_figure(
     return sheet.finished(bottom + MARGIN, numbers_of(row, words.bars, words.kind))
 
 
-def draw_items(sheet: Sheet, row: RowRelevance, place: tuple[float, float, float], limit: float) -> float:
+def draw_items(
+    sheet: Sheet,
+    row: RowRelevance,
+    place: tuple[float, float, float],
+    limit: float,
+    events: Mapping[int, Sequence[Event]] = MappingProxyType({}),
+) -> float:
     """Draw all images, videos and sounds at a place (left, top, width in inches), and return where they end."""
     left, top, width = place
     for index, (layout, name) in enumerate(zip(row.layouts, row.names, strict=True)):
-        item = Drawn(layout, name, row.picture_of(index))
+        item = Drawn(layout, name, row.picture_of(index), events.get(index, ()))
         top = draw_item(sheet, row, item, (left, top, width), limit) + 0.04
     return top
 

@@ -48,11 +48,14 @@ class Drawn:
         As in ``RowRelevance.names``.
     received : Received
         What the model received of it.
+    events : sequence of Event
+        Of a sound: bounds that are drawn.
     """
 
     layout: Layout
     name: str
     received: Received
+    events: Sequence[Event] = ()
 
 
 def draw_item(sheet: Sheet, row: RowRelevance, item: Drawn, place: tuple[float, float, float], limit: float) -> float:
@@ -80,7 +83,7 @@ def draw_item(sheet: Sheet, row: RowRelevance, item: Drawn, place: tuple[float, 
         top = sheet.wrapped(left, top, note, width, SMALL, color="#555555")
     top += 0.03
     if isinstance(layout, SoundLayout):
-        return draw_sound(sheet, row, layout, item.received, (left, top, width), limit)
+        return draw_sound(sheet, row, layout, item.received, (left, top, width), limit, item.events)
     if not layout.tiles:
         return _draw_strip(sheet, row, layout, (left, top, width), limit)
     pictures: Sequence[Picture | None] = item.received.pictures or [None] * len(views(layout))

@@ -12,6 +12,7 @@ from lime_xai.model.decoder_call import DecoderCall, merged
 from lime_xai.model.gradients import DifferentiableCall, at_least_float32, forward_sequence
 from lime_xai.model.layouts.layout import Layout
 from lime_xai.model.modalities import Span, marker_ids, spans
+from lime_xai.model.prompt import Prompt
 from lime_xai.model.recording import Recording
 from lime_xai.model.records import ShortRepr
 from lime_xai.model.replay import Replayer
@@ -25,8 +26,10 @@ class Problem(ShortRepr):
 
     Attributes
     ----------
-    replayer : Replayer
-        Of the model; runs under the caller's grad mode.
+    prompt : Prompt
+        Whose row it is.
+    row : int
+        Number of the row.
     calls : tuple of DecoderCall
         Of this row: the prompt, then the tokens after it.
     ids : Tensor
@@ -41,11 +44,10 @@ class Problem(ShortRepr):
         ``[T]``, True on the beginning of the sequence.
     modalities : mapping of str to Tensor
         ``[T]`` per perceptual modality.
-    layouts : sequence of Layout
-        Of every image, video and sound, in order.
     """
 
-    replayer: Replayer
+    prompt: Prompt
+    row: int
     calls: tuple[DecoderCall, ...]
     ids: Tensor
     against: Tensor | None
@@ -53,7 +55,16 @@ class Problem(ShortRepr):
     attended: Tensor
     bos: Tensor
     modalities: Mapping[str, Tensor]
-    layouts: Sequence[Layout]
+
+    @property
+    def replayer(self) -> Replayer:
+        """Of the model; runs under the caller's grad mode."""
+        return self.prompt.replayer
+
+    @property
+    def layouts(self) -> Sequence[Layout]:
+        """Of every image, video and sound, in order."""
+        return self.prompt.layouts[self.row]
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
@@ -116,21 +127,17 @@ class Problem(ShortRepr):
         return self.of_targets(self.logits(*inputs))
 
 
-def problems(
-    replayer: Replayer, recording: Recording, goal: Target, layouts: Sequence[Sequence[Layout]]
-) -> Iterator[Problem]:
+def problems(prompt: Prompt, recording: Recording, goal: Target) -> Iterator[Problem]:
     """Return the problem of every row of a recorded batch.
 
     Parameters
     ----------
-    replayer : Replayer
-        Of the model.
+    prompt : Prompt
+        ``B`` rows.
     recording : Recording
-        The prompt and the answer, ``B`` rows.
+        Of the prompt and the answer.
     goal : Target
         With its ids.
-    layouts : sequence of sequence of Layout
-        Of the prompt, per row.
 
     Raises
     ------
@@ -142,7 +149,8 @@ def problems(
     calls, positions = merged(recording.calls), recording.positions
     for row, ids in enumerate(goal.ids):
         yield Problem(
-            replayer=replayer,
+            prompt=prompt,
+            row=row,
             calls=tuple(call.row(row) for call in calls),
             ids=ids,
             against=None if goal.against is None else goal.against[row],
@@ -150,5 +158,4 @@ def problems(
             attended=positions.attended[row],
             bos=positions.bos[row],
             modalities={name: mask[row] for name, mask in positions.modalities.items()},
-            layouts=layouts[row],
         )

@@ -9,12 +9,16 @@ from torch import Tensor
 
 from lime_xai.errors import unknown_name
 from lime_xai.model.layouts.layout import Grid, Layout
+from lime_xai.model.prompt import Prompt
 
 from .deletion import check_deletable, logits_without
 from .problem import Problem
 
-REPLACEMENTS = ("mean", "blur", "zero")
-"""The mean embedding of the same modality in the same prompt; the blurred image or sound; zeros."""
+SILENCE = "silence"
+"""What the model makes of a silent sound of the same length (``lime_xai.model.silence``)."""
+
+REPLACEMENTS = ("mean", "blur", "zero", SILENCE)
+"""The mean embedding of the same modality in the same prompt; the blurred image or sound; zeros; silence."""
 
 DELETION = "deletion"
 """Positions are taken out of the prompt (``lime_xai.attribution.deletion``)."""
@@ -33,15 +37,17 @@ def replacement(problem: Problem, kind: str = "mean") -> tuple[Tensor, ...]:
     ----------
     problem : Problem
         The row.
-    kind : {"mean", "blur", "zero"}
+    kind : {"mean", "blur", "zero", "silence"}
         ``mean``: the mean embedding of the position's modality in this prompt. ``blur``: perceptual embeddings blurred
         over each tile or video frame, along their order where they have none (sounds, unknown layouts); tokens of an
-        image in no tile, and text, as for ``mean``. ``zero``: zeros.
+        image in no tile, and text, as for ``mean``. ``zero``: zeros. ``silence``: at the positions of a sound, what
+        the processor and the encoder make of zeros of the same length, all sounds of the prompt silent at once; images
+        and text, which have no silence, as for ``mean``. It is encoded once per prompt.
 
     Raises
     ------
     ValueError
-        For an unknown kind.
+        For an unknown kind, and for silence as ``check_perturbation``.
     """
     if kind not in REPLACEMENTS:
         raise unknown_name("replacement", kind, REPLACEMENTS)
@@ -55,6 +61,9 @@ def replacement(problem: Problem, kind: str = "mean") -> tuple[Tensor, ...]:
         text &= ~mask
     for mask in (text, *problem.modalities.values()):
         found[0, mask] = embeddings[0, mask].mean(0)
+    if kind == SILENCE:
+        heard = problem.modalities["audio"].nonzero()[:, 0]
+        found[0, heard] = problem.prompt.silent.recording().calls[0].row(problem.row).embeddings[0, heard]
     others = [features.mean(1, keepdim=True).expand_as(features).clone() for features in deep]
     if kind == "blur":
         for positions, grid in smooth_parts(problem.layouts):
@@ -76,23 +85,26 @@ def substitute_of(problem: Problem, kind: str) -> tuple[Tensor, ...] | None:
     ValueError
         For an unknown kind, or a row from which nothing can be deleted.
     """
-    check_perturbation(kind)
+    check_perturbation(kind, problem.prompt)
     if kind != DELETION:
         return replacement(problem, kind)
     check_deletable(problem)
     return None
 
 
-def check_perturbation(kind: str) -> None:
-    """Refuse an unknown kind of perturbation.
+def check_perturbation(kind: str, prompt: Prompt | None = None) -> None:
+    """Refuse an unknown kind of perturbation, and silence for a prompt whose sounds cannot be silenced; nothing runs.
 
     Raises
     ------
     ValueError
-        With the nearest known one.
+        With the nearest known one; for silence, if the prompt has no sounds or no processor, or it is not known how to
+        make its sounds again.
     """
     if kind not in PERTURBATIONS:
         raise unknown_name("replacement", kind, PERTURBATIONS)
+    if kind == SILENCE and prompt is not None:
+        _ = prompt.silent
 
 
 def perturbed_logits(problem: Problem, kept: Tensor, substitute: tuple[Tensor, ...] | None) -> Tensor:

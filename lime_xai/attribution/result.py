@@ -136,6 +136,7 @@ class Attribution(Content):
         title: str | None = None,
         *,
         columns: Columns = 2,
+        events: Any = None,
     ) -> ShownFigure:
         """Return a figure of one row: maps on images and videos, sounds over time, text as bars.
 
@@ -156,6 +157,10 @@ class Attribution(Content):
             Over the figure; by default it names what was explained.
         columns : int
             Columns of a page that the figure is as wide as: 1 (3.3 inches) or 2 (6.9 inches).
+        events : mapping or sequence, optional
+            What sounds when, in seconds (feature frames where seconds are not known), of the only sound:
+            ``{"dog": (0.5, 1.2)}``, or ``[(0.5, 1.2, "dog"), ...]``; of several sounds, a list of these, None for a
+            sound without. Their bounds are drawn; events that overlap have bars in lanes of their own.
 
         Returns
         -------
@@ -165,11 +170,11 @@ class Attribution(Content):
         Raises
         ------
         TypeError, ValueError
-            For arguments that do not fit the row.
+            For arguments that do not fit the row, and events that go on behind their sound.
         """
         from .figure import attribution_figure  # matplotlib is slow to import
 
-        return attribution_figure(self.row(row), image, grid, title, columns=columns)
+        return attribution_figure(self.row(row), image, grid, title, columns=columns, events=events)
 
     def text(self, row: int = 0, width: int | None = None, grid: GridLike = None) -> Text:
         """Return one row for a terminal: maps as shaded cells, text tokens with their values.
@@ -215,7 +220,7 @@ class Attribution(Content):
         """
         return self.row(row).time(sound, duration)
 
-    def to_html(self, path: str | Path | None = None, title: str | None = None) -> str:
+    def to_html(self, path: str | Path | None = None, title: str | None = None, *, events: Any = None) -> str:
         """Return a page to click through, and write it if a path is given.
 
         One file that needs no network, with a section per row: maps on the pictures and sounds as the model received
@@ -228,15 +233,17 @@ class Attribution(Content):
             Where to write.
         title : str, optional
             By default what was explained.
+        events : mapping or sequence, optional
+            Bounds on the sounds, as in ``plot``; of a batch, a list of these, one per row, None for a row without.
 
         Raises
         ------
         ValueError
-            If there is no such folder.
+            If there is no such folder; for other events, before anything is written.
         """
         from .page.rows import attribution_page  # jinja2 is not needed otherwise
 
-        page = attribution_page(self, title)
+        page = attribution_page(self, title, events)
         if path is not None:
             write_text(path, page)
         return page

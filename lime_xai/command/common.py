@@ -41,6 +41,14 @@ Events = Annotated[
         help='What sounds when, in seconds, as JSON: {"dog": [0.5, 1.2]}; for several sounds, a list of these.',
     ),
 ]
+ModalityNames = Annotated[
+    str | None,
+    typer.Option(
+        "--modalities",
+        help="Modalities that the policies act on, image,audio for example (video is the third); by default all that "
+        "the prompt holds.",
+    ),
+]
 OtherImages = Annotated[
     list[Path] | None,
     typer.Option(

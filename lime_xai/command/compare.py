@@ -14,10 +14,11 @@ from .screen import console
 
 def compare(
     methods: Annotated[str, typer.Option(help="Names, separated by commas; others are compared with the first.")],
-    model: Annotated[str, typer.Option(help="Name of a frozen model of the scene world, or a folder.")] = "bundled",
+    world: Annotated[str, typer.Option(help="Name of the embedded world, scene or sound.")] = "scene",
+    model: Annotated[str, typer.Option(help="Name of a frozen model of the world, or a folder.")] = "bundled",
     metrics: Annotated[str | None, typer.Option(help="Names, separated by commas; by default all.")] = None,
     replacement: Annotated[
-        str, typer.Option(help="deletion, mean, blur or zero; several separated by commas.")
+        str, typer.Option(help="deletion, mean, blur, zero or silence (sounds); several separated by commas.")
     ] = "mean,blur",
     questions: Annotated[int, typer.Option(min=1)] = 200,
     seed: Annotated[int, typer.Option(help="Of the scenes; not one used for tuning.")] = 5,
@@ -27,7 +28,7 @@ def compare(
     plot: Annotated[Path | None, typer.Option(help="Figure, PNG or PDF.")] = None,
     threads: Threads = None,
 ) -> None:
-    """Compare attribution methods on questions about the scene world."""
+    """Compare attribution methods on questions about an embedded world."""
     check_outputs(
         [
             Output("--json", out, (".json",)),
@@ -41,4 +42,4 @@ def compare(
     set_threads(threads)
     names = None if metrics is None else metrics.split(",")
     files = {"json": out, "csv": table, "latex": latex, "plot": plot}
-    run_compare(console, model, methods.split(","), names, replacement.split(","), questions, seed, files)
+    run_compare(console, model, methods.split(","), names, replacement.split(","), questions, seed, files, world)

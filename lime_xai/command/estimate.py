@@ -75,7 +75,7 @@ def estimated(prompt: Prompt, method: AttributionMethod, target: TargetLike) -> 
         recording = prompt.recording(goal.continuation, logits=True)
         if recording.logits is None:
             raise RuntimeError("The prompt was recorded without logits.")
-        rows = list(problems(prompt.replayer, recording, goal.chosen(recording.logits), prompt.layouts))
+        rows = list(problems(prompt, recording, goal.chosen(recording.logits)))
         labels = token_labels(recording.positions.input_ids, prompt.processor)
         groups = groups_of(rows, None, labels)
         check_cost(counted, rows[0], groups[0])

@@ -17,6 +17,7 @@ from .common import (
     Json,
     MaxNewTokens,
     Method,
+    ModalityNames,
     Model,
     OtherAudios,
     OtherImages,
@@ -48,6 +49,7 @@ def explain(
         str | None,
         typer.Option(help="Name, or JSON as policy_to_dict writes it; several separated by commas. By default none."),
     ] = None,
+    modalities: ModalityNames = None,
     calibration: Calibrated = None,
     counterfactual_image: OtherImages = None,
     counterfactual_audio: OtherAudios = None,
@@ -90,12 +92,14 @@ def explain(
     )
     check_outputs(kinds, inputs)
     from .opening import Asked
-    from .policies import read_policies
+    from .policies import read_modalities, read_policies
     from .run_attribute import read_method
     from .run_explain import Files, Wanted, run_explain
 
     set_threads(threads)
     asked = Asked(model, prompt, system, images, audios, device, dtype.value, split_audio, *others)
-    policies = None if policy is None else read_policies(policy)
-    wanted = Wanted(policies, calibration, answer, against, read_method(method), max_new_tokens, sample, seed)
+    if modalities is not None and policy is None:
+        raise typer.BadParameter("--modalities is given without --policy; it says what policies act on. Give both.")
+    policies, group = None if policy is None else read_policies(policy), read_modalities(modalities)
+    wanted = Wanted(policies, calibration, answer, against, read_method(method), max_new_tokens, sample, seed, group)
     run_explain(asked, wanted, folder, Files(html, out, save, csv, report, resume), read_events(events))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from lime_xai.decoding.policy import Policy
@@ -20,6 +21,7 @@ from lime_xai.evaluation.policies.registry import (
     world_policies,
 )
 from lime_xai.evaluation.policies.tuning import TUNED
+from lime_xai.model.modalities import PERCEPTUAL, Modalities, Modality, in_order
 from lime_xai.policies.calibration import Calibration
 from lime_xai.policies.registry import POLICIES, policy_from_dict
 from lime_xai.policies.reweight import Reweight
@@ -156,6 +158,59 @@ def steering_choice(
     known: Written = usual_policies(calibration)
     known |= {name: policy for name, policy in tuned.items() if not isinstance(policy, Against)}
     return _chosen(written, known)
+
+
+def read_modalities(text: str | None) -> Modalities:
+    """Return the perceptual group that an option names, ``image,audio`` for example; None for no option.
+
+    Raises
+    ------
+    ValueError
+        For an unknown modality, with the nearest known one; for one that is named twice, and for none.
+    """
+    if text is None:
+        return None
+    found: list[Modality] = []
+    for item in text.split(","):
+        known: Modality | None = next((name for name in PERCEPTUAL if name == item.strip()), None)
+        if known is None:
+            raise unknown_name("modality", item.strip(), PERCEPTUAL)
+        if known in found:
+            raise ValueError(f"--modalities names {known} twice; name each modality once.")
+        found.append(known)
+    return in_order(tuple(found))
+
+
+def of_modalities(policies: Written, modalities: Modalities) -> Written:
+    """Return policies with ``modalities=`` as their perceptual group; unchanged for None.
+
+    Parameters
+    ----------
+    policies : dict
+        By name, as ``steering_choice`` returns them.
+    modalities : tuple of str or None
+        From ``read_modalities``.
+
+    Raises
+    ------
+    ValueError
+        For a policy that takes no modalities, or has others already; as the policy itself, for a calibration of other
+        modalities for example.
+    """
+    if modalities is None:
+        return policies
+    found: Written = {}
+    for name, policy in policies.items():
+        settings: Any = policy
+        if not is_dataclass(policy) or "modalities" not in {item.name for item in fields(policy)}:
+            raise ValueError(f"The policy {name} takes no modalities; drop --modalities, or this policy.")
+        if settings.modalities is not None and in_order(settings.modalities) != modalities:
+            raise ValueError(
+                f"The policy {name} has modalities={settings.modalities}, --modalities names {modalities}; give one of "
+                "them."
+            )
+        found[name] = replace(settings, modalities=modalities)
+    return found
 
 
 def _chosen(written: Written, known: Mapping[str, PolicyT]) -> dict[str, PolicyT]:

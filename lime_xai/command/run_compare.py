@@ -9,9 +9,9 @@ from rich.console import Console
 
 from lime_xai.attribution.methods.lookup import as_method
 from lime_xai.evaluation.attributions.compare import compare_attributions
-from lime_xai.evaluation.attributions.scene import scene_examples
+from lime_xai.evaluation.attributions.world import world_examples
 from lime_xai.storage.store import check_writable
-from lime_xai.worlds.scene.world import WORLD
+from lime_xai.worlds import load_world
 from lime_xai.worlds.shared.models import load_frozen
 
 from .screen import notices
@@ -26,8 +26,9 @@ def run_compare(
     questions: int,
     seed: int,
     files: dict[str, Path | None],
+    world_name: str = "scene",
 ) -> None:
-    """Compare attribution methods on a model of the scene world; print tables and write files.
+    """Compare attribution methods on a model of a world; print tables and write files.
 
     Parameters
     ----------
@@ -38,9 +39,11 @@ def run_compare(
     methods, metrics, replacements : sequence of str
         As in ``compare_attributions``.
     questions, seed : int
-        As in ``scene_examples``.
+        As in ``world_examples``.
     files : dict of str to Path or None
         ``json`` (an interrupted run resumes from it), ``csv``, ``latex``, ``plot``.
+    world_name : str
+        Of the world.
 
     Raises
     ------
@@ -52,10 +55,10 @@ def run_compare(
             check_writable(path)
     for method in methods:
         as_method(method)  # unknown names are refused before a model is loaded
-    model, processor = load_frozen(WORLD, model_name)
+    model, processor = load_frozen(load_world(world_name), model_name)
     found = compare_attributions(
         model,
-        scene_examples(processor, questions, seed),
+        world_examples(processor, questions, seed, world_name),
         methods,
         metrics,
         processor=processor,

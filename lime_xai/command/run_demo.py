@@ -19,7 +19,7 @@ from lime_xai.attribution.attribute import attribute
 from lime_xai.generation.steer import steering
 from lime_xai.policies.edit import Edit
 from lime_xai.printing import foreign
-from lime_xai.worlds import bundled_model, load_world
+from lime_xai.worlds import World, bundled_model, load_world
 from lime_xai.worlds.shared.evaluation import EvaluationSet
 from lime_xai.worlds.shared.language import Language, Truth, article
 from lime_xai.worlds.shared.measuring import first_logits
@@ -92,15 +92,20 @@ def run_demo(
     _print_lead(console, out, lead, evaluation)
     console.print(measures_table(measures(evaluation, alone, steered), evaluation))
     console.print(f"With steering, a word took about {steered.seconds / alone.seconds:.0f} times as long in this run.")
-    if noise < world.default_noise:
-        console.print(
-            f"Studies use noisier {world.medium}s ({world.default_noise:g}), on which steering makes some answers "
-            f"worse: see lime-xai demo --noise {world.default_noise:g} --scenes 300, and lime-xai world for other "
-            "policies."
-        )
-    else:
-        console.print(f"For more scenes and other policies see lime-xai world --world {world.name}.")
+    console.print(advice(world, noise))
     console.print(f"The demonstration took {time.perf_counter() - start:.0f} seconds.")
+
+
+def advice(world: World, noise: float) -> str:
+    """Return what to run next: more of the same world, as studies measure it."""
+    more = f"lime-xai world --world {world.name}"
+    if noise >= world.default_noise:
+        return f"For more scenes and other policies see {more}."
+    option = " --audio" if world.modality == "audio" else ""
+    return (
+        f"Studies use noisier {world.medium}s ({world.default_noise:g}), on which steering makes some answers worse: "
+        f"see lime-xai demo{option} --noise {world.default_noise:g} --scenes 300, and {more} for other policies."
+    )
 
 
 @contextmanager
@@ -212,7 +217,8 @@ def _write_sounds(console: Console, folder: Path, evaluation: EvaluationSet, lea
     told |= {index for index, medium in enumerate(evaluation.media) if lead is not None and medium is lead.medium}
     for index in sorted(told):
         soundfile.write(folder / f"sound-{index + 1:02d}.wav", evaluation.clips[index], SAMPLING_RATE)
-    console.print(f"\nThe sounds of these rows, and the one below, are in {folder}, numbered in their order.")
+    which = "of these rows" if lead is None else "of these rows, and of the word below,"
+    console.print(f"\nThe sounds {which} are in {folder}, numbered in their order.")
 
 
 def _print_lead(console: Console, out: Path, lead: Lead | None, evaluation: EvaluationSet) -> None:

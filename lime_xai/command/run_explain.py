@@ -18,6 +18,7 @@ from rich.text import Text
 from lime_xai.attribution.events import placed_events
 from lime_xai.attribution.methods.task import AttributionMethod
 from lime_xai.decoding.policy import Policy
+from lime_xai.model.modalities import Modalities
 from lime_xai.policies.calibration import Calibration
 from lime_xai.policies.registry import policy_to_dict
 from lime_xai.report.answer import ExplainedAnswer, ExplainedWord
@@ -30,7 +31,7 @@ from .kept import KeptAnswers
 from .loading import check_device, find_checkpoint, load_model
 from .media import read_image
 from .opening import Asked, Opened, ask, check_counterfactual_files, open_prompt
-from .policies import Written, steering_choice
+from .policies import Written, of_modalities, steering_choice
 from .screen import console, labelled, notice, notices
 
 MARKED = "bold yellow"
@@ -53,6 +54,7 @@ class Wanted:
     max_new_tokens: int
     sample: bool
     seed: int
+    modalities: Modalities = None
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ def _policies(processor: Any, asked: Asked, wanted: Wanted) -> list[Policy]:
     if wanted.policies is None:
         return []
     measured = None if wanted.calibration is None else Calibration.load(wanted.calibration)
-    named = steering_choice(wanted.policies, asked.model, processor, measured)
+    named = of_modalities(steering_choice(wanted.policies, asked.model, processor, measured), wanted.modalities)
     return [one for one in named.values() if one is not None]
 
 

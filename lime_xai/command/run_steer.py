@@ -17,15 +17,22 @@ from torch import Tensor
 from lime_xai.branches.counterfactual import check_same_text
 from lime_xai.decoding.policy import Policy
 from lime_xai.decoding.trace import SteeringTrace
-from lime_xai.generation.checks import check_counterfactual, check_generation, check_perceptual, check_policies
+from lime_xai.generation.checks import (
+    check_counterfactual,
+    check_generation,
+    check_modalities,
+    check_perceptual,
+    check_policies,
+)
 from lime_xai.generation.steer import steer
+from lime_xai.model.modalities import Modalities
 from lime_xai.policies.calibration import Calibration
 from lime_xai.policies.registry import policy_to_dict
 from lime_xai.printing import visible
 from lime_xai.storage.store import write_json
 
 from .opening import Asked, Opened, open_prompt, synchronised
-from .policies import read_policies, steering_choice, uncalibrated
+from .policies import of_modalities, read_policies, steering_choice, uncalibrated
 from .screen import console, labelled, notice
 
 SLOW = 10.0
@@ -47,7 +54,13 @@ class Decoding:
 
 
 def run_steer(
-    asked: Asked, policy: str, calibration: Path | None, decoding: Decoding, trace: bool, report: Path | None
+    asked: Asked,
+    policy: str,
+    calibration: Path | None,
+    decoding: Decoding,
+    trace: bool,
+    report: Path | None,
+    modalities: Modalities = None,
 ) -> None:
     """Answer a prompt with and without policies, print both answers and what changed.
 
@@ -65,11 +78,13 @@ def run_steer(
         Whether to print the trace.
     report : Path, optional
         JSON to write, checked before.
+    modalities : tuple of str, optional
+        The perceptual group of every policy.
     """
     written = read_policies(policy)
     measured = None if calibration is None else Calibration.load(calibration)
     opened = open_prompt(asked)
-    named = steering_choice(written, asked.model, opened.processor, measured)
+    named = of_modalities(steering_choice(written, asked.model, opened.processor, measured), modalities)
     policies = [one for one in named.values() if one is not None]
     _check(opened, policies, decoding)
     for name in uncalibrated(named):
@@ -97,6 +112,7 @@ def _check(opened: Opened, policies: Sequence[Policy], decoding: Decoding) -> No
     check_generation(opened.model, {**opened.prompt.inputs, **decoding.kwargs})
     check_perceptual(opened.model, opened.prompt.positions)
     check_policies(opened.model, policies)
+    check_modalities(policies, opened.prompt.positions)
     check_counterfactual(policies, given=opened.counterfactual is not None)
     if opened.counterfactual is not None:
         check_same_text(opened.counterfactual.positions, opened.prompt.positions)

@@ -14,6 +14,7 @@ from .common import (
     Images,
     Json,
     MaxNewTokens,
+    ModalityNames,
     Model,
     OtherAudios,
     OtherImages,
@@ -39,6 +40,7 @@ def steer(
     policy: Annotated[
         str, typer.Option(help="Name, or JSON as policy_to_dict writes it; several separated by commas, in order.")
     ] = "edit",
+    modalities: ModalityNames = None,
     calibration: Calibrated = None,
     counterfactual_image: OtherImages = None,
     counterfactual_audio: OtherAudios = None,
@@ -57,8 +59,10 @@ def steer(
     inputs = [*images, *audios, *others[0], *others[1], *([] if calibration is None else [calibration])]
     check_outputs([Output("--json", report, (".json",))], inputs)
     from .opening import Asked
+    from .policies import read_modalities
     from .run_steer import Decoding, run_steer
 
     set_threads(threads)
     asked = Asked(model, prompt, system, images, audios, device, dtype.value, split_audio, *others)
-    run_steer(asked, policy, calibration, Decoding(max_new_tokens, sample, seed), trace, report)
+    group = read_modalities(modalities)
+    run_steer(asked, policy, calibration, Decoding(max_new_tokens, sample, seed), trace, report, group)

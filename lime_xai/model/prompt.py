@@ -36,6 +36,7 @@ from .positions import Perceptual, Positions, mask_from_padding, read_positions
 from .recording import Recording, record
 from .records import ShortRepr
 from .replay import Replayer
+from .silence import silent_inputs
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -68,6 +69,7 @@ class Prompt(ShortRepr):
     processor: Any = None
     _recorded: _Recorded = field(default_factory=lambda: _Recorded(), repr=False)
     _changes: tuple[Callable[[DecoderCall], DecoderCall], ...] = field(default=(), repr=False)
+    _silent: dict[int, Prompt] = field(default_factory=dict, repr=False)
 
     @property
     def model(self) -> PreTrainedModel:
@@ -96,6 +98,22 @@ class Prompt(ShortRepr):
     def received(self) -> list[list[Received]]:
         """Per row, aligned with ``layouts``: what the model received of every image, video and sound."""
         return received(self)
+
+    @property
+    def silent(self) -> Prompt:
+        """The prompt with silence in place of its sounds, made at the first use and encoded when it is recorded.
+
+        Noise that was added to this prompt (``with_inputs``) is not added to it.
+
+        Raises
+        ------
+        ValueError
+            As ``silent_inputs``; no model has run then.
+        """
+        key = id(self.processor)  # prompts that share this dictionary differ in it alone, and it is kept by the value
+        if key not in self._silent:
+            self._silent[key] = Prompt(self.replayer, silent_inputs(self), self.positions, self.processor)
+        return self._silent[key]
 
     def recording(self, continuation: Tensor | None = None, *, logits: bool = False) -> Recording:
         """Return the decoder calls of the prompt and of a continuation.

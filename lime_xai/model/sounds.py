@@ -100,6 +100,12 @@ def _rate(rate: Any) -> int:
     return rate
 
 
+def takes_sounds(processor: Any) -> bool:
+    """Whether a processor takes sounds beside a text in one call, with ``processor.audio_token`` as their place."""
+    takes_sound = "audio" in inspect.signature(type(processor).__call__).parameters
+    return takes_sound and isinstance(getattr(processor, "audio_token", None), str)
+
+
 def heard_samples(processor: Any, sound: Sound) -> int | None:
     """Return how many samples of a sound a processor gives the model; it leaves out those behind them.
 
@@ -121,8 +127,7 @@ def heard_samples(processor: Any, sound: Sound) -> int | None:
     """
     rate = sampling_rate(processor)
     _check_sound(sound)
-    takes_sound = "audio" in inspect.signature(type(processor).__call__).parameters
-    if not takes_sound or not isinstance(getattr(processor, "audio_token", None), str):
+    if not takes_sounds(processor):
         return None
     count, hop = len(sound), _hop(processor)
     noise = np.random.default_rng(0).uniform(-_LOUD, _LOUD, count).astype(np.float32)

@@ -17,7 +17,13 @@ from lime_xai.attribution.targets import resolve_target
 from lime_xai.branches.counterfactual import check_same_text
 from lime_xai.decoding.policy import Policy
 from lime_xai.decoding.trace import SteeringTrace
-from lime_xai.generation.checks import check_counterfactual, check_generation, check_policies
+from lime_xai.generation.checks import (
+    check_counterfactual,
+    check_generation,
+    check_modalities,
+    check_perceptual,
+    check_policies,
+)
 from lime_xai.generation.steer import steer
 from lime_xai.model.draws import Draws
 from lime_xai.model.positions import Perceptual
@@ -194,6 +200,9 @@ def _check(prompt: Prompt, policies: Sequence[Policy], other: Prompt | None, gen
         raise ValueError(f"num_return_sequences is {count}; explain takes one answer.")
     check_generation(prompt.model, {**prompt.inputs, **generate_kwargs})
     check_policies(prompt.model, policies)
+    if policies:
+        check_perceptual(prompt.model, prompt.positions)
+        check_modalities(policies, prompt.positions)
     check_counterfactual(policies, given=other is not None)
     if other is not None:
         check_same_text(other.positions, prompt.positions)

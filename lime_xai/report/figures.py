@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from lime_xai.attribution.bars import Bar, chosen, draw_bars
+from lime_xai.attribution.events import placed_events
 from lime_xai.attribution.figure import MARGIN, Words, composed_figure, draw_items, draw_scale, numbers_of
 from lime_xai.attribution.maps import largest
 from lime_xai.attribution.row import Explained, RowRelevance
@@ -44,11 +46,12 @@ def word_bars(found: ExplainedAnswer, word: int) -> list[Bar]:
     return [Bar(text, float(values[start:stop].sum()), start) for text, start, stop in places]
 
 
-def word_figure(found: ExplainedAnswer, word: int, columns: Columns = 2) -> ShownFigure:
+def word_figure(found: ExplainedAnswer, word: int, columns: Columns = 2, events: Any = None) -> ShownFigure:
     """Return the maps of a word, and the words before it as bars."""
     row = row_of(found, word)
     title = f"Relevance for “{name_of(found, word)}” in the answer: {_marked(found, word)}"
-    return composed_figure(row, Words(title, word_caption(found, word), word_bars(found, word), "word"), columns)
+    words = Words(title, word_caption(found, word), word_bars(found, word), "word")
+    return composed_figure(row, words, columns, events=placed_events(row.layouts, events))
 
 
 def _marked(found: ExplainedAnswer, word: int, around: int = 12) -> str:

@@ -23,17 +23,19 @@ class Plots:
     def _answer(self) -> ExplainedAnswer:
         return cast("ExplainedAnswer", self)
 
-    def plot(self, word: int | str | None = None, *, columns: Columns = 2) -> ShownFigure:
+    def plot(self, word: int | str | None = None, *, columns: Columns = 2, events: Any = None) -> ShownFigure:
         """Return a figure of a word: maps on what the model received, and the words before it as bars.
+
+        ``events`` are drawn on the sounds, as in ``plot_sound``.
 
         Raises
         ------
         TypeError, IndexError, ValueError
-            If the answer has no such word, or for another width.
+            If the answer has no such word, for another width, or for events that do not fit the sounds.
         """
         from .figures import word_figure  # matplotlib is slow to import
 
-        return word_figure(self._answer, self._answer.word_index(word), columns)
+        return word_figure(self._answer, self._answer.word_index(word), columns, events)
 
     def plot_words(self, *, columns: Columns = 2) -> ShownFigure:
         """Return a figure of all words: the shares of images, sounds and text as stacked bars, and grounding below."""

@@ -90,6 +90,16 @@ def test_compare_prints_tables_and_writes_files(lime, refused, tmp_path):
     refused(*arguments[:3], "--metrics", "delta", says=["Did you mean 'delta_a'"])
 
 
+def test_compare_measures_on_sounds_and_refuses_silence_for_pictures(lime, refused, tmp_path):
+    arguments = ["compare", "--methods", "attnlrp", "--metrics", "delta_a,mass", "--questions", "1", "--threads", "1"]
+    result = lime(*arguments, "--world", "sound", "--replacement", "silence,mean", "--json", "c.json")
+    assert result.exit_code == 0, result.output
+    found = Comparison.from_json(tmp_path / "c.json")
+    assert found.metrics == ("delta_a", "delta_a@mean", "mass")
+    refused(*arguments, "--replacement", "silence", says=["needs a sound, and the prompt has none", "holds: image"])
+    refused(*arguments, "--world", "sounds", says=["Did you mean 'sound'"])
+
+
 def test_world_writes_a_report(lime, refused, tmp_path):
     arguments = ["--scenes", "6", "--policies", "vanilla,edit", "--json", "report.json", "--threads", "1"]
     result = lime("world", *arguments)

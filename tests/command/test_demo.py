@@ -1,14 +1,17 @@
 """``lime-xai demo``: what it prints and draws, how its word is chosen, and its measures against the world's own."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import soundfile
 from PIL import Image
+from rich.console import Console
 
 from lime_xai import Edit
 from lime_xai.command.demo_figure import heading, lead_figure
 from lime_xai.command.demo_measures import ASKED, MEASURES, SCENES, Measure, Said, measures, questions_of, say, steps
-from lime_xai.command.run_demo import lead_of, marked, measures_table
+from lime_xai.command.run_demo import _write_sounds, advice, lead_of, marked, measures_table
 from lime_xai.worlds import bundled_model, load_world, scene
 from lime_xai.worlds.sound import SAMPLING_RATE
 
@@ -56,6 +59,26 @@ def test_sounds_are_written_and_drawn_with_their_events(lime, tmp_path):
         assert np.abs(samples - clip).max() < 1e-4
     with Image.open(tmp_path / "relevance.png") as image:
         assert image.size[0] > 1000
+
+
+@pytest.mark.parametrize("name", ["scene", "sound"])
+def test_the_advice_is_a_command_for_the_same_world(name):
+    world, audio = load_world(name), name == "sound"
+    for noise in (world.default_noise / 2, world.default_noise):
+        text = advice(world, noise)
+        assert f"lime-xai world --world {name}" in text
+        quiet = noise < world.default_noise
+        assert (f"lime-xai demo{' --audio' if audio else ''} --noise {world.default_noise:g}" in text) is quiet
+
+
+def test_the_sound_of_the_explained_word_is_named_only_if_there_is_one(tmp_path):
+    evaluation = load_world("sound").evaluation_set(7, scenes=6)
+    for medium, wanted in ((None, 4), (evaluation.media[1], 4), (evaluation.media[5], 5)):
+        console, folder = Console(record=True, width=200), tmp_path / str(wanted) / str(medium is None)
+        lead = None if medium is None else SimpleNamespace(medium=medium)
+        _write_sounds(console, folder, evaluation, lead)
+        assert len(list(folder.iterdir())) == wanted
+        assert ("of the word below" in console.export_text()) is (medium is not None)
 
 
 @pytest.mark.parametrize("policy", [None, Edit()], ids=["alone", "steered"])

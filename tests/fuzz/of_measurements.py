@@ -88,7 +88,7 @@ def compare_attributions(draw, folder):
         metrics = draw.choice(("nonsense", ["mass"], draw.junk()))
     rows, length = shape_of(inputs)
     table = {
-        "replacement": ("deletion", "mean", ("deletion", "zero"), "blur", "nonsense"),
+        "replacement": ("deletion", "mean", ("deletion", "zero"), "blur", "silence", "nonsense"),
         "seed": (0, 5),
         "rows_per_pass": (1, 8, 64),
         "out": (folder / f"{draw.number}.json", folder, folder / "none" / "file.json"),

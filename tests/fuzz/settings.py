@@ -61,7 +61,7 @@ VALUES = {
         lime_xai.RelevanceObjective(form="difference", target="margin", kl_direction="reference_steered"),
     ),
     "scale": (0.0, 1.0, -1, 1e4),
-    "replacement": ("mean", "zero", "blur", "deletion"),
+    "replacement": ("mean", "zero", "blur", "silence", "deletion"),
     "steps_": (1, 3),
     "tolerance": (None, 0.05, 0.5),
 }

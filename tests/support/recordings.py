@@ -5,8 +5,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from lime_xai.attribution.problem import problems
 from lime_xai.attribution.targets import resolve_target
-from lime_xai.model.layouts import read_layouts
 from lime_xai.model.positions import read_positions
+from lime_xai.model.prompt import Prompt
 from lime_xai.model.recording import record
 from lime_xai.model.replay import Replayer
 
@@ -40,5 +40,5 @@ def posed(model, inputs, target):
     replayer, ids = Replayer(model), inputs["input_ids"]
     goal = resolve_target(target, ids.shape[0], model.config.get_text_config().vocab_size, ids.device)
     recording = recorded(replayer, inputs, goal.continuation)
-    layouts = read_layouts(model.config, inputs, positions_of(model, inputs))
-    return list(problems(replayer, recording, goal, layouts)), recording
+    prompt = Prompt(replayer, inputs, positions_of(model, inputs))
+    return list(problems(prompt, recording, goal)), recording

@@ -1,6 +1,7 @@
 """Accepted models, frozen by hash, and the export of half-precision weights."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -54,6 +55,16 @@ def test_other_weights_under_a_frozen_name_are_refused(stored, each_world):
     with pytest.raises(ValueError, match=f"(?s){weights_hash(other)}.*{digest}"):
         load_frozen(each_world, "mine")
     assert weights_hash(load_frozen(each_world, str(folder / "extra" / "mine"))[0]) == weights_hash(other)
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_folder_is_named_by_a_text_or_a_path(stored, each_world, each_untrained, kind):
+    found = each_world.load_model(kind(stored[0] / "trained"))[0]
+    assert weights_hash(found) == weights_hash(each_untrained[0])
+    with pytest.raises(FileNotFoundError, match=r"none holds no model\.safetensors"):
+        each_world.load_model(kind(stored[0] / "none"))
+    with pytest.raises(TypeError, match="folder is 3"):
+        each_world.load_model(3)
 
 
 def test_unknown_names_and_missing_weights(stored, each_world, tmp_path):

@@ -18,6 +18,7 @@ from lime_xai.attribution.problem import Problem, problems
 from lime_xai.attribution.targets import IGNORED
 from lime_xai.model.decoder_call import DecoderCall
 from lime_xai.model.differentiable import check_gradient
+from lime_xai.model.prompt import Prompt
 
 from .task import AttributionMethod, AttributionTask, Explanation
 
@@ -51,10 +52,14 @@ class RowMethod(AttributionMethod, Protocol):
         """
         return self.relevance(problem, groups, column), None
 
+    def check_prompt(self, prompt: Prompt) -> None:
+        """Refuse a prompt that the method cannot explain with its settings, before anything is computed."""
+
     def explain(self, task: AttributionTask) -> Explanation:
         """Return the relevance of every row and explained token.
 
-        1. Record the decoder's arguments for prompt and answer, and the logits of the unchanged model.
+        1. Check the prompt, and record the decoder's arguments for prompt and answer, and the logits of the unchanged
+           model.
         2. Choose the target token by these logits if none was given.
         3. Cut the batch into rows, and each row into groups.
         4. Call ``relevance`` for every row and explained token.
@@ -62,13 +67,15 @@ class RowMethod(AttributionMethod, Protocol):
         Raises
         ------
         ValueError
-            For groups that do not fit, and if some row costs more than the method's limit, before its first pass.
+            As ``check_prompt``; for groups that do not fit, and if some row costs more than the method's limit, before
+            its first pass.
         """
+        self.check_prompt(task.prompt)
         recording = task.prompt.recording(task.target.continuation, logits=True)
         if recording.logits is None:
             raise RuntimeError("The prompt was recorded without logits.")
         goal = task.target.chosen(recording.logits)
-        rows = list(problems(task.prompt.replayer, recording, goal, task.prompt.layouts))
+        rows = list(problems(task.prompt, recording, goal))
         groups = groups_of(rows, task.groups, task.labels(recording))
         relevance, delta = self.explain_rows(rows, groups, per_token=not task.single, progress=task.progress)
         values = goal.values(recording.logits).float()

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from lime_xai.attribution.groups import Groups
 from lime_xai.attribution.problem import Problem
-from lime_xai.attribution.replacement import REPLACEMENTS, perturbed, replacement
+from lime_xai.attribution.replacement import REPLACEMENTS, check_perturbation, perturbed, replacement
+from lime_xai.model.prompt import Prompt
 from lime_xai.values.checking import Count, Known, Positive, Seed
 
 from .base import (
@@ -48,7 +49,7 @@ class IntegratedGradients(RowMethod):
     ----------
     steps : int
         Points of the first attempt, one forward and backward row each.
-    replacement : {"mean", "blur", "zero"}
+    replacement : {"mean", "blur", "zero", "silence"}
         Start of the path; zero is a bad choice, because normalisation is steep there.
     rows_per_pass : int
         Points per pass.
@@ -73,6 +74,10 @@ class IntegratedGradients(RowMethod):
     tolerance: Positive | None = 0.05
     most: Count = 512
     name: ClassVar[str] = "integrated_gradients"
+
+    def check_prompt(self, prompt: Prompt) -> None:
+        """Refuse a prompt that does not have the replacement (ValueError)."""
+        check_perturbation(self.replacement, prompt)
 
     def passes(self, problem: Problem, groups: Groups) -> int:
         """Return the points of the first attempt and both ends of the path; more rows run if points are added."""
@@ -148,7 +153,7 @@ class GradientShap(RowMethod):
         Points, one forward and backward row each.
     seed : int
         Of the points.
-    replacement : {"mean", "blur", "zero"}
+    replacement : {"mean", "blur", "zero", "silence"}
         Start of the path.
     rows_per_pass : int
         Points per pass.
@@ -162,6 +167,10 @@ class GradientShap(RowMethod):
     rows_per_pass: Count = 16
     limit: Count | None = LIMIT
     name: ClassVar[str] = "gradient_shap"
+
+    def check_prompt(self, prompt: Prompt) -> None:
+        """Refuse a prompt that does not have the replacement (ValueError)."""
+        check_perturbation(self.replacement, prompt)
 
     def passes(self, problem: Problem, groups: Groups) -> int:
         """Return the number of points, and both ends of the path."""

@@ -11,7 +11,14 @@ from torch import Tensor
 
 from lime_xai.attribution.groups import Groups
 from lime_xai.attribution.problem import Problem
-from lime_xai.attribution.replacement import DELETION, PERTURBATIONS, perturbed_values, substitute_of
+from lime_xai.attribution.replacement import (
+    DELETION,
+    PERTURBATIONS,
+    check_perturbation,
+    perturbed_values,
+    substitute_of,
+)
+from lime_xai.model.prompt import Prompt
 from lime_xai.values.checking import Count, Known
 
 from .base import LIMIT, RowMethod
@@ -62,7 +69,7 @@ class Perturbation(RowMethod):
 
     Parameters
     ----------
-    replacement : {"mean", "blur", "zero", "deletion"}
+    replacement : {"mean", "blur", "zero", "silence", "deletion"}
         What a group is replaced by (``lime_xai.attribution.replacement``), or that it is deleted. ``mean`` is the
         default: every model takes it, and on pictures it orders methods most as localisation does. Prefer ``deletion``
         for text, where the mean of word embeddings is no word (docs, Comparing attributions).
@@ -75,6 +82,10 @@ class Perturbation(RowMethod):
     replacement: Annotated[str, Known(PERTURBATIONS)] = "mean"
     rows_per_pass: Count = 16
     limit: Count | None = LIMIT
+
+    def check_prompt(self, prompt: Prompt) -> None:
+        """Refuse a prompt that does not have the replacement (ValueError)."""
+        check_perturbation(self.replacement, prompt)
 
     def function(
         self, problem: Problem, groups: Groups, column: int | None

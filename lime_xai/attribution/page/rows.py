@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lime_xai.attribution.events import placed_events
 from lime_xai.attribution.row import RowRelevance, readable
 from lime_xai.attribution.targets import IGNORED
 from lime_xai.storage.store import number
+from lime_xai.values.checking import shown
 
 from .items import maps_data
 from .template import Page, rendered
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 Values = NDArray[np.float64]
 
 
-def attribution_page(found: Attribution, title: str | None = None) -> str:
+def attribution_page(found: Attribution, title: str | None = None, events: Any = None) -> str:
     """Return the page of an attribution, with a table of what is explained.
 
     Parameters
@@ -29,8 +31,19 @@ def attribution_page(found: Attribution, title: str | None = None) -> str:
         Of one prompt or a batch: each row has a section with its own scale.
     title : str, optional
         By default what is explained.
+    events : mapping or sequence, optional
+        Of the sounds, as ``placed_events`` takes them; of a batch, one entry per row.
+
+    Raises
+    ------
+    ValueError
+        For events that do not fit the sounds, and for another number of entries than rows.
     """
-    sections = [_section(found, index) for index in range(len(found.relevance))]
+    rows = len(found.relevance)
+    by_row = [events] * rows if events is None or rows == 1 else events
+    if not isinstance(by_row, list | tuple) or len(by_row) != rows:
+        raise ValueError(f"events is {shown(events)}; expected a list of {rows}, one entry per row, None for none.")
+    sections = [_section(found, index, by_row[index]) for index in range(rows)]
     several = len(sections) > 1
     heading = title or (f"Relevance for {len(sections)} prompts" if several else f"Relevance for {_target(found, 0)}")
     columns, table = _table(sections, several)
@@ -38,9 +51,10 @@ def attribution_page(found: Attribution, title: str | None = None) -> str:
     return rendered(Page(heading, [entry], found.method, "token", None, columns, table))
 
 
-def _section(found: Attribution, index: int) -> dict[str, Any]:
+def _section(found: Attribution, index: int, events: Any) -> dict[str, Any]:
     """Return one row as JSON-ready data."""
     row = found.row(index)
+    bounds = placed_events(row.layouts, events)
     labels, places, values = _explained(found, index)
     decoded = found.relevance.shape[1] - 1 if found.relevance.dim() == 3 else 0
     prompt = found.relevance.shape[-1] - decoded
@@ -52,7 +66,7 @@ def _section(found: Attribution, index: int) -> dict[str, Any]:
         "unit": "token",
         "context_title": "The prompt, and the answer before the token" if len(labels) > 1 else "The prompt",
         "first": 0,
-        **maps_data(row, values, [prompt + place if decoded else prompt for place in places]),
+        **maps_data(row, values, [prompt + place if decoded else prompt for place in places], bounds),
         "context": _context(row, shown, found.tokens is not None),
         "words": [
             _word(found, index, place, label, relevance, _parts(row, prompt))

@@ -66,7 +66,8 @@ def compare_attributions(
     processor : object, optional
         Labels tokens, so that tokens of a word join, and encodes a phrase.
     replacement : str or sequence of str
-        ``deletion``, ``mean``, ``blur`` or ``zero``. Of several, the first gives the plain columns; metrics that
+        ``deletion``, ``mean``, ``blur``, ``zero``, or ``silence`` for prompts with sounds, which needs ``processor``
+        (``lime_xai.attribution.replacement``). Of several, the first gives the plain columns; metrics that
         perturb are measured with the others too, in columns such as ``delta_a@mean``, and
         ``Comparison.replacement_agreement`` says how far they order the methods alike.
     seed : int

@@ -17,7 +17,7 @@ from lime_xai.attribution.methods.base import seeded
 from lime_xai.attribution.methods.lookup import MethodLike, as_method
 from lime_xai.attribution.methods.registry import METHODS
 from lime_xai.attribution.problem import Problem, problems
-from lime_xai.attribution.replacement import DELETION, substitute_of
+from lime_xai.attribution.replacement import DELETION, check_perturbation, substitute_of
 from lime_xai.attribution.targets import IGNORED, resolve_target
 from lime_xai.model.pieces import token_labels
 from lime_xai.model.positions import Positions
@@ -161,6 +161,8 @@ def record_example(model: PreTrainedModel, example: Example, settings: Settings)
     given = ids if "input_ids" in prompt.inputs else None
     goal = resolve_target(example.target, ids.shape[0], prompt.vocabulary, ids.device, prompt.processor, given)
     _check_truth(example.truth, prompt.positions)
+    for kind in settings.replacements:
+        check_perturbation(kind, prompt)
     recording = prompt.recording(goal.continuation, logits=True)
     if recording.logits is None:
         raise RuntimeError("The prompt was recorded without logits.")
@@ -170,7 +172,7 @@ def record_example(model: PreTrainedModel, example: Example, settings: Settings)
     else:
         goal = goal.chosen(recording.logits)
     with torch.inference_mode(False):
-        whole = list(problems(prompt.replayer, recording, goal.ordinary(), prompt.layouts))
+        whole = list(problems(prompt, recording, goal.ordinary()))
         if DELETION in settings.replacements:  # refused here, before any method runs
             for problem in whole:
                 check_deletable(problem)

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from .world import World
 
 
-def load_model(world: World, folder: Path | None = None) -> tuple[Any, Any]:
+def load_model(world: World, folder: str | Path | None = None) -> tuple[Any, Any]:
     """Load a model and its processor; ``World.load_model`` says how.
 
     Parameters
     ----------
     world : World
         Whose model it is.
-    folder : Path, optional
+    folder : str or Path, optional
         What training wrote; by default the shipped model.
 
     Raises
@@ -32,7 +32,7 @@ def load_model(world: World, folder: Path | None = None) -> tuple[Any, Any]:
     ValueError
         If its tokenizer does not know the world's names, or its weights are damaged.
     """
-    place = world.shipped if folder is None else folder
+    place = world.shipped if folder is None else Path(folder)
     if not (place / "model.safetensors").exists():
         train = f"python -m benchmarks.worlds.training --world {world.name} --out"
         if folder is None:

@@ -210,12 +210,12 @@ class World(ABC):
         check_arguments(World.evaluation_set, seed=seed, scenes=scenes, noise=noise)
         return draw_set(self, seed, scenes, self.default_noise if noise is None else noise)
 
-    def load_model(self, folder: Path | None = None) -> tuple[Any, Any]:
+    def load_model(self, folder: str | Path | None = None) -> tuple[Any, Any]:
         """Load a model and its processor from a folder, without any network access.
 
         Parameters
         ----------
-        folder : Path, optional
+        folder : str or Path, optional
             What ``python -m benchmarks.worlds.training`` wrote; by default the shipped model.
 
         Returns
@@ -225,9 +225,12 @@ class World(ABC):
 
         Raises
         ------
+        TypeError
+            If ``folder`` is no path.
         FileNotFoundError
             If the folder holds no finished model, or none is shipped.
         ValueError
             If its tokenizer does not know the world's names, or its weights are damaged.
         """
+        check_arguments(World.load_model, folder=folder)
         return load_model(self, folder)

@@ -1,4 +1,4 @@
-"""The questions of the scene world that attribution methods are compared on."""
+"""The questions of a world that attribution methods are compared on."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any, Final
 
 import torch
 
-from lime_xai.worlds.scene.text import IMAGE
-from lime_xai.worlds.scene.world import WORLD
+from lime_xai.worlds import load_world
 from lime_xai.worlds.shared.evaluation import EvaluationSet, Question
 from lime_xai.worlds.shared.language import NO, YES
 
@@ -21,18 +20,19 @@ QUESTIONS: Final = 200
 
 
 @dataclass(frozen=True, eq=False)
-class SceneExamples:
-    """Closed questions about objects that are in the picture, as examples: made one at a time, in a fixed order.
+class WorldExamples:
+    """Closed questions about things that are there, as examples: made one at a time, in a fixed order.
 
-    The explained value is the logit of "yes" minus that of "no", the true region the nine tokens of the object's cell,
-    the cluster the scene. Every scene's first question comes before any scene's second; no question occurs twice.
+    The explained value is the logit of "yes" minus that of "no", the true region ``World.region``: the tokens of the
+    cell that shows the object, or of the time in which the event sounds. The cluster is the scene. Every scene's first
+    question comes before any scene's second; no question occurs twice.
 
     Attributes
     ----------
     processor : object
-        Of the scene world.
+        Of the world.
     evaluation : EvaluationSet
-        Has the pictures.
+        Has the pictures or clips.
     questions : tuple of Question
         In order.
     """
@@ -45,43 +45,46 @@ class SceneExamples:
         return len(self.questions)
 
     def __iter__(self) -> Iterator[Example]:
-        tokenizer = self.processor.tokenizer
-        yes, no, image = tokenizer.convert_tokens_to_ids([YES, NO, IMAGE])
+        world = self.evaluation.world
+        placeholder = getattr(self.processor, f"{world.modality}_token")
+        yes, no, perceived = self.processor.tokenizer.convert_tokens_to_ids([YES, NO, placeholder])
         for question in self.questions:
-            picture = self.evaluation.images[question.scene]
-            inputs = self.processor(text=question.prompt, images=picture, return_tensors="pt")
-            places = (inputs["input_ids"][0] == image).nonzero()[:, 0]
+            medium, scene = self.evaluation.media[question.scene], self.evaluation.scenes[question.scene]
+            inputs = world.batch(self.processor, [medium], [question.prompt])
+            places = (inputs["input_ids"][0] == perceived).nonzero()[:, 0]
             truth = torch.zeros(inputs["input_ids"].shape[1], dtype=torch.bool)
-            truth[places[list(WORLD.region(self.evaluation.scenes[question.scene], question.obj))]] = True
+            truth[places[list(world.region(scene, question.obj))]] = True
             yield Example(dict(inputs), (yes, no), truth, question.scene)
 
 
-def scene_examples(processor: Any, questions: int = QUESTIONS, seed: int = SEED) -> SceneExamples:
+def world_examples(processor: Any, questions: int = QUESTIONS, seed: int = SEED, world: str = "scene") -> WorldExamples:
     """Return the questions of the protocol.
 
     Parameters
     ----------
     processor : object
-        Of the scene world.
+        Of the world's model.
     questions : int
         How many.
     seed : int
         Of the evaluation set.
+    world : str
+        Its name.
 
     Raises
     ------
     ValueError
-        If the set has fewer.
+        If the set has fewer, or there is no such world.
     """
-    evaluation = WORLD.evaluation_set(seed)
+    evaluation = load_world(world).evaluation_set(seed)
     found = _ordered(evaluation)
     if not 1 <= questions <= len(found):
-        raise ValueError(f"questions is {questions}; seed {seed} has 1 to {len(found)} about objects in the picture.")
-    return SceneExamples(processor, evaluation, tuple(found[:questions]))
+        raise ValueError(f"questions is {questions}; seed {seed} has 1 to {len(found)} about what is there.")
+    return WorldExamples(processor, evaluation, tuple(found[:questions]))
 
 
 def _ordered(evaluation: EvaluationSet) -> list[Question]:
-    """Return the distinct questions about objects that are there: first every scene's first."""
+    """Return the distinct questions about what is there: first every scene's first."""
     distinct: dict[tuple[int, int, int | None], Question] = {}
     for question in evaluation.questions:
         if question.label:
