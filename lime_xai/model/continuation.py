@@ -82,7 +82,7 @@ def check_history(replayer: Replayer, history: Sequence[DecoderCall], plain: Ten
     """
     if len(history) < 3 or replayer.model in _CHECKED:
         return
-    calls = merged(history)
+    calls = merged(list(history))
     if len(calls) == len(history):  # masks that the model makes for each call: the calls stay apart
         return
     with torch.no_grad():
