@@ -110,3 +110,25 @@ def test_an_example_asks_about_one_medium_of_a_world(each_world):
     assert not any(torch.equal(other[name], inputs[name]) for name in features)
     with pytest.raises(ValueError, match="Unknown world 'sounds'"):
         worlds.example(world="sounds")
+
+
+def test_a_world_of_ones_own_is_known_by_its_name(monkeypatch):
+    monkeypatch.setattr(worlds, "_WORLDS", known := dict(worlds.WORLDS))
+    monkeypatch.setattr(worlds, "WORLDS", known)
+
+    class Mine(type(worlds.WORLDS["scene"])):
+        name = "mine"
+
+    world = Mine()
+    worlds.register_world(world)
+    assert worlds.load_world("mine") is world
+    again = Mine()
+    worlds.register_world(again)
+    assert worlds.load_world("mine") is again
+    assert worlds.load_world("mine").evaluation_set(seed=3, scenes=2).world is again
+
+
+@pytest.mark.parametrize("name", worlds.WORLDS)
+def test_a_world_of_the_library_is_not_replaced(name):
+    with pytest.raises(ValueError, match=f"the library itself has a world named '{name}'; give yours another name"):
+        worlds.register_world(worlds.WORLDS[name])

@@ -24,6 +24,7 @@ from lime_xai.storage.store import number
 from lime_xai.storage.weights import weights_hash
 from lime_xai.worlds import World, load_world
 from lime_xai.worlds.shared.evaluation import EvaluationSet
+from lime_xai.worlds.shared.language import EOS
 from lime_xai.worlds.shared.measuring import Around, generate_captions
 from lime_xai.worlds.shared.metrics import mean_over_scenes
 from lime_xai.worlds.shared.records import Under, collect, statistics
@@ -131,7 +132,9 @@ def _timed(
     with under() as trace:
         captions = generate_captions(model, processor, evaluation, no_repeat=ban, around=around)
     seconds = time.perf_counter() - start
-    return captions, seconds / sum(len(caption.split()) for caption in captions), trace
+    world = evaluation.world
+    tokens = sum(len(world.caption_tokens(processor, caption)) + (EOS in caption) for caption in captions)
+    return captions, seconds / tokens, trace
 
 
 def measure_one(
