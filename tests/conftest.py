@@ -64,9 +64,10 @@ def each_folder(each_world, each_untrained, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def short_captions():
-    """An untrained model never ends a caption."""
+    """An untrained model never ends a caption: a few tokens, and fewer for the second sentence."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measuring, "CAPTION_TOKENS", 7)
+        patch.setattr(measuring, "CAPTION_TOKENS", 4)
+        patch.setattr(measuring, "DETAIL_TOKENS", 2)
         yield
 
 

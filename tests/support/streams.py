@@ -20,8 +20,11 @@ REFUSED = {
 STREAMED = [name for name, family in FAMILIES.items() if family.attributable and name not in REFUSED]
 
 
-def backward_by_logit(model, inputs, continuation, mask, method, tokens):
-    """What one backward pass from each logit sums over a group: ``[N, len(tokens)]``, the last N positions."""
+def backward_by_logit(model, inputs, continuation, mask, method, tokens, positions=None):
+    """What one backward pass from each logit sums over a group: ``[P, len(tokens)]``.
+
+    ``positions`` are those of the continuation that are asked for, all by default.
+    """
     replayer = Replayer(model)
     recording = recorded(replayer, inputs, continuation)
     composite = LRP_METHODS[method]()
@@ -30,7 +33,7 @@ def backward_by_logit(model, inputs, continuation, mask, method, tokens):
         logits = forward_sequence(replayer, calls, keep=continuation.shape[1])[0]
         flat = [tensor for one in calls for tensor in one.tensors]
         rows = []
-        for position in range(logits.shape[0]):
+        for position in range(logits.shape[0]) if positions is None else positions:
             for token in tokens:
                 found = torch.autograd.grad(logits[position, token], flat, retain_graph=True, allow_unused=True)
                 grads = iter(torch.zeros_like(t) if g is None else g for t, g in zip(flat, found, strict=True))

@@ -3,8 +3,6 @@
 import csv
 import io
 import json
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -246,12 +244,6 @@ def test_progress_is_shown_where_it_is_asked_for(model):
     console = Console(file=io.StringIO(), force_terminal=True)
     compare_attributions(model, dataset(2), METHODS, ["mass"], progress=console)
     assert "4/4" in console.file.getvalue()
-
-
-def test_importing_the_library_draws_in_no_plotting_and_no_world():
-    code = "import sys; from transformers import GenerationMixin; there = set(sys.modules); import lime_xai; "
-    code += "print({'matplotlib', 'lime_xai.worlds', 'scipy.stats'} & (set(sys.modules) - there))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 
 
 @pytest.mark.parametrize("column", [3, None, torch.ones(2), dict])
