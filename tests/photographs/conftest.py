@@ -1,0 +1,36 @@
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from support.photographs import asked_about
+
+from benchmarks.photographs.__main__ import FOLDER
+from benchmarks.photographs.model import tiny
+from benchmarks.photographs.packages import found
+
+
+@pytest.fixture(scope="session")
+def parts():
+    """Where the parts lie: in LIME_PHOTOGRAPHS, else in the default folder; without them the error says what to run."""
+    return found(Path(os.environ.get("LIME_PHOTOGRAPHS", FOLDER)))
+
+
+@pytest.fixture
+def small():
+    """A tiny model and its processor."""
+    return tiny(0)
+
+
+@pytest.fixture
+def photo():
+    """A wide picture of random colours."""
+    colours = torch.randint(0, 256, (3, 5, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    return Image.fromarray(colours.numpy()).resize((300, 150), Image.Resampling.BILINEAR)
+
+
+@pytest.fixture
+def asked(small, photo):
+    """The inputs of a question about it."""
+    return asked_about(small[1], photo)
