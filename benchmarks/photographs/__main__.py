@@ -23,6 +23,7 @@ COMMANDS = {
     "train": ".training",
     "accept": ".accept",
     "policies": ".policies",
+    "errors": ".errors",
 }
 """Module of each command: it has ``add_arguments(parser)`` and ``run(arguments)``, and its docstring is the help."""
 FOLDER = Path("build/photographs")

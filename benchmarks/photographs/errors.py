@@ -1,0 +1,241 @@
+"""What invents an object, and what a false premise does: ``python -m benchmarks.photographs errors MODEL``.
+
+Causes. For every word of a caption that names an absent object, its log-probability is measured again, each time at
+the same place of the same caption:
+
+1. with each object of the picture erased in turn. The greatest fall is the effect of the picture: pixels of another
+   object raise the word, which is a misperception.
+2. with each name that the caption has said before replaced by another present object, with its article. The greatest
+   fall is the effect of the text: a prior of the language model raises the word.
+
+The cause is the greater effect if it is at least ``LEAST`` nats, and none otherwise.
+
+Premises. The answer begins with "Next to the A, there is", once with an A that is in the picture, and once with one
+that is not: the absent partner of something present, if there is one. Counted is how many of the objects that the
+answer goes on to name are invented.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from lime_xai.command.loading import check_device
+from lime_xai.evaluation.bootstrap import bounded, estimate, resampling_weights
+from lime_xai.storage.store import write_json
+from lime_xai.storage.weights import weights_hash
+from lime_xai.worlds.shared.evaluation import EvaluationSet, lone_objects
+from lime_xai.worlds.shared.language import article
+from lime_xai.worlds.shared.measuring import batches, first_scores, generate_captions
+from lime_xai.worlds.shared.metrics import Floats, mean_over_scenes, ratio
+from lime_xai.worlds.shared.models import load_frozen
+
+from .scenes import DIFFICULTIES
+from .world import EVALUATED, open_world
+
+LEAST: Final = 0.5
+"""Nats that a cause must take from a word."""
+PICTURE, TEXT, NEITHER = "the picture", "the text", "neither"
+PREMISE_TOKENS: Final = 14
+_SEED: Final = 4
+
+
+@dataclass(frozen=True)
+class Invention:
+    """An absent object that a caption names.
+
+    Attributes
+    ----------
+    scene : int
+        Index of its scene.
+    word : str
+        The name.
+    picture, text : float
+        Effects in nats: the greatest fall of its log-probability without an object, and with another name before it;
+        the latter is 0 where no name came before it, or all present objects have been named.
+    eraser : str
+        The object without whose pixels it falls most.
+    """
+
+    scene: int
+    word: str
+    picture: float
+    text: float
+    eraser: str
+
+    @property
+    def cause(self) -> str:
+        """``PICTURE``, ``TEXT`` or ``NEITHER``."""
+        if max(self.picture, self.text) < LEAST:
+            return NEITHER
+        return PICTURE if self.picture >= self.text else TEXT
+
+
+def inventions(model: Any, processor: Any, evaluation: EvaluationSet, captions: Sequence[str]) -> list[Invention]:
+    """Return every first mention of an absent object, with its effects.
+
+    Parameters
+    ----------
+    model, processor : object
+        The model (possibly under a policy) and its processor.
+    evaluation : EvaluationSet
+        What was described.
+    captions : sequence of str
+        One per scene; their first sentences are read.
+    """
+    rng = np.random.default_rng(_SEED)
+    found = []
+    for index, (scene, caption) in enumerate(zip(evaluation.scenes, captions, strict=True)):
+        for place, obj in _absent(caption, scene, evaluation.world.language):
+            found.append(_invention(model, processor, evaluation, rng, index, caption[:place], obj))
+    return found
+
+
+def _absent(caption: str, scene: Any, language: Any) -> list[tuple[int, int]]:
+    """Return where the name of each absent object begins (with its space) in the first sentence, and its class."""
+    first = caption.partition(".")[0]
+    named = dict.fromkeys(language.mentions(first))
+    return [(_place(first, language.classes[obj]), obj) for obj in named if obj not in scene.present]
+
+
+def _place(text: str, name: str) -> int:
+    """Return where a name begins in a text, with the space before it."""
+    places = [place for place in range(len(text)) if text.startswith(f" {name}", place)]
+    ends = [place for place in places if not text[place + 1 + len(name) :][:1].isalpha()]
+    return ends[0]
+
+
+def _invention(
+    model: Any, processor: Any, evaluation: EvaluationSet, rng: np.random.Generator, index: int, begun: str, obj: int
+) -> Invention:
+    world, scene, medium = evaluation.world, evaluation.scenes[index], evaluation.media[index]
+    classes, token = world.language.classes, world.name_tokens(processor)[obj]
+    erased = [world.erase(medium, scene, one, noise=evaluation.noise, rng=rng) for one in scene.present]
+    named = list(dict.fromkeys(world.language.mentions(begun)))
+    others = [one for one in scene.present if one not in named]
+    texts = [
+        begun.replace(article(classes[one]), article(classes[others[int(rng.integers(len(others)))]]))
+        for one in (named if others else ())
+    ]
+    media = [medium, *erased, *[medium] * len(texts)]
+    prompts = [evaluation.caption_prompt + text for text in (*[begun] * (1 + len(erased)), *texts)]
+    scores = first_scores(model, processor, world, media, prompts, [[token]] * len(prompts), normalised=True)
+    falls = [float(scores[0][0] - score[0]) for score in scores[1:]]
+    of_picture, of_text = falls[: len(erased)], falls[len(erased) :]
+    strongest = int(np.argmax(of_picture))
+    return Invention(
+        index, classes[obj], of_picture[strongest], max(of_text, default=0.0), classes[scene.present[strongest]]
+    )
+
+
+@dataclass(frozen=True)
+class Premise:
+    """What an answer names that begins with a premise.
+
+    Attributes
+    ----------
+    scene : int
+        Index of its scene.
+    true : bool
+        Whether what the premise names is there.
+    named, invented : int
+        Objects that follow, and how many of them are absent.
+    """
+
+    scene: int
+    true: bool
+    named: int
+    invented: int
+
+
+def premises(model: Any, processor: Any, evaluation: EvaluationSet) -> list[Premise]:
+    """Return what follows a true and a false premise, one of each per scene."""
+    rng, world = np.random.default_rng(_SEED), evaluation.world
+    language: Any = world.language
+    asked: list[tuple[int, bool, int]] = []
+    for index, scene in enumerate(evaluation.scenes):
+        lone = [language.partner(obj) for obj in lone_objects(scene, language)] or list(scene.absent)
+        asked.append((index, True, scene.present[int(rng.integers(len(scene.present)))]))
+        asked.append((index, False, lone[int(rng.integers(len(lone)))]))
+    begun = [evaluation.caption_prompt + language.premise(obj) for _, _, obj in asked]
+    media = [evaluation.media[index] for index, _, _ in asked]
+    texts: list[str] = []
+    for inputs, context in batches(world, processor, media, begun, world.caption_rows, model.device):
+        with context:
+            found = model.generate(**inputs, do_sample=False, max_new_tokens=PREMISE_TOKENS)
+        texts += world.captions(processor, found[:, inputs["input_ids"].shape[1] :])
+    made = []
+    for (index, true, _), text in zip(asked, texts, strict=True):
+        named = set(language.mentions(text.partition(".")[0]))
+        made.append(Premise(index, true, len(named), len(named - set(evaluation.scenes[index].present))))
+    return made
+
+
+def summary(made: Sequence[Invention], said: Sequence[Premise], scenes: int) -> dict[str, tuple[float, float, float]]:
+    """Return shares with 95 % bootstrap intervals over scenes.
+
+    Returns
+    -------
+    dict
+        Share of each cause among the inventions, mean effects in nats, and share of invented objects after a true and
+        after a false premise, with the difference.
+    """
+    weights = resampling_weights(scenes)
+    places = np.array([one.scene for one in made], np.int64)
+    found: dict[str, Floats] = {}
+    for cause in (PICTURE, TEXT, NEITHER):
+        values = np.array([one.cause == cause for one in made], np.float64)
+        found[f"inventions by {cause}"] = mean_over_scenes(values, places, weights)
+    for name in ("picture", "text"):
+        values = np.array([getattr(one, name) for one in made], np.float64)
+        found[f"effect of the {name}, nats"] = mean_over_scenes(values, places, weights)
+    rates = {}
+    for true in (True, False):
+        chosen = [one for one in said if one.true is true]
+        among = weights[:, np.array([one.scene for one in chosen], np.int64)]
+        invented, named = (
+            np.array([getattr(one, what) for one in chosen], np.float64) for what in ("invented", "named")
+        )
+        rates[true] = ratio(among @ invented, among @ named)
+        found[f"invented after a {'true' if true else 'false'} premise"] = rates[true]
+    found["invented: false minus true premise"] = rates[False] - rates[True]
+    return {name: estimate(values) for name, values in found.items()}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the model, and what it is measured on."""
+    parser.add_argument("model", help="a folder that assemble made, or a name in protocol.json")
+    parser.add_argument("--seed", type=int, default=7, help="of the scenes; not one used for tuning")
+    parser.add_argument("--scenes", type=int, default=60)
+    parser.add_argument("--difficulty", choices=tuple(DIFFICULTIES), default=EVALUATED)
+    parser.add_argument("--json", type=Path, required=True, help="report")
+    parser.add_argument("--device", help="by default the CPU")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Measure, print the table and write the report."""
+    check_device(arguments.device)
+    world = open_world(arguments.folder, arguments.difficulty)
+    model, processor = load_frozen(world, arguments.model)
+    model.to(arguments.device or "cpu")
+    evaluation = world.evaluation_set(seed=arguments.seed, scenes=arguments.scenes)
+    captions = generate_captions(model, processor, evaluation)
+    made, said = inventions(model, processor, evaluation, captions), premises(model, processor, evaluation)
+    found = summary(made, said, arguments.scenes)
+    table = Table(title=f"{len(made)} invented objects in {arguments.scenes} captions", box=SIMPLE_HEAD)
+    table.add_column("measure")
+    table.add_column("value", justify="right")
+    for name, values in found.items():
+        table.add_row(name, bounded(*values))
+    Console().print(table)
+    about = {"model": weights_hash(model), "seed": arguments.seed, "scenes": arguments.scenes}
+    rows = {"inventions": [asdict(one) for one in made], "premises": [asdict(one) for one in said]}
+    write_json(arguments.json, about | {"difficulty": arguments.difficulty, "summary": found} | rows)

@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+import torch
+from support.photo_models import drawn_world, tiny_words
+
+from benchmarks.photographs import errors
+from benchmarks.photographs.errors import NEITHER, PICTURE, TEXT, Invention, Premise, inventions, premises, summary
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return drawn_world(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def evaluation(world):
+    return world.evaluation_set(seed=3, scenes=3)
+
+
+@pytest.fixture(scope="module")
+def model_and_processor():
+    return tiny_words()
+
+
+def caption_of(language, named):
+    return language.caption_text(named) + " </s>"
+
+
+@pytest.mark.parametrize(
+    ("picture", "text", "cause"), [(2.0, 1.0, PICTURE), (0.1, 1.0, TEXT), (0.4, 0.4, NEITHER), (-3.0, 0.0, NEITHER)]
+)
+def test_the_cause_is_the_greater_effect_if_it_is_large_enough(picture, text, cause):
+    assert Invention(0, "dog", picture, text, "cat").cause == cause
+
+
+def test_effects_are_falls_of_the_words_log_probability(world, evaluation, model_and_processor):
+    model, processor = model_and_processor
+    scene, medium = evaluation.scenes[0], evaluation.media[0]
+    absent = scene.absent[3]
+    captions = [caption_of(world.language, [scene.present[0], absent])]
+    captions += [caption_of(world.language, one.present) for one in evaluation.scenes[1:]]
+    (found,) = inventions(model, processor, evaluation, captions)
+    assert (found.scene, found.word) == (0, world.language.classes[absent])
+
+    def score(picture, begun):
+        inputs = world.batch(processor, [picture], [evaluation.caption_prompt + begun])
+        with torch.no_grad():
+            likely = model(**inputs).logits[0, -1].double().log_softmax(-1)
+        return float(likely[world.name_tokens(processor)[absent]])
+
+    begun = world.language.caption_begun([scene.present[0]], absent)
+    rng = np.random.default_rng(0)
+    falls = {
+        world.language.classes[one]: score(medium, begun)
+        - score(world.erase(medium, scene, one, noise=0.0, rng=rng), begun)
+        for one in scene.present
+    }
+    assert found.picture == pytest.approx(max(falls.values()), abs=1e-4)
+    assert found.eraser == max(falls, key=falls.get)
+    replaced = [
+        score(medium, begun) - score(medium, world.language.caption_begun([one], absent)) for one in scene.present[1:]
+    ]
+    assert any(found.text == pytest.approx(fall, abs=1e-4) for fall in replaced)
+
+
+def test_a_true_caption_has_no_inventions(world, evaluation, model_and_processor):
+    captions = [caption_of(world.language, scene.present) for scene in evaluation.scenes]
+    assert inventions(*model_and_processor, evaluation, captions) == []
+
+
+def test_names_are_found_where_they_are_words():
+    assert errors._place("There is a carrot and a car", "car") == len("There is a carrot and a")
+
+
+def test_there_is_a_true_and_a_false_premise_per_scene(world, evaluation, model_and_processor, monkeypatch):
+    asked = []
+    plain = type(world).batch
+
+    def batch(self, processor, media, texts):
+        asked.extend(texts)
+        return plain(self, processor, media, texts)
+
+    monkeypatch.setattr(type(world), "batch", batch)
+    found = premises(*model_and_processor, evaluation)
+    assert [one.true for one in found] == [True, False] * len(evaluation.scenes)
+    assert [one.scene for one in found] == [0, 0, 1, 1, 2, 2]
+    for one, text in zip(found, asked, strict=True):
+        (name,) = world.language.mentions(text.partition("Next to the ")[2].partition(",")[0])
+        assert (name in evaluation.scenes[one.scene].present) is one.true
+        assert 0 <= one.invented <= one.named
+
+
+def test_shares_are_those_of_what_was_counted():
+    made = [
+        Invention(0, "dog", 2.0, 0.0, "cow"),
+        Invention(1, "dog", 0.0, 2.0, "cow"),
+        Invention(1, "pig", 0, 0, "cow"),
+    ]
+    said = [Premise(0, True, 4, 1), Premise(0, False, 2, 2), Premise(1, True, 0, 0), Premise(1, False, 2, 1)]
+    found = {name: value for name, (value, _, _) in summary(made, said, 2).items()}
+    assert found[f"inventions by {PICTURE}"] == pytest.approx(1 / 3)
+    assert found[f"inventions by {NEITHER}"] == pytest.approx(1 / 3)
+    assert found["effect of the text, nats"] == pytest.approx(2 / 3)
+    assert found["invented after a true premise"] == pytest.approx(1 / 4)
+    assert found["invented after a false premise"] == pytest.approx(3 / 4)
+    assert found["invented: false minus true premise"] == pytest.approx(1 / 2)
