@@ -43,7 +43,7 @@ _NAMES = {
 
 
 def read_smollm2(file: Path, dtype: torch.dtype = torch.float32, **settings: Any) -> tuple[Any, Any]:
-    """Return the language model in a GGUF file and its tokenizer; this takes about a minute.
+    """Return the language model in a GGUF file and its tokenizer; this takes one to two minutes.
 
     Parameters
     ----------
