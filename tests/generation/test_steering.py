@@ -1,5 +1,6 @@
 """Steering inside generate: nothing else changes, everything is restored."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -9,14 +10,18 @@ from transformers.generation.streamers import BaseStreamer
 
 import lime_xai
 from lime_xai import Contrast, Edit, Needs, Observe, Policy, RelevanceObjective, UniformGain
+from lime_xai.evaluation.conformance.state import model_state
 
 ATTRIBUTABLE = [name for name, family in FAMILIES.items() if family.attributable]
 RECURRENT = {"qwen3_5_moe"}
 EDITABLE = [name for name in ATTRIBUTABLE if name not in RECURRENT]
+FEW_STEPS = 3
+"""Of the paper's edit, which takes eight: nothing here depends on how many, and each is a double backward pass."""
+
 ACTIVE = {
     "edit": Edit(),
     "free": Edit(deltas="free", edit="both", learning_rate=0.05, steps=1, positions="all"),
-    "paper": Edit.paper(learning_rate=0.01),
+    "paper": replace(Edit.paper(learning_rate=0.01), steps=FEW_STEPS),
     "contrast": Contrast(),
     "contrast_slot": Contrast("slot"),
     "contrast_noise": Contrast("noise"),
@@ -24,26 +29,16 @@ ACTIVE = {
 }
 
 
-def state(model):
-    """Everything about a model that steering might leave changed."""
-    hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) + len(m._backward_hooks) for m in model.modules()]
-    configs = [id(vars(m).get("config")) for m in model.modules()]
-    names = [getattr(vars(m).get("config"), "_attn_implementation", None) for m in model.modules()]
-    flags = [p.requires_grad for p in model.parameters()]
-    overrides = ["forward" in vars(m) for m in model.modules()]
-    return hooks, configs, names, flags, overrides, id(model.generation_config)
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 def test_zero_steps_are_bit_identical_to_generate(family):
     model, inputs, _ = FAMILIES[family].build()
     settings = {"max_new_tokens": 4, "do_sample": False, "output_logits": True, "return_dict_in_generate": True}
     plain = model.generate(**inputs, **settings)
-    before = state(model)
+    before = model_state(model)
     steered = lime_xai.steer(model, inputs, Edit(steps=0), **settings).generation
     assert torch.equal(plain.sequences, steered.sequences)
     assert all(torch.equal(a, b) for a, b in zip(plain.logits, steered.logits, strict=True))
-    assert state(model) == before
+    assert model_state(model) == before
 
 
 @pytest.mark.parametrize("family", EDITABLE)
@@ -63,12 +58,12 @@ def test_policies_change_logits_and_leave_the_model_alone(family, policy):
     model, inputs, _ = FAMILIES[family].build()
     settings = {"max_new_tokens": 2, "do_sample": False, "output_logits": True, "return_dict_in_generate": True}
     plain = model.generate(**inputs, **settings)
-    before = state(model)
+    before = model_state(model)
     output = lime_xai.steer(model, inputs, ACTIVE[policy], **settings)
     assert not torch.equal(plain.logits[0], output.generation.logits[0])
     again = model.generate(**inputs, **settings)
     assert all(torch.equal(a, b) for a, b in zip(plain.logits, again.logits, strict=True))
-    assert state(model) == before
+    assert model_state(model) == before
     assert len(output.trace) == 2
 
 
@@ -101,7 +96,7 @@ def test_repeating_a_step_gives_its_own_logits(family):
 def test_an_exception_inside_generate_leaves_nothing_behind(policy, error):
     model, inputs, _ = FAMILIES["llava"].build()
     plain = model.generate(**inputs, max_new_tokens=3, do_sample=False)
-    before = state(model)
+    before = model_state(model)
 
     class Interrupt(Policy):
         needs = Needs(past=True)
@@ -113,7 +108,7 @@ def test_an_exception_inside_generate_leaves_nothing_behind(policy, error):
 
     with pytest.raises(error):
         lime_xai.steer(model, inputs, [ACTIVE[policy], Interrupt()], max_new_tokens=3)
-    assert state(model) == before
+    assert model_state(model) == before
     assert torch.equal(model.generate(**inputs, max_new_tokens=3, do_sample=False), plain)
     lime_xai.steer(model, inputs, ACTIVE[policy], max_new_tokens=1)
 
@@ -121,7 +116,7 @@ def test_an_exception_inside_generate_leaves_nothing_behind(policy, error):
 @pytest.mark.parametrize("policy", ACTIVE)
 def test_an_exception_in_the_middle_of_a_relevance_pass_is_undone(policy, monkeypatch):
     model, inputs, _ = FAMILIES["qwen2_audio"].build()
-    before = state(model)
+    before = model_state(model)
     calls = []
 
     def fail(*args):
@@ -133,7 +128,7 @@ def test_an_exception_in_the_middle_of_a_relevance_pass_is_undone(policy, monkey
     with pytest.raises(ZeroDivisionError):
         lime_xai.steer(model, inputs, ACTIVE[policy], max_new_tokens=9, min_new_tokens=9)
     handle.remove()
-    assert state(model) == before
+    assert model_state(model) == before
 
 
 def test_two_models_sharing_one_config_do_not_disturb_each_other():
@@ -218,7 +213,7 @@ def test_beams_sampling_streaming_and_the_custom_loop(policy):
 def test_beam_search_equals_a_manual_beam_over_steered_logits():
     """The edit of each beam sees that beam's own past, also for policies with state of their own."""
     model, inputs, _ = FAMILIES["llava"].build()
-    for policy in (Contrast(plausibility=0.0), Edit.paper(learning_rate=0.01)):
+    for policy in (Contrast(plausibility=0.0), replace(Edit.paper(learning_rate=0.02), steps=FEW_STEPS)):
         found = lime_xai.steer(
             model, inputs, policy, max_new_tokens=3, num_beams=2, do_sample=False, length_penalty=0.0
         ).sequences[0]
@@ -323,7 +318,7 @@ def test_half_precision_models_are_edited_with_precise_losses(policy):
 @pytest.mark.parametrize("policy", [Edit, Observe], ids=lambda kind: kind.__name__)
 def test_beams_inside_inference_mode(policy, scope):
     model, inputs, _ = FAMILIES["llava"].build()
-    chosen = Edit.paper(scope) if policy is Edit else Observe(scope=scope)
+    chosen = replace(Edit.paper(scope), steps=FEW_STEPS) if policy is Edit else Observe(scope=scope)
     settings = {"max_new_tokens": 4, "do_sample": False, "num_beams": 2, "eos_token_id": None}
     wanted = lime_xai.steer(model, inputs, chosen, **settings).sequences
     with torch.inference_mode():
