@@ -1,13 +1,13 @@
 """Tables and picture of the comparison of attributions: ``python benchmarks/compare_report.py``.
 
 Reads ``benchmarks/results/compare_*.json`` (from ``lime-xai compare --json``); writes Markdown and CSV beside them and
-the picture in ``docs/_static``. Nothing is measured.
+the picture in ``docs/_static``; ``compare_sound.md`` of the sound world apart. Nothing is measured.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lime_xai import Comparison
@@ -25,6 +25,15 @@ TABLES = (
     ("EAGLE, on fewer questions", "eagle", ("delta_a", "pointing", "mass", "rank", "passes")),
     ("Robustness and modality, on fewer questions", "robustness", ("sensitivity", "randomisation", "mm_shap")),
 )
+
+SOUND_TABLES = (
+    ("Localisation", "sound", ("pointing", "mass", "rank")),
+    ("Change of localisation against `attnlrp`, paired", "sound", ("pointing", "mass", "rank")),
+    ("Insertion and deletion with silence, and with the mean", "sound",
+     ("delta_a", "delta_a@mean", "deletion", "insertion")),
+    ("Change of faithfulness against `attnlrp`, paired", "sound", ("delta_a", "delta_a@mean")),
+    ("Shares and cost", "sound", ("perceptual_share", "passes")),
+)  # fmt: skip
 
 
 def table(found: Comparison, columns: Sequence[str], changes: bool) -> str:
@@ -51,23 +60,31 @@ def agreement(found: Comparison) -> str:
     return "\n".join(lines)
 
 
-def described(found: Comparison) -> str:
-    """Return what was measured, as a sentence."""
-    scenes = len(set(found.clusters))
-    return f"{len(found.clusters)} questions about {scenes} scenes; 95 % bootstrap intervals over scenes."
+def described(found: Comparison, media: str) -> str:
+    """Return what was measured, as a sentence; ``media`` is the word for clusters."""
+    count = len(set(found.clusters))
+    return f"{len(found.clusters)} questions about {count} {media}; 95 % bootstrap intervals over {media}."
+
+
+def sections(reports: Mapping[str, Comparison], tables: Sequence[tuple[str, str, Sequence[str]]], media: str) -> str:
+    """Return a section with a table for each title, of a report and its columns, and one on kinds of replacement."""
+    parts = []
+    for title, of, columns in tables:
+        found = reports[of]
+        parts.append(f"## {title}\n\n{described(found, media)}\n\n{table(found, columns, changes='Change' in title)}\n")
+    found = reports[tables[0][1]]
+    about = f"{described(found, media)} Kinds agree if they order the methods alike."
+    parts.append(f"## Whether kinds of replacement agree\n\n{about}\n\n{agreement(found)}\n")
+    return "\n".join(parts)
 
 
 def main() -> None:
     """Write the page and the picture."""
-    reports = {name: Comparison.from_json(RESULTS / f"compare_{name}.json") for name in {of for _, of, _ in TABLES}}
-    parts = []
-    for title, of, columns in TABLES:
-        found = reports[of]
-        parts.append(f"## {title}\n\n{described(found)}\n\n{table(found, columns, changes='Change' in title)}\n")
-    found = reports["bundled"]
-    about = f"{described(found)} Kinds agree if they order the methods alike."
-    parts.append(f"## Whether kinds of replacement agree\n\n{about}\n\n{agreement(found)}\n")
-    (RESULTS / "compare.md").write_text("\n".join(parts), encoding="utf-8")
+    names = {of for _, of, _ in (*TABLES, *SOUND_TABLES)}
+    reports = {name: Comparison.from_json(RESULTS / f"compare_{name}.json") for name in names}
+    (RESULTS / "compare.md").write_text(sections(reports, TABLES, "scenes"), encoding="utf-8")
+    (RESULTS / "compare_sound.md").write_text(sections(reports, SOUND_TABLES, "clips"), encoding="utf-8")
+    reports["sound"].to_csv(RESULTS / "compare_sound.csv")
     reports["bundled"].to_csv(RESULTS / "compare_bundled.csv")
     reports["bundled"].plot().savefig(STATIC / "compare.png", dpi=130)
 

@@ -25,10 +25,10 @@ def bounds(figure):
     ]
 
 
-def test_a_figure_has_the_bounds_of_events_on_the_sound_and_over_the_bars(found):
+def test_a_figure_has_the_bounds_of_events_under_their_names_on_the_sound_and_over_the_bars(found):
     plain, drawn = found.plot(), found.plot(events=EVENTS)
     assert not any(bounds(plain))
-    assert [lines for lines in bounds(drawn) if lines] == [[0.25, 0.5, 0.75, 1.5, 3.0, 3.5]] * 2
+    assert [lines for lines in bounds(drawn) if lines] == [[0.25, 0.5, 0.75, 1.5, 3.0, 3.5]] * 3  # names, sound, bars
     texts = [text.get_text() for axes in drawn.axes for text in axes.texts]
     assert any("bird" in text for text in texts)
     assert sum("clock" in text for text in texts) == 2
