@@ -74,3 +74,9 @@ def test_files_and_functions_fit(path):
         if isinstance(node, ast.FunctionDef):
             docstring = len((ast.get_docstring(node) or "").splitlines())
             assert node.end_lineno - node.lineno - docstring <= 70, node.name
+
+
+def test_files_of_tests_have_names_of_their_own():
+    paths = sorted((ROOT / "tests").rglob("test_*.py"))
+    twice = [path.name for path in paths if sum(other.name == path.name for other in paths) > 1]
+    assert not twice, f"pytest collects one file of a name only: {sorted(set(twice))}"

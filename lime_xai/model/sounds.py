@@ -123,7 +123,7 @@ def heard_samples(processor: Any, sound: Sound) -> int | None:
     -------
     int or None
         ``N`` if it hears the whole sound; a cut is known to a hop. None: not known, because it takes no sound beside a
-        text in one call, or returns something else at each.
+        text in one call, or returns something else at each, or makes nothing of a sound shorter than a hop.
     """
     rate = sampling_rate(processor)
     _check_sound(sound)
@@ -139,6 +139,8 @@ def heard_samples(processor: Any, sound: Sound) -> int | None:
 
     if heard(max(0, count - hop)):
         return count if _same(whole, _returned(processor, sound, rate)) else None
+    if count <= hop:  # shorter than what a cut is known to: a sample may fall on the edge of a window
+        return None
     for guess in _limits(processor, rate):
         if hop <= guess < count and heard(guess - hop) and not heard(guess):
             return guess

@@ -5,7 +5,7 @@ from functools import partial
 
 import lime_xai
 
-from . import of_commands, of_files, of_measurements, of_models, of_reports, of_values
+from . import of_commands, of_files, of_measurements, of_models, of_reports, of_sounds, of_values
 from .draw import Draw
 
 SHARES = (
@@ -33,6 +33,8 @@ SHARES = (
     (of_files.attribution_methods, 1, {"Attribution"}),
     (of_files.calibration, 1, {"Calibration"}),
     (of_files.comparison, 1, {"Comparison"}),
+    (of_sounds.read_sound, 1, {"read_sound"}),
+    (of_sounds.heard, 1, {"check_heard", "split_sound"}),
     (of_commands.command, 2, set()),
 )
 """A function that draws a call, its share in per cent, and the public names that it covers."""
@@ -43,16 +45,15 @@ PUBLIC = {name for name in lime_xai.__all__ if callable(getattr(lime_xai, name))
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 """In the repr of an object; differs from run to run."""
 
-_WITH_FILES = (of_measurements, of_files, of_commands)
+_WITH_FILES = (of_measurements, of_files, of_sounds, of_commands)
 
 
 def drawn_call(seed, number, folder):
     """Return call ``number`` of a campaign; it depends on nothing else."""
     draw = Draw(seed, number)
     make = draw.choices([one for one, _, _ in SHARES], [share for _, share, _ in SHARES])[0]
-    needs_folder = (
-        make.__module__ in {module.__name__ for module in _WITH_FILES} and make is not of_files.attribution_methods
-    )
+    without = (of_files.attribution_methods, of_sounds.heard)
+    needs_folder = make.__module__ in {module.__name__ for module in _WITH_FILES} and make not in without
     call = (partial(make, folder=folder) if needs_folder else make)(draw)
     call.number, call.text = number, _ADDRESS.sub("", "; ".join(map(str, draw.noted)))
     return call

@@ -181,5 +181,5 @@ def test_tuning_by_name_keeps_what_the_file_holds(untrained_folder, tmp_path, mo
 class None_processor:  # noqa: N801 - a stand-in
     class tokenizer:  # noqa: N801
         @staticmethod
-        def convert_tokens_to_ids(word):
-            return 3
+        def convert_tokens_to_ids(words):
+            return [3] * len(words)
