@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from weakref import WeakSet
 
 import torch
@@ -61,7 +60,7 @@ def check_continuation(replayer: Replayer, found: Recording) -> None:
     )
 
 
-def check_history(replayer: Replayer, history: Sequence[DecoderCall], plain: Tensor) -> None:
+def check_history(replayer: Replayer, history: list[DecoderCall], plain: Tensor) -> None:
     """Refuse such a decoder where a step runs the tokens generated so far in one call over the prompt's cache.
 
     The first step that has two of them to merge is checked; the step's own logits come from one after the other.
@@ -70,7 +69,7 @@ def check_history(replayer: Replayer, history: Sequence[DecoderCall], plain: Ten
     ----------
     replayer : Replayer
         Of the model.
-    history : sequence of DecoderCall
+    history : list of DecoderCall
         All calls since the prompt.
     plain : Tensor
         ``[B, V]``: the model's own logits at the last of them.

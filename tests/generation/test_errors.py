@@ -8,11 +8,12 @@ import pytest
 import torch
 import transformers as hf
 from support.families import FAMILIES, batch
-from support.states import hooks_of, state
+from support.states import hooks_of
 from transformers import DynamicCache, StaticCache
 
 import lime_xai
 from lime_xai import Contrast, Edit, EditSettings, LogitShift, Observe, Plausible, UniformGain
+from lime_xai.evaluation.conformance.state import model_state
 from lime_xai.model.cache import CACHE_NAME
 from lime_xai.worlds import bundled_model, load_world
 
@@ -46,7 +47,7 @@ def untouched(model, forwards=0):
 
     ``forwards=None`` counts nothing; ``"decoder"`` allows its encoders to run, but not the decoder.
     """
-    before, weights = state(model), {name: value.clone() for name, value in model.state_dict().items()}
+    before, weights = model_state(model), {name: value.clone() for name, value in model.state_dict().items()}
     assert hooks_of(model) == []
     watched = [model.get_decoder()] if forwards else [m for m in model.modules() if m is not model]
     ran = []
@@ -59,7 +60,7 @@ def untouched(model, forwards=0):
         for handle in handles:
             handle.remove()
     assert hooks_of(model) == []
-    assert state(model) == before
+    assert model_state(model) == before
     after = model.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in weights.items() if not value.isnan().any())
     if forwards is not None:

@@ -4,10 +4,10 @@ import pytest
 import torch
 import transformers as hf
 from support.entries import call_entry
-from support.states import bare_state
 
 import lime_xai
 from lime_xai import LogitShift
+from lime_xai.evaluation.conformance.state import model_state
 
 SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
 VISION = SMALL | {"image_size": 28, "patch_size": 14}
@@ -55,11 +55,11 @@ def test_they_are_refused(make, call):
     torch.manual_seed(0)
     model, inputs = make()
     model.eval()
-    before = bare_state(model)
+    before = model_state(model)
     policy = LogitShift({17: 1000.0})
     with pytest.raises((ValueError, NotImplementedError), match=rf"{type(model).__name__}"):
         call_entry(call, model, inputs, policy, perceptual=inputs["input_ids"] == 99)
-    assert bare_state(model) == before
+    assert model_state(model) == before
 
 
 def test_a_generation_without_a_step_is_an_error():

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 from support.families import FAMILIES
-from support.states import bare_state
 
 import lime_xai
 from lime_xai import METHODS, Edit, Observe, Policy, Reweight
+from lime_xai.evaluation.conformance.state import model_state
 
 SETTINGS = {"max_new_tokens": 3, "do_sample": False}
 
@@ -45,10 +45,10 @@ def llava():
 @pytest.mark.parametrize("sample", [False, True])
 def test_a_policy_that_makes_them_is_refused(value, tokens, message, first, sample, llava):
     model, inputs = llava
-    before = bare_state(model)
+    before = model_state(model)
     with pytest.raises(FloatingPointError, match=message):
         lime_xai.steer(model, inputs, Makes(value, first, tokens), max_new_tokens=3, do_sample=sample)
-    assert bare_state(model) == before
+    assert model_state(model) == before
 
 
 def test_a_policy_may_exclude_tokens(llava):
@@ -98,10 +98,10 @@ def test_relevance_that_is_not_finite_is_an_error(name, target, llava):
 
     lime_xai.attribute(model, inputs)  # gradients have been checked; the overflow comes later
     with model.get_decoder().layers[1].mlp.register_forward_hook(spoil):
-        before = bare_state(model)
+        before = model_state(model)
         with pytest.raises(FloatingPointError, match=rf"relevance.*{name}.*bfloat16"):
             lime_xai.attribute(model, inputs, target, name)
-        assert bare_state(model) == before
+        assert model_state(model) == before
 
 
 def test_the_methods_above_are_registered():

@@ -5,12 +5,12 @@ import threading
 import pytest
 import torch
 from support.families import batch
-from support.states import bare_state
 from transformers import LogitsProcessor, LogitsProcessorList
 from transformers.generation.streamers import BaseStreamer
 
 import lime_xai
 from lime_xai import POLICIES, LogitShift, Policy
+from lime_xai.evaluation.conformance.state import model_state
 from lime_xai.model.cache import CACHE_NAME, fork_cache
 
 SETTINGS = {"max_new_tokens": 4, "do_sample": False}
@@ -66,13 +66,13 @@ def test_a_request_inside_a_steered_generation_runs_unsteered(name, requests):
     model, mine, other = requests
     plain = model.generate(**other, **SETTINGS)
     undisturbed = lime_xai.steer(model, mine, name, **SETTINGS).sequences
-    before = bare_state(model)
+    before = model_state(model)
     streamer = Calls(lambda: model.generate(**other, **SETTINGS))
     output = lime_xai.steer(model, mine, name, streamer=streamer, **SETTINGS)
     assert torch.equal(streamer.result, plain)
     assert torch.equal(output.sequences, undisturbed)
     assert len(output.trace) == 4
-    assert bare_state(model) == before
+    assert model_state(model) == before
 
 
 def test_a_request_inside_a_shared_context_is_refused(requests):
@@ -115,7 +115,7 @@ def test_nothing_of_this_package_runs_inside_steering(kind, place, requests):
         "steer": lambda: lime_xai.steer(model, mine, "plausible", **SETTINGS),
         "recording": prompt.recording,
     }[kind]
-    before = bare_state(model)
+    before = model_state(model)
     traces = []
 
     def inside():
@@ -131,7 +131,7 @@ def test_nothing_of_this_package_runs_inside_steering(kind, place, requests):
     with pytest.raises(ValueError, match="is being steered already: the call is inside"):
         inside()
     assert [len(trace) for trace in traces] == [0] * len(traces)
-    assert bare_state(model) == before
+    assert model_state(model) == before
     lime_xai.attribute(model, mine)
 
 
@@ -170,12 +170,12 @@ def test_threads_take_turns(name, requests):
         lambda: lime_xai.attribute(model, other, 7, "saliency").relevance,
     )
     alone = [call() for call in calls]
-    before = bare_state(model)
+    before = model_state(model)
     for _ in range(3):
         together = in_threads(*calls)
         for one, two in zip(alone, together, strict=True):
             torch.testing.assert_close(two, one)
-        assert bare_state(model) == before
+        assert model_state(model) == before
 
 
 def test_two_models_are_steered_at_the_same_time():

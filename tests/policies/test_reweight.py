@@ -3,12 +3,12 @@
 import pytest
 import torch
 from support.families import FAMILIES, batch
-from support.states import bare_state
 from support.streams import REFUSED, STREAMED, backward_by_logit, perceptual_of
 from transformers import DynamicCache
 
 import lime_xai
 from lime_xai import Reweight
+from lime_xai.evaluation.conformance.state import model_state
 from lime_xai.generation import session
 from lime_xai.model.replay import Replayer
 from lime_xai.stream.engine import StreamEngine
@@ -30,7 +30,7 @@ def expected_choice(model, inputs, tokens, policy):
 @pytest.mark.parametrize("name", STREAMED)
 def test_every_step_is_reweighted_by_what_routes_finds(name, form):
     model, inputs, _ = FAMILIES[name].build()
-    before = bare_state(model)
+    before = model_state(model)
     policy = Reweight(2.0, relevance=form)
     output = lime_xai.steer(
         model,
@@ -45,7 +45,7 @@ def test_every_step_is_reweighted_by_what_routes_finds(name, form):
     tokens = output.sequences[:, -NEW:]
     expected = expected_choice(model, inputs, tokens, policy)
     torch.testing.assert_close(torch.stack(output.generation.scores, 1), expected, rtol=1e-3, atol=1e-4)
-    assert bare_state(model) == before
+    assert model_state(model) == before
     assert len(output.trace.steps) == NEW
 
 
@@ -115,7 +115,7 @@ def test_attention_weights_are_those_of_a_plain_call(form):
 def test_nothing_stays_behind_after_an_error(error, monkeypatch):
     model, inputs, _ = FAMILIES["llava"].build()
     plain = model.generate(**inputs, max_new_tokens=4, do_sample=False)
-    before = bare_state(model)
+    before = model_state(model)
     layer, calls = model.get_decoder().layers[1], []
 
     def fail(module, args, output):
@@ -128,7 +128,7 @@ def test_nothing_stays_behind_after_an_error(error, monkeypatch):
     with pytest.raises(error, match="stop"):
         lime_xai.steer(model, inputs, Reweight(), max_new_tokens=6, eos_token_id=None)
     handle.remove()
-    assert bare_state(model) == before
+    assert model_state(model) == before
     assert torch.equal(model.generate(**inputs, max_new_tokens=4, do_sample=False), plain)
 
 
@@ -185,10 +185,10 @@ def test_the_past_is_kept_only_for_those_who_need_it(monkeypatch):
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_model_without_a_trusted_stream_is_refused_before_any_compute(name):
     model, inputs, _ = FAMILIES[name].build()
-    before = bare_state(model)
+    before = model_state(model)
     with pytest.raises(NotImplementedError, match=REFUSED[name]):
         lime_xai.steer(model, inputs, Reweight(), max_new_tokens=2)
-    assert bare_state(model) == before
+    assert model_state(model) == before
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,12 @@ import warnings
 import pytest
 import torch
 from support.families import FAMILIES, batch
-from support.states import bare_state
 from support.streams import REFUSED, STREAMED, backward_into_slots, perceptual_of
 
 import lime_xai
 from lime_xai import Needs, Policy, Reweight
 from lime_xai.decoding.policy import ContributionNeed
+from lime_xai.evaluation.conformance.state import model_state
 
 ASKED = {"max_new_tokens": 3, "do_sample": False, "eos_token_id": None}
 
@@ -40,10 +40,10 @@ def contributions(model, inputs, direction, **asked):
 def test_both_directions_find_the_same(name, double):
     model, inputs, _ = FAMILIES[name].build()
     model, inputs = double(model, inputs)
-    before = bare_state(model)
+    before = model_state(model)
     backward = contributions(model, inputs, "backward")
     assert backward.dtype == torch.float64
-    assert bare_state(model) == before
+    assert model_state(model) == before
     torch.testing.assert_close(backward, contributions(model, inputs, "forward"), rtol=1e-10, atol=1e-10)
 
 
@@ -125,7 +125,7 @@ def test_under_inference_mode():
 @pytest.mark.parametrize("direction", ["backward", "auto"])
 def test_recurrent_layers_are_refused_before_any_compute(direction):
     model, inputs, _ = FAMILIES["qwen3_5_moe"].build()
-    before, calls = bare_state(model), []
+    before, calls = model_state(model), []
     handle = model.get_decoder().layers[0].register_forward_hook(lambda module, args, output: calls.append(1))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -133,7 +133,7 @@ def test_recurrent_layers_are_refused_before_any_compute(direction):
             lime_xai.steer(model, inputs, Reweight(direction=direction), **ASKED)
     handle.remove()
     assert not calls
-    assert bare_state(model) == before
+    assert model_state(model) == before
     with pytest.raises(NotImplementedError, match=r"linear_attn.*in backward direction either\.$"):
         lime_xai.steer(model, inputs, Reweight(), **ASKED)
 

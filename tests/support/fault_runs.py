@@ -9,9 +9,11 @@ from pathlib import Path
 
 import torch
 
+from lime_xai.evaluation.conformance.state import remembered
+
 from .fault_places import PLACES, Fault, Streamer
 from .fault_subjects import attributed, empty, fresh, plain, subjects
-from .states import differences, process_state, remembered, same, whole_state
+from .states import differences, process_state, same, whole_state
 
 KINDS = (RuntimeError, KeyboardInterrupt)
 """Kinds of errors that are injected at every place."""

@@ -1,41 +1,30 @@
-"""What of a model must be the same after a call: the state that conformance compares, in parts."""
+"""What else must be the same after a call than the state that conformance compares (``model_state``)."""
 
 import warnings
 
 import numpy as np
 import torch
 
-from lime_xai.evaluation.conformance import state as conformance
+from lime_xai.evaluation.conformance.state import hooks_of as hooks_of_module
+from lime_xai.evaluation.conformance.state import model_state
 from lime_xai.model import exclusive
 
 
 def hooks_of(model):
     """All hooks but those with which transformers itself collects hidden states and never takes away."""
-    return [hook for module in model.modules() for hook in conformance.hooks_of(module)]
-
-
-def state(model):
-    """Parameters, configs, attention, flags, forwards and generation settings; hooks are compared by ``hooks_of``."""
-    return {name: value for name, value in conformance.model_state(model).items() if name != "hooks"}
-
-
-def bare_state(model):
-    """Hooks and configs of the decoder; transformers leaves hooks of its own on vision towers."""
-    parts = [model, model.get_output_embeddings(), *model.get_decoder().modules()]
-    return [(len(m._forward_hooks), len(m._forward_pre_hooks), vars(m).get("config")) for m in parts]
+    return [hook for module in model.modules() for hook in hooks_of_module(module)]
 
 
 def whole_state(model):
     """Everything of a model that a call may touch: contents bit for bit, and the identity of what it holds."""
     modules = dict(model.named_modules())
     return {
-        **state(model),
+        **model_state(model),
         # without versions: the metric of randomised weights changes weights and puts them back, bit for bit
         "parameters": [(id(p), p.requires_grad, p.dtype, p.device) for p in model.parameters()],
         "gradients": [p.grad for p in model.parameters()],
         "weights": {name: tensor.detach().clone() for name, tensor in model.state_dict(keep_vars=True).items()},
         "buffers": {name: tensor.clone() for name, tensor in model.named_buffers()},
-        "hooks": [id(hook) for hook in hooks_of(model)],
         "config objects": [id(vars(module).get("config")) for module in modules.values()],
         "attributes": {name: sorted(set(vars(module)) - _OF_TRANSFORMERS) for name, module in modules.items()},
         "in use": _in_use(model),
@@ -44,16 +33,6 @@ def whole_state(model):
 
 _OF_TRANSFORMERS = {"_output_capturing_hooks_installed"}
 """What transformers itself sets at the first call and never takes away."""
-
-
-def remembered(model):
-    """Tensors that modules keep as plain attributes: the position offsets of Qwen-VL, a recurrent state."""
-    return {
-        f"{path}.{name}": value
-        for path, module in model.named_modules()
-        for name, value in vars(module).items()
-        if not name.startswith("_") and isinstance(value, torch.Tensor)
-    }
 
 
 def _in_use(model):

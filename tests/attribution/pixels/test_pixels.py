@@ -6,7 +6,6 @@ import pytest
 import torch
 from support.every_family import FURTHER
 from support.families import FAMILIES, batch
-from support.states import hooks_of, state
 from torch import nn
 from zennit.rules import ZBox
 
@@ -17,6 +16,7 @@ from lime_xai.attribution.methods.lrp import LRP
 from lime_xai.attribution.methods.task import AttributionTask
 from lime_xai.attribution.pixels import encoding
 from lime_xai.attribution.targets import resolve_target
+from lime_xai.evaluation.conformance.state import model_state
 
 REFUSED = {
     "mllama": (ValueError, "reads images or sounds by cross-attention"),
@@ -53,7 +53,7 @@ def signal(inputs):
 @pytest.mark.parametrize("name", ENCODED)
 def test_every_family(name):
     model, inputs = built(name)
-    before = state(model), hooks_of(model)
+    before = model_state(model)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         found = attribute_pixels(model, inputs, 20)
@@ -64,7 +64,7 @@ def test_every_family(name):
     assert found.relevance[key].any()
     plain = attribute(model, inputs, 20)
     torch.testing.assert_close(found.tokens.relevance, plain.relevance, rtol=1e-5, atol=1e-7)
-    assert (state(model), hooks_of(model)) == before
+    assert model_state(model) == before
     named = [str(one.message) for one in caught if "encodes pictures" in str(one.message)]
     assert found.coverage.complete == (name not in WARNS)
     assert len(named) == (name in WARNS)
@@ -74,11 +74,11 @@ def test_every_family(name):
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_not_covered_is_refused_by_name(name):
     model, inputs = built(name)
-    before = state(model), hooks_of(model)
+    before = model_state(model)
     kind, match = REFUSED[name]
     with pytest.raises(kind, match=match):
         attribute_pixels(model, inputs, 20)
-    assert (state(model), hooks_of(model)) == before
+    assert model_state(model) == before
 
 
 def test_plain_gradients_are_given_where_rules_are_refused():
@@ -232,10 +232,10 @@ def test_an_error_inside_leaves_nothing_behind():
             raise RuntimeError("broken")
 
     model, inputs = built("llava")
-    before = state(model), hooks_of(model)
+    before = model_state(model)
     with pytest.raises(RuntimeError, match="broken"):
         attribute_pixels(model, inputs, 20, encoder=EncoderLRP(layer_map=[(nn.Conv2d, Broken())]))
-    assert (state(model), hooks_of(model)) == before
+    assert model_state(model) == before
 
 
 def test_an_encoder_that_computes_something_else_under_the_rules_is_refused(monkeypatch):
