@@ -26,7 +26,7 @@ from .placed import PhotoScene, emptied, erased
 from .scenes import DIFFICULTIES, Difficulty, draw, masks, noisy, render, tokens_of
 
 EVALUATED: Final = "medium"
-"""Difficulty of evaluation pictures, as that of training pictures: a linear probe tells 80 % of the objects apart there.
+"""Difficulty of evaluation pictures, as of training pictures: there a linear probe tells 80 % of the objects apart.
 
 On ``hard`` it tells 54 %, too few for captions with an F1 of .75."""
 _GREY: Final = (128, 128, 128)

@@ -81,7 +81,7 @@ def check_history(replayer: Replayer, history: list[DecoderCall], plain: Tensor)
     """
     if len(history) < 3 or replayer.model in _CHECKED:
         return
-    calls = merged(list(history))
+    calls = merged(history)
     if len(calls) == len(history):  # masks that the model makes for each call: the calls stay apart
         return
     with torch.no_grad():
