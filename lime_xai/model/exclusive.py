@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import time
@@ -194,7 +195,8 @@ _PAUSE = 0.001
 def _runs_elsewhere(model: PreTrainedModel) -> bool:
     with _CONDITION:
         idle = {threading.get_ident(), *_WAITING}
-        frames = {thread: frame for thread, frame in sys._current_frames().items() if thread not in idle}
+        with _no_collection():
+            frames = {thread: frame for thread, frame in sys._current_frames().items() if thread not in idle}
     for top in frames.values():
         frame: FrameType | None = top
         while frame is not None:
@@ -203,6 +205,23 @@ def _runs_elsewhere(model: PreTrainedModel) -> bool:
                 return True
             frame = frame.f_back
     return False
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Context in which Python does not collect garbage.
+
+    Before Python 3.11.9, ``sys._current_frames`` holds a lock of the interpreter while it makes objects. That can begin
+    a collection, whose finalisers let other threads run. A thread that starts or ends there waits for the lock without
+    releasing the GIL, and both wait for ever (python/cpython issue 106883).
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 Function = Callable[..., Any]
