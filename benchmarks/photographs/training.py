@@ -51,7 +51,7 @@ class PhotoPlan:
         Training scenes that the pictures are drawn from.
     """
 
-    alignment_steps: int = 1000
+    alignment_steps: int = 600
     alignment_batch: int = 8
     alignment_projector_rate: float = 2e-3
     alignment_adapter_rate: float = 1e-3
