@@ -1,11 +1,12 @@
 """Which number of a word tells invented objects from seen ones? ``python benchmarks/grounding.py``.
 
-Captions of the bundled model for pictures of the scene world (seed 5, which no setting was chosen on), greedy, each
-explained. Every first mention of an object in a caption is one case: the object is in the picture, or it is invented.
-Numbers of the word are ranked, and the area under the ROC curve says how often a random invented object comes before a
-random seen one (0.5 is chance). The place in the caption is the control: later objects are invented more often. No
-threshold and no setting is chosen. Intervals are bootstrap over scenes. Writes ``benchmarks/results/grounding.json``
-and prints the table of ``benchmarks/RESULTS.md``. It takes about two minutes of CPU.
+Captions of a model for media of a world (seed 5, which no setting was chosen on), greedy, each explained. Every first
+mention of an object in a caption is one case: the object is there, or it is invented. Numbers of the word are ranked,
+and the area under the ROC curve says how often a random invented object comes before a random seen one (0.5 is chance).
+The place in the caption is the control: later objects are invented more often. No threshold and no setting is chosen.
+Intervals are bootstrap over scenes. Writes ``benchmarks/results/grounding.json`` and prints the table of
+``benchmarks/RESULTS.md``. It takes about two minutes of CPU. ``--world sound`` does the same with sounds, and
+``python -m benchmarks.photographs detect`` with photographs.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from rich.progress import track
 
 import lime_xai
 from lime_xai.evaluation.bootstrap import bounded, estimate, resampling_weights
-from lime_xai.storage.store import number, write_json
-from lime_xai.worlds.scene.world import WORLD
+from lime_xai.storage.store import check_writable, number, write_json
+from lime_xai.storage.weights import weights_hash
+from lime_xai.worlds import WORLDS
 from lime_xai.worlds.shared.closed import weighted_auc
 from lime_xai.worlds.shared.evaluation import EvaluationSet
 from lime_xai.worlds.shared.models import load_frozen
@@ -39,7 +41,23 @@ LONGEST = 40
 
 @dataclass(frozen=True)
 class Mention:
-    """The first mention of an object in a caption; ``order``: how many others are named before it."""
+    """The first mention of an object in a caption.
+
+    Attributes
+    ----------
+    scene : int
+        Index of the scene.
+    word : str
+        The name of the object.
+    invented : bool
+        Whether it is absent.
+    grounding, probability, entropy : float
+        Of the word, as ``explain`` gives them.
+    share : float
+        Of the perceptual positions in the word's absolute relevance.
+    order : int
+        How many other objects are named before it.
+    """
 
     scene: int
     word: str
@@ -47,7 +65,7 @@ class Mention:
     grounding: float
     probability: float
     entropy: float
-    image_share: float
+    share: float
     order: int
 
 
@@ -55,38 +73,46 @@ DETECTORS: dict[str, tuple[str, int]] = {
     "low grounding": ("grounding", -1),
     "low probability": ("probability", -1),
     "high entropy": ("entropy", 1),
-    "low image share": ("image_share", -1),
+    "low perceptual share": ("share", -1),
     "a late place": ("order", 1),
 }
 """Field of a mention, and whether large (1) or small (-1) values speak for an invented object."""
 
 
-def mentions(model: Any, processor: Any, evaluation: EvaluationSet) -> list[Mention]:
+def mentions(model: Any, processor: Any, evaluation: EvaluationSet, tokens: int = LONGEST) -> list[Mention]:
     """Return every first mention of an object, caption by caption.
+
+    Parameters
+    ----------
+    model, processor : object
+        The model and its processor.
+    evaluation : EvaluationSet
+        What is described.
+    tokens : int
+        Of a caption at most.
 
     Raises
     ------
     ValueError
         If a word has no grounding.
     """
-    classes = {name: index for index, name in enumerate(WORLD.language.classes)}
-    found: list[Mention] = []
+    world, found = evaluation.world, []
     pairs = list(zip(evaluation.scenes, evaluation.media, strict=True))
     for index, (scene, medium) in enumerate(track(pairs, description="captions")):
-        inputs = WORLD.batch(processor, [medium], [evaluation.caption_prompt])
+        inputs = world.batch(processor, [medium], [evaluation.caption_prompt]).to(model.device)
         answer = lime_xai.explain(
-            model, inputs, processor=processor, max_new_tokens=LONGEST, do_sample=False, num_beams=1
+            model, inputs, processor=processor, max_new_tokens=tokens, do_sample=False, num_beams=1
         )
-        named: set[str] = set()
+        named: set[int] = set()
         for word in answer.words:
-            if word.text not in classes or word.text in named:
-                continue
-            if word.grounding is None:
-                raise ValueError(f"{word.text} has no grounding: {answer.no_grounding}")
-            invented = classes[word.text] not in scene.present
-            numbers = (word.grounding, word.probability, word.entropy, word.shares["image"], len(named))
-            named.add(word.text)
-            found.append(Mention(index, word.text, invented, *numbers))
+            for obj in world.language.mentions(word.text):
+                if obj in named:
+                    continue
+                if word.grounding is None:
+                    raise ValueError(f"{word.text} has no grounding: {answer.no_grounding}")
+                numbers = (word.grounding, word.probability, word.entropy, word.shares[world.modality], len(named))
+                named.add(obj)
+                found.append(Mention(index, world.language.classes[obj], obj not in scene.present, *numbers))
     return found
 
 
@@ -126,25 +152,35 @@ def markdown(table: Mapping[str, tuple[float, float, float]], middle: Mapping[st
     return "\n".join(lines)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Explain captions, print the table and write the numbers."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="bundled")
-    parser.add_argument("--scenes", type=int, default=100)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--label", default="", help="added to the name of the file")
-    arguments = parser.parse_args(argv)
-    torch.set_num_threads(arguments.threads)
-    model, processor = load_frozen(WORLD, arguments.model)
+def measure(model: Any, processor: Any, evaluation: EvaluationSet, out: Path) -> None:
+    """Explain captions, print the table and write the numbers.
+
+    Parameters
+    ----------
+    model, processor, evaluation : object
+        As in ``mentions``.
+    out : Path
+        A JSON file.
+
+    Raises
+    ------
+    ValueError
+        If no object is invented, or every one.
+    """
+    check_writable(out)
     start = time.process_time()
-    found = mentions(model, processor, WORLD.evaluation_set(seed=SEED, scenes=arguments.scenes))
+    found = mentions(model, processor, evaluation)
+    invented = sum(one.invented for one in found)
+    if invented in (0, len(found)):
+        raise ValueError(f"{invented} of {len(found)} named objects are invented; expected some of each kind.")
     table, middle = areas(found), medians(found)
     about = {
-        "model": arguments.model,
-        "seed": SEED,
-        "scenes": arguments.scenes,
+        "world": evaluation.world.name,
+        "model": weights_hash(model),
+        "seed": evaluation.seed,
+        "scenes": len(evaluation.scenes),
         "mentions": len(found),
-        "invented": sum(one.invented for one in found),
+        "invented": invented,
         "scenes_with_invented": len({one.scene for one in found if one.invented}),
         "cpu_seconds": round(time.process_time() - start),
     }
@@ -158,7 +194,23 @@ def main(argv: Sequence[str] | None = None) -> None:
             for one in found
         ],
     }
-    write_json(RESULTS / f"grounding{arguments.label}.json", data)
+    write_json(out, data)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Load a model of a world and measure it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--world", choices=tuple(WORLDS), default="scene")
+    parser.add_argument("--model", default="bundled")
+    parser.add_argument("--scenes", type=int, default=100)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--label", default="", help="added to the name of the file")
+    arguments = parser.parse_args(argv)
+    torch.set_num_threads(arguments.threads)
+    world = WORLDS[arguments.world]
+    model, processor = load_frozen(world, arguments.model)
+    evaluation = world.evaluation_set(seed=SEED, scenes=arguments.scenes)
+    measure(model, processor, evaluation, RESULTS / f"grounding{arguments.label}.json")
 
 
 if __name__ == "__main__":

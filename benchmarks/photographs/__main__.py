@@ -10,7 +10,6 @@ from types import ModuleType
 from rich.console import Console
 
 from lime_xai.printing import foreign
-from lime_xai.storage.store import DamagedFileError
 
 from .packages import DownloadError
 
@@ -24,6 +23,8 @@ COMMANDS = {
     "accept": ".accept",
     "policies": ".policies",
     "errors": ".errors",
+    "detect": ".detect",
+    "compare": ".compare",
 }
 """Module of each command: it has ``add_arguments(parser)`` and ``run(arguments)``, and its docstring is the help."""
 FOLDER = Path("build/photographs")
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser(name).parse_args(given)
     try:
         _module(arguments.command).run(arguments)
-    except (DamagedFileError, FileExistsError, FileNotFoundError, DownloadError) as error:
+    except (ValueError, FileExistsError, FileNotFoundError, DownloadError) as error:
         Console(stderr=True).print(foreign(error), soft_wrap=True)
         return 1
     return 0

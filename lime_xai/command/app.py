@@ -20,6 +20,7 @@ from .compare import compare
 from .conformance import conformance
 from .demo import demo
 from .explain import explain
+from .export import export_custom_generate
 from .plot import plot
 from .screen import console, fail, literal_output, notices
 from .steer import steer
@@ -104,7 +105,7 @@ def start(
         typer.echo(context.get_help())
 
 
-for command in (demo, attribute, explain, plot, steer, audit, conformance, compare):
+for command in (demo, attribute, explain, plot, steer, audit, conformance, compare, export_custom_generate):
     app.command()(command)
 app.add_typer(world_app, name="world")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -25,7 +25,7 @@ def run_compare(
     replacements: Sequence[str],
     questions: int,
     seed: int,
-    files: dict[str, Path | None],
+    files: Mapping[str, Path | None],
     world_name: str = "scene",
 ) -> None:
     """Compare attribution methods on a model of a world; print tables and write files.
@@ -40,8 +40,8 @@ def run_compare(
         As in ``compare_attributions``.
     questions, seed : int
         As in ``world_examples``.
-    files : dict of str to Path or None
-        ``json`` (an interrupted run resumes from it), ``csv``, ``latex``, ``plot``.
+    files : mapping of str to Path or None
+        Any of ``json`` (an interrupted run resumes from it), ``csv``, ``latex``, ``plot``.
     world_name : str
         Of the world.
 
@@ -63,16 +63,16 @@ def run_compare(
         metrics,
         processor=processor,
         replacement=replacements,
-        out=files["json"],
+        out=files.get("json"),
         progress=notices,
     )
     console.print(found.table())
-    if files["csv"] is not None:
-        found.to_csv(files["csv"])
-    if files["latex"] is not None:
-        found.to_latex(files["latex"])
-    if files["plot"] is not None:
-        found.plot().savefig(files["plot"], dpi=150)
+    if (path := files.get("csv")) is not None:
+        found.to_csv(path)
+    if (path := files.get("latex")) is not None:
+        found.to_latex(path)
+    if (path := files.get("plot")) is not None:
+        found.plot().savefig(path, dpi=150)
     for kind, path in files.items():
         if path is not None:
             console.print(f"{kind}: {path}", soft_wrap=True)

@@ -11,7 +11,6 @@ import torch
 
 from lime_xai.worlds import load_world
 from lime_xai.worlds.shared.evaluation import EvaluationSet, Question
-from lime_xai.worlds.shared.language import NO, YES
 
 from .example import Example
 
@@ -47,7 +46,8 @@ class WorldExamples:
     def __iter__(self) -> Iterator[Example]:
         world = self.evaluation.world
         placeholder = getattr(self.processor, f"{world.modality}_token")
-        yes, no, perceived = self.processor.tokenizer.convert_tokens_to_ids([YES, NO, placeholder])
+        yes, no = world.answer_tokens(self.processor, (world.language.yes, world.language.no))
+        perceived = self.processor.tokenizer.convert_tokens_to_ids(placeholder)
         for question in self.questions:
             medium, scene = self.evaluation.media[question.scene], self.evaluation.scenes[question.scene]
             inputs = world.batch(self.processor, [medium], [question.prompt])
