@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from lime_xai.model.chat import Request, check_modalities, make_inputs, placed, tokenizer_of, with_markers
+from lime_xai.model.images import read_image
 from lime_xai.model.prompt import Prompt, read_prompt
-from lime_xai.model.sounds import Sound, check_heard, read_sound, sampling_rate, split_sound
+from lime_xai.model.sounds import Sound, heard_sound, read_sound, sampling_rate, split_sound
 
 from .loading import check_device, find_checkpoint, load_model
-from .media import read_image
-from .prompts import Request, check_modalities, make_inputs, tokenizer_of, with_markers
 from .screen import notice
 
 LONG = 4096
@@ -112,7 +111,7 @@ def ask(model: Any, processor: Any, asked: Asked, pictures: list[Any]) -> Opened
         text = with_markers(asked.prompt, [len(sounds) for sounds in parts])
         sounds = [sound for some in parts for sound in some]
         inputs = make_inputs(model, processor, Request(text, asked.system, pictures, sounds))
-        return read_prompt(model, _placed(inputs, model), processor=processor)
+        return read_prompt(model, placed(inputs, model), processor=processor)
 
     prompt = read(pictures, parts)
     other = read(others or pictures, other_parts or parts) if others or other_parts else None
@@ -153,30 +152,13 @@ def _heard(path: Path, processor: Any, split: bool) -> list[Sound]:
     ValueError
         As ``read_sound``, ``check_heard`` and ``split_sound``.
     """
-    sound = read_sound(path, sampling_rate(processor))
     if not split:
-        if check_heard(processor, [sound], [str(path)]):
-            notice(
-                f"Whether {type(processor).__name__} hears the whole of {path} is not known; it may cut long sounds."
-            )
-        return [sound]
-    parts = split_sound(sound, processor)
+        return [heard_sound(path, processor, notice)]
+    parts = split_sound(read_sound(path, sampling_rate(processor)), processor)
     if len(parts) > 1:
         seconds = len(parts[0]) / sampling_rate(processor)
         notice(f"{path} is given as {len(parts)} sounds of {seconds:g} s; times count from the beginning of each.")
     return parts
-
-
-def _placed(inputs: Any, model: Any) -> dict[str, Any]:
-    """Return inputs on the model's device, features in the type of its weights."""
-    kind = model.dtype
-
-    def place(value: Any) -> Any:
-        if not isinstance(value, Tensor):
-            return value
-        return value.to(model.device, kind if value.is_floating_point() else None)
-
-    return {name: place(value) for name, value in inputs.items()}
 
 
 def synchronised() -> None:

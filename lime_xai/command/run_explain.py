@@ -18,6 +18,7 @@ from rich.text import Text
 from lime_xai.attribution.events import placed_events
 from lime_xai.attribution.methods.task import AttributionMethod
 from lime_xai.decoding.policy import Policy
+from lime_xai.model.images import read_image
 from lime_xai.model.modalities import Modalities
 from lime_xai.policies.calibration import Calibration
 from lime_xai.policies.registry import policy_to_dict
@@ -29,7 +30,6 @@ from lime_xai.storage.weights import weights_hash
 
 from .kept import KeptAnswers
 from .loading import check_device, find_checkpoint, load_model
-from .media import read_image
 from .opening import Asked, Opened, ask, check_counterfactual_files, open_prompt
 from .policies import Written, of_modalities, steering_choice
 from .screen import console, labelled, notice, notices

@@ -6,7 +6,7 @@ Processors cut sounds without a word: that of Qwen2-Audio after 30 s, for exampl
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +197,29 @@ def check_heard(processor: Any, sounds: Sequence[Sound], names: Sequence[str] | 
                 "--split-audio on the command line, split_sound(sound, processor) in Python; or cut it."
             )
     return unknown
+
+
+def heard_sound(path: str | Path, processor: Any, note: Callable[[str], None]) -> Sound:
+    """Return a sound file as a processor takes it, refused where it would leave a part out.
+
+    Parameters
+    ----------
+    path : str or Path
+        As ``read_sound`` takes it.
+    processor : object
+        Will be given the sound.
+    note : callable
+        Told if it is not known whether the whole sound is heard.
+
+    Raises
+    ------
+    ValueError
+        As ``read_sound`` and ``check_heard``.
+    """
+    sound = read_sound(path, sampling_rate(processor))
+    if check_heard(processor, [sound], [str(path)]):
+        note(f"Whether {type(processor).__name__} hears the whole of {path} is not known; it may cut long sounds.")
+    return sound
 
 
 def split_sound(sound: Sound, processor: Any) -> list[Sound]:

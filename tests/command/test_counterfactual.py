@@ -8,7 +8,7 @@ from PIL import Image, ImageOps
 
 import lime_xai
 from lime_xai import Contrast
-from lime_xai.command.prompts import Request, make_inputs
+from lime_xai.model.chat import Request, make_inputs
 from lime_xai.worlds import bundled_model
 
 POLICY = json.dumps(lime_xai.policy_to_dict(Contrast("counterfactual", strength=4.0, plausibility=0.0)))

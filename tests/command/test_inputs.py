@@ -13,8 +13,8 @@ from transformers import Qwen2AudioForConditionalGeneration
 
 from benchmarks.worlds.sound import build_config
 from lime_xai.command import loading
-from lime_xai.command.media import read_image
-from lime_xai.command.prompts import Request, check_modalities, make_inputs, render, with_markers
+from lime_xai.model.chat import Request, check_modalities, make_inputs, render, with_markers
+from lime_xai.model.images import read_image
 from lime_xai.worlds import bundled_model, sound
 
 ASK = ["--prompt", "describe this picture"]

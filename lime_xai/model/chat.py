@@ -1,4 +1,4 @@
-"""A prompt of the command line as a model's inputs: chat template, markers, and checks of modalities."""
+"""A question as a model's inputs: chat template, markers of files, and checks of modalities."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from itertools import groupby
 from typing import Any
 
 import jinja2
+from torch import Tensor
 from transformers import PreTrainedModel
 
-from lime_xai.model.modalities import PERCEPTUAL, modality_masks, placeholder_ids
-from lime_xai.model.sounds import sampling_rate
+from .modalities import PERCEPTUAL, modality_masks, placeholder_ids
+from .sounds import sampling_rate
 
 _MARKER = re.compile(r"\{(image|audio)\}")
 
@@ -168,6 +169,18 @@ def make_inputs(model: PreTrainedModel, processor: Any, request: Request) -> Any
     inputs = processor(**kwargs)
     _check_placed(model, inputs, request)
     return inputs
+
+
+def placed(inputs: Mapping[str, Any], model: PreTrainedModel) -> dict[str, Any]:
+    """Return inputs on the model's device, features in the type of its weights."""
+    kind = model.dtype
+
+    def place(value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        return value.to(model.device, kind if value.is_floating_point() else None)
+
+    return {name: place(value) for name, value in inputs.items()}
 
 
 def _check_placed(model: PreTrainedModel, inputs: Mapping[str, Any], request: Request) -> None:
