@@ -83,8 +83,8 @@ def rates_of(sums: Mapping[str, Floats]) -> dict[str, Floats]:
 
 
 def first_words(text: str, count: int | None = None) -> tuple[str, ...]:
-    """Return the first words of a text in lower case, or all; words are runs of letters, digits and apostrophes."""
-    return tuple(re.findall(r"[\w']+", text.lower())[:count])
+    """Return the first words of a text in lower case, or all; words are of letters, digits and inner apostrophes."""
+    return tuple(re.findall(r"\w+(?:'\w+)*", text.lower())[:count])
 
 
 def first_word(answer: str) -> Class | None:

@@ -53,7 +53,9 @@ class AudioHallucination(Protocol):
         "Kuan, Huang and Lee, Understanding Sounds, Missing the Questions, Interspeech 2024; "
         "github.com/kuan2jiu99/audio-hallucination"
     )
-    files: ClassVar[Mapping[str, str]] = {split: f"questions of the {split} split, JSON lines or an array" for split in SPLITS}
+    files: ClassVar[Mapping[str, str]] = {
+        split: f"questions of the {split} split, JSON lines or an array" for split in SPLITS
+    }
     prompts: ClassVar[Mapping[str, str]] = {
         "none": "{question}",
         "aad": "Focus on the given audio and answer the following question. {question}",

@@ -36,8 +36,8 @@ class Own(Protocol):
     Parsers; upper and lower case are the same:
 
     - ``exact``: the answer must be the text of ``answer``, apart from spaces around it.
-    - ``first-word``: as many of the first words are compared as ``answer`` has. Words are runs of letters, digits and
-      apostrophes: "No, there is none." is right where ``answer`` is "no".
+    - ``first-word``: as many of the first words are compared as ``answer`` has. Words are of letters, digits and
+      apostrophes between them: "No, there is none." is right where ``answer`` is "no".
 
     Precision, recall, F1 (of "yes"), the share of yes and ``unparsed`` are those of the questions whose ``answer`` is
     yes or no; they are NaN without such questions.

@@ -58,7 +58,9 @@ class Pope(Protocol):
     """
 
     source = "Li et al., Evaluating Object Hallucination in Large Vision-Language Models; github.com/RUCAIBox/POPE"
-    files: ClassVar[Mapping[str, str]] = {split: f"questions of the {split} split, JSON lines or an array" for split in SPLITS}
+    files: ClassVar[Mapping[str, str]] = {
+        split: f"questions of the {split} split, JSON lines or an array" for split in SPLITS
+    }
     prompts = PROMPTS
     parsers: ClassVar[Sequence[str]] = ("official", "vcd", "lmms-eval")
     tokens = 10
@@ -92,7 +94,7 @@ class Pope(Protocol):
         if split == "random" and len(records) == _OLD_RANDOM:
             raise DamagedFileError(
                 f"{path} has {_OLD_RANDOM} records: it is the earlier release of the random split, which LLaVA's "
-                f"evaluation uses. Its questions are not those of the {QUESTIONS} of today (AoiDragon/POPE, issue 17), and "
+                f"evaluation uses. Its questions are not the {QUESTIONS} of today (AoiDragon/POPE, issue 17), and "
                 "numbers cannot be compared; give output/coco/coco_pope_random.json of github.com/RUCAIBox/POPE."
             )
         check_count(path, len(records), self.lengths[split], partial)
@@ -115,7 +117,7 @@ class Pope(Protocol):
         image = record.take("image", str)
         if not self.image.fullmatch(image):
             raise record.wrong(
-                f"image is {image!r}; those of {self.name} match {self.image.pattern}; is this the file of another dataset?"
+                f"image is {image!r}; those of {self.name} match {self.image.pattern}; is it another dataset's file?"
             )
         return Item(
             id=f"{split}-{record.take('question_id', int)}",
@@ -202,7 +204,7 @@ def _check_spelling(path: Path, records: Sequence[Record]) -> None:
     wrong = [record for record in records if "imange" in str(record.data.get("text"))]
     if wrong:
         warnings.warn(
-            f"{wrong[0].place}: the question says 'imange', as {len(wrong)} questions of this file do. VCD's copy of the "
-            "adversarial split has this error; RUCAIBox/POPE says 'image'. The questions are asked as they are.",
+            f"{wrong[0].place}: the question says 'imange', as {len(wrong)} questions of this file do. VCD's copy of "
+            "the adversarial split has this error; RUCAIBox/POPE says 'image'. The questions are asked as they are.",
             stacklevel=2,
         )
