@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
@@ -175,6 +175,7 @@ def test_a_group_has_no_row_of_all_groups_beside_it():
     assert list(score(Exact(), items, answers, resamples=2)) == ["only"]
 
 
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60))
 def test_mcnemar_is_a_binomial_test_of_the_questions_that_differ(pairs):
     items = [Item(id=str(i), question="?", truth={"label": "yes"}) for i in range(len(pairs))]
