@@ -50,6 +50,10 @@ class Record:
         except (TypeError, ValueError) as error:
             raise self.wrong(str(error)) from error
 
+    def optional(self, name: str, kind: Any) -> Any:
+        """Return a value of this record, None where its key is missing or null; parameters and errors of ``take``."""
+        return None if self.data.get(name) is None else self.take(name, kind)
+
     def wrong(self, reason: str) -> DamagedFileError:
         """Return an error about this record."""
         return DamagedFileError(f"{self.place}: {reason}")

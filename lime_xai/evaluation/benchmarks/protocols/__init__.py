@@ -1,0 +1,8 @@
+"""Benchmarks by name: importing this package registers them."""
+
+from . import air_bench as air_bench
+from . import amber_discriminative as amber_discriminative
+from . import audio_hallucination as audio_hallucination
+from . import dash_b as dash_b
+from . import own as own
+from . import pope as pope
