@@ -218,7 +218,7 @@ def nltk_words(text: str, known: AbstractSet[str]) -> list[str]:
     return [lemmatiser.lemmatize(token, pos=_WORDNET_CLASSES.get(tag[:1], "n")) for token, tag in tagged]
 
 
-def checknltk_modules() -> None:
+def check_nltk() -> None:
     """Raise ``ImportError`` if NLTK or its data is missing."""
     nltk_modules()
 

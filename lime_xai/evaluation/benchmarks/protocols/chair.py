@@ -47,7 +47,9 @@ class Chair(Protocol):
         "captions_train": "captions_train2014.json of COCO",
     }
     prompts: ClassVar[Mapping[str, str]] = {"plain": "{question}"}
-    parsers: ClassVar[Sequence[str]] = Names(lambda: [name + suffix for suffix in ("", FINISHED) for name in TEXT_PARSERS])
+    parsers: ClassVar[Sequence[str]] = Names(
+        lambda: [name + suffix for suffix in ("", FINISHED) for name in TEXT_PARSERS]
+    )
     tokens = 512
     measures: ClassVar[Mapping[str, Measure]] = {
         "chair_s": Measure("low", "share of captions that name an object which is not there"),
