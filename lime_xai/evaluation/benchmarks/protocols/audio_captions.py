@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
@@ -13,7 +14,6 @@ from lime_xai.evaluation.benchmarks.rates import ratio
 from lime_xai.evaluation.benchmarks.records import Record, check_count, check_unique, read_records
 from lime_xai.evaluation.benchmarks.words import TEXT_PARSERS, Names, TextParser, text_parser
 from lime_xai.evaluation.bootstrap import Floats
-from lime_xai.storage.store import DamagedFileError
 
 CLIPS = 957
 """Sounds of the official test split."""
@@ -114,8 +114,12 @@ class AudioCaptions(Protocol):
         ValueError
             For an answer that is no list of objects, if the parser expects one.
         """
-        said = _listed(item, answer) if parser == OBJECTS else _found(answer, item.truth["known"], text_parser(parser))
         there = set(item.truth["objects"])
+        if parser == OBJECTS:
+            said = _listed(item, answer)
+        else:
+            labels = _labels_read(item.truth["known"], text_parser(parser))
+            said, there = labels.found(answer), {labels.same[label] for label in there}
         absent = len(said - there) / len(said) if said else 0.0
         return {
             "chair": absent if said else -1.0,
@@ -159,32 +163,46 @@ def _listed(item: Item, answer: str) -> set[str]:
     return set(found)
 
 
+@dataclass(frozen=True)
+class _Labels:
+    """Labels of all sounds as a parser reads them.
+
+    Attributes
+    ----------
+    parser : TextParser
+        The parser.
+    words : frozenset of str
+        Their single words.
+    phrases : dict of tuple of str to str
+        The labels by their tokens.
+    same : dict of str to str
+        The label that stands for each: two that differ in case only, for example, are one object.
+    """
+
+    parser: TextParser
+    words: frozenset[str]
+    phrases: Mapping[tuple[str, ...], str]
+    same: Mapping[str, str]
+
+    def found(self, text: str) -> set[str]:
+        """Return the labels that a text names; where two begin at one word, the longer one."""
+        tokens = tuple(self.parser.words(text, self.words))
+        longest = max(map(len, self.phrases))
+        found: set[str] = set()
+        place = 0
+        while place < len(tokens):
+            sizes = range(min(longest, len(tokens) - place), 0, -1)
+            size = next((size for size in sizes if tokens[place : place + size] in self.phrases), 0)
+            if size:
+                found.add(self.phrases[tokens[place : place + size]])
+            place += size or 1
+        return found
+
+
 @lru_cache(maxsize=8)
-def _phrases(known: str, parser: TextParser) -> tuple[frozenset[str], dict[tuple[str, ...], str]]:
-    """Return the single words of labels, and the labels by their tokens."""
+def _labels_read(known: str, parser: TextParser) -> _Labels:
     labels = known.split("\n")
     words = frozenset(word for label in labels for word in label.lower().split())
     phrases: dict[tuple[str, ...], str] = {}
-    for label in labels:
-        tokens = tuple(parser.words(label, words))
-        if phrases.setdefault(tokens, label) != label:
-            raise DamagedFileError(
-                f"The labels {phrases[tokens]!r} and {label!r} are one to this parser, {tokens}; choose another parser."
-            )
-    return words, phrases
-
-
-def _found(text: str, known: str, parser: TextParser) -> set[str]:
-    """Return the labels that a text names; where two begin at one word, the longer one."""
-    words, phrases = _phrases(known, parser)
-    tokens = tuple(parser.words(text, words))
-    longest = max(map(len, phrases))
-    found: set[str] = set()
-    place = 0
-    while place < len(tokens):
-        sizes = range(min(longest, len(tokens) - place), 0, -1)
-        size = next((size for size in sizes if tokens[place : place + size] in phrases), 0)
-        if size:
-            found.add(phrases[tokens[place : place + size]])
-        place += size or 1
-    return found
+    same = {label: phrases.setdefault(tuple(parser.words(label, words)), label) for label in labels}
+    return _Labels(parser, words, phrases, same)
