@@ -1,7 +1,7 @@
 """A model of lmms-eval whose tokens are decided by policies of this package.
 
-``python -m lmms_eval --model lime_llava --model_args pretrained=FOLDER,policy=contrast --tasks pope``. It loads any model
-that this package works on, not LLaVA alone; the name is the one under which rivals of the paper are measured.
+``python -m lmms_eval --model lime_llava --model_args pretrained=FOLDER,policy=contrast --tasks pope``. It loads any
+model that this package works on, not LLaVA alone.
 """
 
 from __future__ import annotations

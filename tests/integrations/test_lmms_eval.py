@@ -1,4 +1,4 @@
-"""lmms-eval itself runs the bundled model under a policy, on a task of local files. Needs ``pip install lmms-eval``."""
+"""lmms-eval itself runs the bundled model under a policy. Needs ``pip install lmms-eval 'filelock<4'``."""
 
 import json
 import os
@@ -27,7 +27,7 @@ process_results: !function reading.results
 metric_list: [{{metric: right, aggregation: mean, higher_is_better: true}}]
 generation_kwargs: {{max_new_tokens: 12, temperature: 0, do_sample: false, num_beams: 1, until: [" ."]}}
 """
-READING = '''
+READING = """
 from PIL import Image
 
 def visual(doc):
@@ -38,7 +38,7 @@ def text(doc, lmms_eval_specific_kwargs=None):
 
 def results(doc, answers):
     return {"right": float(answers[0].strip().startswith(doc["answer"]))}
-'''
+"""
 
 
 @pytest.fixture(scope="module")
@@ -48,14 +48,13 @@ def task(tmp_path_factory):
     evaluation = scene.evaluation_set(seed=3, scenes=3)
     rows = []
     for index, picture in enumerate(evaluation.images):
-        picture.save(folder / f"{index}.png")
+        path = str(folder / f"{index}.png")
+        picture.save(path)
         for question in [q for q in evaluation.split("random") if q.scene == index][:2]:
             (user,) = [part["text"] for part in question.messages[0]["content"] if part["type"] == "text"]
             answer = "yes" if question.label else "no"
-            rows.append({"image": str(folder / f"{index}.png"), "question": user, "answer": answer, "scene": index})
-        rows.append(
-            {"image": str(folder / f"{index}.png"), "question": "describe this picture", "answer": "there", "scene": index}
-        )
+            rows.append({"image": path, "question": user, "answer": answer, "scene": index})
+        rows.append({"image": path, "question": "describe this picture", "answer": "there", "scene": index})
     (folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "scene_questions.yaml").write_text(TASK.format(data=folder / "data.jsonl"))
     (folder / "reading.py").write_text(READING)
@@ -71,7 +70,7 @@ def evaluated(folder, out, policy):
     assert ran.returncode == 0, ran.stderr[-3000:]
     (samples,) = out.rglob("*samples_scene_questions.jsonl")
     found = [json.loads(line) for line in samples.read_text().splitlines()]
-    return {one["doc_id"]: one["filtered_resps"][0] for one in found}
+    return {one["doc_id"]: one["filtered_resps"] for one in found}
 
 
 @pytest.mark.parametrize("policy", ["vanilla", "contrast+plausible"])
