@@ -11,6 +11,7 @@ from matplotlib.patches import FancyBboxPatch
 STATIC = Path(__file__).parent / "_static"
 
 LAYERS = (
+    ("integrations", "other evaluation engines"),
     ("command", "one file per command"),
     ("report   |   evaluation", "explain an answer   |   compare, measure"),
     ("generation   |   worlds", "hooks on generate   |   embedded worlds"),
