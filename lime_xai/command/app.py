@@ -19,6 +19,7 @@ from .audit import audit
 from .compare import compare
 from .conformance import conformance
 from .demo import demo
+from .evaluate import evaluate, score
 from .explain import explain
 from .plot import plot
 from .screen import console, fail, literal_output, notices
@@ -104,7 +105,7 @@ def start(
         typer.echo(context.get_help())
 
 
-for command in (demo, attribute, explain, plot, steer, audit, conformance, compare):
+for command in (demo, attribute, explain, plot, steer, audit, conformance, compare, evaluate, score):
     app.command()(command)
 app.add_typer(world_app, name="world")
 

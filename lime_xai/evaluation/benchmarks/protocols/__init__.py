@@ -1,0 +1,3 @@
+"""Benchmarks by name: importing this package registers them."""
+
+from . import world as world
