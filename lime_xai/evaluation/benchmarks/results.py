@@ -56,8 +56,9 @@ class Results:
     ----------
     benchmark, source, parser : str
         The protocol, where it is published, and how answers were read.
-    items, of : int
-        Items that were measured, and items of the benchmark.
+    items, of, units : int
+        Items that were measured, items of the benchmark, and units of the former, images for example: the bootstrap
+        draws these.
     conditions : dict of str to str
         How answers were made: model, prompt, decoding; for captions.
     against : str or None
@@ -73,6 +74,7 @@ class Results:
     parser: str
     items: int
     of: int
+    units: int
     conditions: dict[str, str]
     against: str | None
     kinds: Mapping[str, Measure]
@@ -92,8 +94,9 @@ class Results:
     def caption(self) -> str:
         """What a number of this result depends on, in one line."""
         number_of = f"{self.items} items" if self.items == self.of else f"{self.items} of {self.of} items"
+        drawn = f"95 % intervals by bootstrap over {self.units} units"
         made = [f"{name} {value}" for name, value in self.conditions.items()]
-        return "; ".join([number_of, *made, f"parser {self.parser}", "95 % bootstrap intervals"])
+        return "; ".join([number_of, *made, f"parser {self.parser}", drawn])
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON-ready data; None where a number does not exist."""
@@ -107,7 +110,9 @@ class Results:
             }
             for name, system in self.systems.items()
         }
-        plain = {key: getattr(self, key) for key in ("benchmark", "source", "parser", "items", "of", "against")}
+        plain = {
+            key: getattr(self, key) for key in ("benchmark", "source", "parser", "items", "of", "units", "against")
+        }
         return {**plain, "conditions": self.conditions, "kinds": kinds, "systems": systems}
 
     def tables(self) -> Group:
@@ -187,6 +192,7 @@ def results(
         parser,
         len(items),
         len(items) if of is None else of,
+        len({item.unit or item.id for item in items}),
         dict(conditions or {}),
         first if len(systems) > 1 else None,
         protocol.measures,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
@@ -15,7 +15,7 @@ from .results import Results
 from .scoring import Estimate
 from .texts import TEXTS
 
-_ARROWS = {"high": "higher is better", "low": "lower is better", None: ""}
+_BETTER = {"high": "high", "low": "low", None: ""}
 
 
 def result_tables(found: Results) -> Group:
@@ -26,7 +26,8 @@ def result_tables(found: Results) -> Group:
     return Group(*tables, _texts(found))
 
 
-def _table(title: str, columns: Sequence[str], caption: str, leading: Sequence[str] = ("system",)) -> Table:
+def _table(title: str, leading: Sequence[str], systems: Sequence[str], caption: str) -> Table:
+    """Return an empty table with a column for each system."""
     table = Table(
         title=foreign(title, "table.title"),
         caption=foreign(caption, "table.caption"),
@@ -36,58 +37,56 @@ def _table(title: str, columns: Sequence[str], caption: str, leading: Sequence[s
         caption_justify="left",
     )
     for name in leading:
-        table.add_column(name)
-    for column in columns:
-        table.add_column(foreign(column), justify="right")
+        table.add_column(name, overflow="fold")
+    for name in systems:
+        table.add_column(foreign(name), justify="right", overflow="fold")
     return table
 
 
-def _cells(values: Mapping[str, Estimate], names: Sequence[str]) -> list[str]:
-    """Return values with their intervals, each on two lines; a dash where there is none."""
-    return [_cell(values[name]) for name in names]
-
-
 def _cell(found: Estimate) -> str:
-    value, low, high = (None if one != one else one for one in found)
-    return bounded(value, low, high).replace(" [", "\n[")
+    """Return a value with its interval; a dash where there is none."""
+    return bounded(*(None if one != one else one for one in found))
 
 
 def _measures(found: Results) -> Table:
-    names = list(found.kinds)
-    titles = [f"{name}\n{_ARROWS[found.kinds[name].better]}".strip() for name in names]
     several = len(found.groups) > 1
-    table = _table(found.benchmark, titles, found.caption, ("group", "system") if several else ("system",))
-    for group in found.groups:
-        for name, system in found.systems.items():
-            leading = [foreign(group), foreign(name)] if several else [foreign(name)]
-            table.add_row(*leading, *_cells(system.measures[group], names))
-        table.add_section()
+    caption = f"{found.caption}; better: which values are"
+    leading = ("measure", "better", "group") if several else ("measure", "better")
+    table = _table(found.benchmark, leading, list(found.systems), caption)
+    for name, kind in found.kinds.items():
+        for group in found.groups:
+            first = (name, _BETTER[kind.better]) if group == found.groups[0] else ("", "")
+            row = [*first, group] if several else [*first]
+            values = [_cell(system.measures[group][name]) for system in found.systems.values()]
+            table.add_row(*map(foreign, row), *values)
+        if several:
+            table.add_section()
     return table
 
 
 def _differences(found: Results, against: str) -> Table:
-    names = list(found.kinds)
-    tested = any(system.mcnemar is not None for system in found.systems.values())
+    systems = {name: system for name, system in found.systems.items() if system.differences is not None}
     note = f"{found.overall}, paired over items" if len(found.groups) > 1 else "paired over items"
-    if tested:
-        note += "; gained, lost: items that only it, or only the other, answers rightly; p: McNemar's exact test"
-    table = _table(f"change against {against}", [*names, *(("gained", "lost", "p") if tested else ())], note)
-    for name, system in found.systems.items():
-        if system.differences is None:
-            continue
-        cells = _cells(system.differences[found.overall], names)
-        test = system.mcnemar
-        if test is not None:
-            cells += [str(test.gained), str(test.lost), f"{test.p:.3g}"]
-        table.add_row(foreign(name), *cells)
+    tests = {name: system.mcnemar for name, system in systems.items() if system.mcnemar is not None}
+    if tests:
+        note += f"; gained, lost: items that only it, or only {against}, answers rightly; p: McNemar's exact test"
+    table = _table(f"change against {against}", ("measure",), list(systems), note)
+    for name in found.kinds:
+        changes = [(system.differences or {})[found.overall][name] for system in systems.values()]
+        table.add_row(foreign(name), *map(_cell, changes))
+    if tests:
+        table.add_section()
+        table.add_row("gained", *(str(test.gained) for test in tests.values()))
+        table.add_row("lost", *(str(test.lost) for test in tests.values()))
+        table.add_row("p", *(f"{test.p:.3g}" for test in tests.values()))
     return table
 
 
 def _texts(found: Results) -> Table:
     known = [name for name in TEXTS if any(system.texts[name] is not None for system in found.systems.values())]
     caption = "; ".join(f"{name}: {TEXTS[name]}" for name in known)
-    table = _table("answers", known, caption)
-    for name, system in found.systems.items():
-        values = [system.texts[key] for key in known]
-        table.add_row(foreign(name), *("-" if value is None else f"{value:.3g}" for value in values))
+    table = _table("answers", ("of texts",), list(found.systems), caption)
+    for name in known:
+        values = [system.texts[name] for system in found.systems.values()]
+        table.add_row(name, *("-" if value is None else f"{value:.3g}" for value in values))
     return table
