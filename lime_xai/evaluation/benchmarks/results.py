@@ -110,9 +110,8 @@ class Results:
             }
             for name, system in self.systems.items()
         }
-        plain = {
-            key: getattr(self, key) for key in ("benchmark", "source", "parser", "items", "of", "units", "against")
-        }
+        names = ("benchmark", "source", "parser", "items", "of", "units", "against")
+        plain = {key: getattr(self, key) for key in names}
         return {**plain, "conditions": self.conditions, "kinds": kinds, "systems": systems}
 
     def tables(self) -> Group:
