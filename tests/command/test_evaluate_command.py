@@ -25,8 +25,8 @@ def nothing_loaded(monkeypatch):
 
 
 def test_a_benchmark_is_asked_and_goes_on(lime, world, tmp_path):
-    run = ("evaluate", *ASK, "--file", world, "--limit", 1, "--out", "a.jsonl", "--json", "r.json", "--plot", "p.png")
-    first = lime(*run)
+    run = ("evaluate", *ASK, "--file", world, "--limit", 1, "--out", "a.jsonl", "--json", "r.json")
+    first = lime(*run, "--plot", "p.png")
     assert first.exit_code == 0, first.output
     assert "answers: 0 of 6" in first.stderr
     assert "answers: 6 of 6" in first.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,7 @@ class SystemResult:
     Attributes
     ----------
     measures : dict of str to dict of str to (float, float, float)
-        For each group of items, and for all groups: each measure with its 95 % interval.
+        For each group of items, and for all groups: each measure with its 95 % interval, NaN if there is one unit only.
     texts : dict of str to float or None
         As ``texts.TEXTS`` says.
     differences : dict or None
@@ -94,7 +95,7 @@ class Results:
     def caption(self) -> str:
         """What a number of this result depends on, in one line."""
         number_of = f"{self.items} items" if self.items == self.of else f"{self.items} of {self.of} items"
-        drawn = f"95 % intervals by bootstrap over {self.units} units"
+        drawn = f"95 % intervals by bootstrap over {self.units} units" if self.units > 1 else "one unit, no intervals"
         made = [f"{name} {value}" for name, value in self.conditions.items()]
         return "; ".join([number_of, *made, f"parser {self.parser}", drawn])
 
@@ -177,13 +178,16 @@ def results(
     first = against or (PLAIN if PLAIN in systems else next(iter(systems)))
     texts = {name: {key: answer.text for key, answer in answers.items()} for name, answers in systems.items()}
 
+    units = len({item.unit or item.id for item in items})
+    known = _unbounded if units == 1 else dict[str, dict[str, Estimate]]
+
     def measured(name: str) -> SystemResult:
-        values = score(protocol, items, texts[name], parser, resamples=resamples)
+        values = known(score(protocol, items, texts[name], parser, resamples=resamples))
         about = described([systems[name][item.id] for item in items])
         if name == first:
             return SystemResult(values, about)
         pair = protocol, items, texts[first], texts[name], parser
-        return SystemResult(values, about, differences(*pair, resamples=resamples), mcnemar(*pair))
+        return SystemResult(values, about, known(differences(*pair, resamples=resamples)), mcnemar(*pair))
 
     return Results(
         protocol.name,
@@ -191,12 +195,20 @@ def results(
         parser,
         len(items),
         len(items) if of is None else of,
-        len({item.unit or item.id for item in items}),
+        units,
         dict(conditions or {}),
         first if len(systems) > 1 else None,
         protocol.measures,
         {name: measured(name) for name in systems},
     )
+
+
+def _unbounded(groups: Groups) -> Groups:
+    """Return estimates without intervals: a bootstrap that always draws the same unit says nothing."""
+    return {
+        group: {name: (value, math.nan, math.nan) for name, (value, _, _) in measures.items()}
+        for group, measures in groups.items()
+    }
 
 
 def conditions_of(header: Mapping[str, Any]) -> dict[str, str]:

@@ -43,9 +43,14 @@ def _table(title: str, leading: Sequence[str], systems: Sequence[str], caption: 
     return table
 
 
-def _cell(found: Estimate) -> str:
-    """Return a value with its interval; a dash where there is none."""
-    return bounded(*(None if one != one else one for one in found))
+_BESIDE = 2
+"""Systems up to which an interval stands beside its value, within 80 columns; of more, below it."""
+
+
+def _cells(values: Sequence[Estimate]) -> list[str]:
+    """Return the values of all systems with their intervals; a dash where there is none."""
+    cells = [bounded(*(None if one != one else one for one in found)) for found in values]
+    return cells if len(cells) <= _BESIDE else [cell.replace(" [", "\n[") for cell in cells]
 
 
 def _measures(found: Results) -> Table:
@@ -57,8 +62,8 @@ def _measures(found: Results) -> Table:
         for group in found.groups:
             first = (name, _BETTER[kind.better]) if group == found.groups[0] else ("", "")
             row = [*first, group] if several else [*first]
-            values = [_cell(system.measures[group][name]) for system in found.systems.values()]
-            table.add_row(*map(foreign, row), *values)
+            values = [system.measures[group][name] for system in found.systems.values()]
+            table.add_row(*map(foreign, row), *_cells(values))
         if several:
             table.add_section()
     return table
@@ -66,14 +71,14 @@ def _measures(found: Results) -> Table:
 
 def _differences(found: Results, against: str) -> Table:
     systems = {name: system for name, system in found.systems.items() if system.differences is not None}
-    note = f"{found.overall}, paired over items" if len(found.groups) > 1 else "paired over items"
+    note = f"{found.overall}, paired over units" if len(found.groups) > 1 else "paired over units"
     tests = {name: system.mcnemar for name, system in systems.items() if system.mcnemar is not None}
     if tests:
         note += f"; gained, lost: items that only it, or only {against}, answers rightly; p: McNemar's exact test"
     table = _table(f"change against {against}", ("measure",), list(systems), note)
     for name in found.kinds:
         changes = [(system.differences or {})[found.overall][name] for system in systems.values()]
-        table.add_row(foreign(name), *map(_cell, changes))
+        table.add_row(foreign(name), *_cells(changes))
     if tests:
         table.add_section()
         table.add_row("gained", *(str(test.gained) for test in tests.values()))

@@ -80,6 +80,28 @@ def test_the_first_system_or_a_named_one_is_compared_with():
     assert results(Toy(), ITEMS, {"one": SYSTEMS["other"]}).against is None
 
 
+def test_one_unit_has_no_interval():
+    found = results(Toy(), ITEMS[:2], SYSTEMS)
+    assert found.units == 1
+    for system in found.systems.values():
+        assert np.isnan(system.measures[ALL]["accuracy"][1:]).all()
+    assert np.isnan(found.systems["other"].differences[ALL]["accuracy"][1:]).all()
+    assert "one unit, no intervals" in found.caption
+    json.dumps(found.to_dict(), allow_nan=False)
+    found.plot()
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_tables_fit_a_terminal_of_80_columns(count):
+    named = {f"system {number}": SYSTEMS["other"] for number in range(count)}
+    console = Console(file=StringIO(), width=80)
+    console.print(results(Toy(), ITEMS, named).tables())
+    lines = [line for line in console.file.getvalue().splitlines() if "[" in line]
+    assert lines
+    for line in lines:
+        assert line.count("[") == line.count("]")  # no interval is broken
+
+
 def test_parsers_are_named_and_differ():
     assert results(Toy(), ITEMS, SYSTEMS, "first").systems["other"].measures[ALL]["accuracy"][0] == 7 / 8
     with pytest.raises(ValueError, match="Unknown parser of toy 'last'"):
