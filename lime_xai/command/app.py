@@ -19,6 +19,7 @@ from .audit import audit
 from .compare import compare
 from .conformance import conformance
 from .demo import demo
+from .evaluate import evaluate, score
 from .explain import explain
 from .export import export_custom_generate
 from .plot import plot
@@ -105,7 +106,20 @@ def start(
         typer.echo(context.get_help())
 
 
-for command in (demo, attribute, explain, plot, steer, audit, conformance, compare, export_custom_generate):
+_COMMANDS = (
+    demo,
+    attribute,
+    explain,
+    plot,
+    steer,
+    audit,
+    conformance,
+    compare,
+    evaluate,
+    score,
+    export_custom_generate,
+)
+for command in _COMMANDS:
     app.command()(command)
 app.add_typer(world_app, name="world")
 

@@ -42,13 +42,17 @@ def read_policies(texts: str | Sequence[str]) -> Written:
     Raises
     ------
     ValueError
-        For an unknown name, with the nearest known one; for text that is no JSON, or no policy.
+        For an unknown name, with the nearest known one; for a policy that is named twice; for text that is no JSON, or
+        no policy.
     """
     found: Written = {}
     for text in [texts] if isinstance(texts, str) else texts:
         for item in _items(text):
+            name = _label(item) if isinstance(item, Mapping) else item
+            if name in found:
+                raise ValueError(f"The policy {name} is named twice; name each policy once.")
             if isinstance(item, Mapping):
-                found[_label(item)] = policy_from_dict(dict(item))
+                found[name] = policy_from_dict(dict(item))
                 continue
             if item not in POLICIES and item not in WORLD_NAMES:
                 raise unknown_name("policy", item, {*POLICIES, *WORLD_NAMES})

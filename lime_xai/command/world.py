@@ -89,3 +89,23 @@ def accept(
     set_threads(threads)
     if not run_accept(console, name, models, seed, scenes, out, device):
         raise typer.Exit(1)
+
+
+@world_app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(file_okay=False, help="Folder to write; made if it is not there.")],
+    name: Annotated[str, typer.Option("--world", help="Name of the embedded world.")] = "scene",
+    seed: Annotated[int, typer.Option(min=0, help="Of the scenes.")] = 5,
+    scenes: Annotated[int, typer.Option(min=1)] = 50,
+    noise: Annotated[float | None, typer.Option(help="Of pictures or clips; by default the world's.")] = None,
+) -> None:
+    """Write scenes of a world as files with questions, for evaluate or any other system."""
+    if folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"{folder} is not empty; give a new folder.")
+    if not folder.resolve().parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {folder.parent} to make {folder.name} in; make it first.")
+    from lime_xai.evaluation.benchmarks.protocols.world import write_world
+    from lime_xai.worlds import load_world
+
+    for path in write_world(load_world(name), folder, seed, scenes, noise):
+        console.print(f"written: {path}", soft_wrap=True)

@@ -9,3 +9,4 @@ from . import chair as chair
 from . import dash_b as dash_b
 from . import own as own
 from . import pope as pope
+from . import world as world

@@ -1,0 +1,177 @@
+"""A model asked the items of a benchmark under several policies."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from lime_xai.decoding.policy import Policy
+from lime_xai.generation.steer import steer
+from lime_xai.model.chat import tokenizer_of
+from lime_xai.model.draws import Draws
+from lime_xai.model.prompt import Prompt
+from lime_xai.policies.registry import PolicyLike, as_policies, policy_to_dict
+from lime_xai.storage.weights import weights_hash
+
+from .answers import Answer, KeptAnswers, answer_file
+from .asking import Asking, Decoding, Say, check_asked, check_items, check_same_media, file_hash, item_prompt
+from .protocol import Item
+
+
+def evaluate(
+    model: PreTrainedModel,
+    processor: Any,
+    asking: Asking,
+    policies: Mapping[str, PolicyLike],
+    out: str | Path,
+    *,
+    name: str = "",
+    progress: Callable[[int, int], None] | None = None,
+    note: Say | None = None,
+) -> KeptAnswers:
+    """Ask a model all items under several policies; each answer is written as it is given.
+
+    1. What can be refused is refused before anything is computed.
+    2. Answers that the file holds are kept.
+    3. Item by item, the prompt is read once, and answered under each policy.
+
+    Parameters
+    ----------
+    model, processor : object
+        As ``from_pretrained`` returns them; the processor has a chat template.
+    asking : Asking
+        What is asked.
+    policies : mapping of str to Policy, str, list or None
+        By name. None is the model alone; several are applied in order.
+    out : str or Path
+        File of answers, written or gone on with.
+    name : str
+        Of the model, for the file.
+    progress : callable, optional
+        Told the number of answers that are there, and that of all, at the beginning and after each.
+    note : callable, optional
+        Told what is left out of images, and what is not known of sounds.
+
+    Returns
+    -------
+    KeptAnswers
+        What the file holds now.
+
+    Raises
+    ------
+    ValueError, TypeError, OSError
+        For items, policies or a file that cannot be used; nothing has been computed then. For an image or a sound that
+        is damaged, and on a full disk: answers before it are kept.
+    """
+    named = {key: () if policy is None else as_policies(policy) for key, policy in policies.items()}
+    check_items(asking.items)
+    settings = _settings(named)
+    identity = {**asking.identity(), **_identity(model, processor)}
+    say = note or _silent
+    read = check_asked(model, processor, asking, named, say)
+    with answer_file(out, identity, settings, _setting(model, name)) as file, Draws.of(model).again():
+        check_same_media(asking.items, file.kept.answers.values())
+        waiting = [(item, [key for key in named if (item.id, key) not in file.kept.answers]) for item in asking.items]
+        total = len(asking.items) * len(named)
+        done = total - sum(len(keys) for _, keys in waiting)
+        tell = progress or _silent
+        tell(done, total)
+        for item, keys in waiting:
+            if not keys:
+                continue
+            prompt = read.pop(item.id, None) or item_prompt(model, processor, asking, item, say)
+            media = tuple(file_hash(path) for path in (*item.images, *item.sounds))
+            for key in keys:
+                file.add(_answered(prompt, asking.decoding, item, key, named[key], media))
+                done += 1
+                tell(done, total)
+        return file.kept
+
+
+def _silent(*_: object) -> None:
+    """Take what nobody asked to be told."""
+
+
+def _settings(named: Mapping[str, Sequence[Policy]]) -> dict[str, Any]:
+    """Return the settings of policies for the file; a calibration is named by its content.
+
+    Raises
+    ------
+    ValueError
+        For no policy, or two with the same settings.
+    """
+    if not named:
+        raise ValueError("No policy is named; name one, vanilla for the model alone.")
+    found: dict[str, Any] = {}
+    for name, policies in named.items():
+        settings = [policy_to_dict(policy) for policy in policies]
+        for policy, one in zip(policies, settings, strict=True):
+            if (calibration := getattr(policy, "calibration", None)) is not None:
+                one["calibration"] = f"sha256:{calibration.digest}"
+        same = [other for other, values in found.items() if values == settings]
+        if same:
+            raise ValueError(f"The policies {same[0]} and {name} have the same settings; name one of them.")
+        found[name] = settings
+    return found
+
+
+def _identity(model: PreTrainedModel, processor: Any) -> dict[str, Any]:
+    """Return what the answers depend on in model and processor."""
+    generation = model.generation_config.to_diff_dict()
+    generation.pop("transformers_version", None)
+    parts = {
+        part: json.loads(json.dumps(getattr(processor, part).to_dict(), default=str))
+        for part in ("image_processor", "video_processor", "feature_extractor", "audio_processor")
+        if hasattr(getattr(processor, part, None), "to_dict")
+    }
+    template = getattr(processor, "chat_template", None)
+    text = json.dumps([type(processor).__name__, template, parts], sort_keys=True)
+    return {
+        "model_class": type(model).__name__,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "weights": weights_hash(model),
+        "processor": hashlib.sha256(text.encode()).hexdigest(),
+        "generation_config": json.loads(json.dumps(generation, default=str)),
+    }
+
+
+def _setting(model: PreTrainedModel, name: str) -> dict[str, Any]:
+    """Return what describes a run: answers may depend on it by rounding."""
+    device = model.device
+    kind = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+    packages = ("lime_xai", "torch", "transformers")
+    return {
+        "model": name,
+        "device": kind,
+        "versions": {package: version(package) for package in packages},
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _answered(
+    prompt: Prompt, decoding: Decoding, item: Item, name: str, policies: Sequence[Policy], media: tuple[str, ...]
+) -> Answer:
+    """Return the answer to a prompt under policies."""
+    model: Any = prompt.model
+    torch.manual_seed(decoding.seed_of(item))
+    start = time.perf_counter()
+    if policies:
+        found = steer(model, prompt, list(policies), **decoding.kwargs).sequences
+    else:
+        found = model.generate(**prompt.inputs, **decoding.kwargs)
+    tokens = found[0, prompt.positions.length :].tolist()  # waits for the device
+    seconds = time.perf_counter() - start
+    ends = model.generation_config.eos_token_id
+    ended = bool(tokens) and tokens[-1] in ([ends] if isinstance(ends, int) else ends or [])
+    text = tokenizer_of(prompt.processor).decode(tokens, skip_special_tokens=True)
+    finished = ended or len(tokens) < decoding.max_new_tokens
+    return Answer(item.id, name, text, len(tokens), finished, round(seconds, 4), media)
