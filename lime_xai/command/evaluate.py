@@ -86,10 +86,28 @@ def score(
     ] = False,
     report: ResultJson = None,
     plot: ResultPlot = None,
+    model: Annotated[
+        str | None, typer.Option(help="Score every word of the answers with this model; needs --words.")
+    ] = None,
+    words: Annotated[
+        Path | None, typer.Option(help="Scored words to write, JSON lines; a later run goes on from them.")
+    ] = None,
+    media: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Folder of images or sounds; by default that of the file."),
+    ] = None,
+    style: Annotated[str | None, typer.Option(help="Prompt of the benchmark that was asked, for --model.")] = None,
+    device: Device = None,
+    dtype: Precision = Dtype.auto,
+    threads: Threads = None,
 ) -> None:
-    """Measure finished answers of any system; no model is loaded."""
+    """Measure finished answers of any system; without --model no model is loaded."""
     wanted = wanted_of(parser, report, plot)
-    check_outputs(result_outputs(wanted), answers)
-    from .run_score import run_score
+    if (model is None) != (words is None):
+        raise typer.BadParameter("--model and --words belong together: the model that scores words, and their file.")
+    check_outputs([*result_outputs(wanted), Output("--words", words, ANSWERS)], answers)
+    from .run_score import Words, run_score
 
-    run_score(answers, benchmark, file or [], wanted, against, partial)
+    set_threads(threads)
+    scored = Words(model, words, media, style, device, dtype.value) if model and words else None
+    run_score(answers, benchmark, file or [], wanted, against, partial, scored)

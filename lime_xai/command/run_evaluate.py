@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lime_xai.evaluation.benchmarks import protocols as protocols  # registers them
 from lime_xai.evaluation.benchmarks.answers import KeptAnswers, changes, check_resumable
 from lime_xai.evaluation.benchmarks.asking import Asking, Decoding, check_items, limited
 from lime_xai.evaluation.benchmarks.protocol import Protocol, protocol_of
 from lime_xai.evaluation.benchmarks.results import conditions_of, results
-from lime_xai.evaluation.benchmarks.run import evaluate
+from lime_xai.evaluation.benchmarks.shares import device_of_process, evaluate_share, share_of_process
 from lime_xai.evaluation.benchmarks.written import Written
 from lime_xai.policies.calibration import Calibration
 
@@ -74,16 +75,21 @@ def run_evaluate(asked: Asked, out: Path, wanted: Wanted) -> None:
         protocol.check_parser(protocol.parsers[0] if parser is None else parser)
     written = read_policies(asked.policies)
     measured = None if asked.calibration is None else Calibration.load(asked.calibration)
-    check_device(asked.device)
+    share, device = share_of_process(), device_of_process(asked.device)
+    check_device(device)
     asking, of = _asking(protocol, asked)
     check_resumable(out, asking.identity())
     found = find_checkpoint(asked.model)
-    model, processor = load_model(found, asked.device, asked.dtype)
+    model, processor = load_model(found, device, asked.dtype)
     policies = steering_choice(written, asked.model, processor, measured)
     for name in uncalibrated(policies):
         notice(f"{name} runs uncalibrated; --calibration FILE subtracts the mean contribution.")
     with counting("answers") as progress:
-        kept = evaluate(model, processor, asking, policies, out, name=asked.model, progress=progress, note=_Notices())
+        said: dict[str, Any] = {"name": asked.model, "progress": progress, "note": _Notices()}
+        kept = evaluate_share(share, model, processor, asking, policies, out, **said)
+    if kept is None:
+        console.print(f"{share.part(out)}: process {share.number + 1} of {share.of} has ended", soft_wrap=True)
+        return
     console.print(f"answers: {out}", soft_wrap=True)
     _show(kept, asking, list(policies), of, out, wanted)
 

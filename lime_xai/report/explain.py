@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,6 +32,7 @@ from lime_xai.values.checking import check_arguments
 
 from .answer import ExplainedAnswer
 from .decisions import blind_logits, decisions, logits_along
+from .given import check_one, given_answer, naming
 from .making import explained_words, on_cpu, prompt_words, steps_of
 
 
@@ -106,7 +106,7 @@ def explain(
     policies = [] if policy is None else as_policies(policy)
     other = None if counterfactual is None else read_prompt(model, counterfactual, perceptual=perceptual)
     _check(prompt, policies, other, generate_kwargs)
-    given = None if answer is None else _given(prompt, answer)
+    given = None if answer is None else given_answer(prompt, answer)
     target = _margin(prompt, given, against)
     run = _Run(prompt, method, target, progress)
     asked = _Asked(prompt, given, generate_kwargs)
@@ -190,11 +190,7 @@ class _Run:
 
 def _check(prompt: Prompt, policies: Sequence[Policy], other: Prompt | None, generate_kwargs: dict[str, Any]) -> None:
     """Refuse what cannot be explained, before any compute."""
-    rows = prompt.positions.input_ids.shape[0]
-    if rows != 1:
-        raise ValueError(f"inputs hold {rows} prompts; explain takes one. Call it for each.")
-    if prompt.processor is None:
-        raise ValueError("explain needs processor=: it decodes tokens to words.")
+    check_one(prompt, "explain")
     count = generate_kwargs.get("num_return_sequences") or prompt.model.generation_config.num_return_sequences or 1
     if count != 1:
         raise ValueError(f"num_return_sequences is {count}; explain takes one answer.")
@@ -208,35 +204,6 @@ def _check(prompt: Prompt, policies: Sequence[Policy], other: Prompt | None, gen
         check_same_text(other.positions, prompt.positions)
 
 
-@contextmanager
-def _naming(argument: str) -> Iterator[None]:
-    """Context in which errors about a target name the argument that it was given as."""
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{argument}=: {error}") from error
-
-
-def _given(prompt: Prompt, answer: str | Sequence[int] | Tensor) -> Tensor:
-    """Return the ids ``[G]`` of a given answer.
-
-    Raises
-    ------
-    ValueError
-        If a token that ends an answer is before its last.
-    """
-    ids = prompt.positions.input_ids
-    with _naming("answer"):
-        goal = resolve_target(answer, 1, prompt.vocabulary, ids.device, prompt.processor, ids)
-    if goal.ids is None:
-        raise ValueError("answer holds no tokens.")
-    found = goal.ids[0]
-    ends = prompt.model.generation_config.eos_token_id
-    if ends is not None and bool(torch.isin(found[:-1], torch.tensor(ends, device=found.device)).any()):
-        raise ValueError("answer has tokens after one that ends it; leave them out.")
-    return found
-
-
 def _margin(prompt: Prompt, given: Tensor | None, against: str | int | None) -> tuple[int, int] | None:
     """Return the two tokens of a margin.
 
@@ -248,7 +215,7 @@ def _margin(prompt: Prompt, given: Tensor | None, against: str | int | None) -> 
     if against is None:
         return None
     ids = prompt.positions.input_ids
-    with _naming("against"):
+    with naming("against"):
         other = resolve_target(against, 1, prompt.vocabulary, ids.device, prompt.processor, ids).ids
     if given is None or len(given) != 1:
         raise ValueError("against= compares two single tokens; give answer= of one token.")
