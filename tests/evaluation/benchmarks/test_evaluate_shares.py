@@ -127,13 +127,13 @@ def test_a_process_knows_its_share():
 
 
 @pytest.mark.slow
-def test_accelerate_launch_of_two_processes_gives_the_file_of_one(files, tmp_path):
-    pytest.importorskip("accelerate")
+def test_torchrun_with_two_processes_gives_the_file_of_one(files, tmp_path):
+    """The launcher that ``accelerate launch --multi_gpu`` runs; ``accelerate launch --cpu`` starts one process."""
     asked = ["evaluate", "--model", "scene", "--benchmark", "world-captions", "--file", str(files["captions"])]
     asked += ["--policies", "vanilla,contrast", "--max-new-tokens", "3", "--threads", "1"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     one, two = tmp_path / "one.jsonl", tmp_path / "two.jsonl"
-    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1", "-m"]
+    launch = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone", "-m"]
     for start, out in (([], one), (launch, two)):
         command = [sys.executable, *(start or ["-m"]), "lime_xai", *asked, "--out", str(out)]
         ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
