@@ -42,9 +42,7 @@ def reproduce(
     parser: Parsers = None,
     max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Of an answer; by default the benchmark's.")] = None,
     seed: Annotated[int, typer.Option(help="For the sampling row.")] = 0,
-    estimate: Annotated[
-        bool, typer.Option(help="Time an answer of each row, print the run's time, stop.")
-    ] = False,
+    estimate: Annotated[bool, typer.Option(help="Time an answer of each row, print the run's time, stop.")] = False,
     device: Device = None,
     dtype: Precision = Dtype.auto,
     threads: Threads = None,

@@ -110,9 +110,9 @@ def run_reproduce(asked: Asked, order: Order) -> None:
     config = read_config(found)
     paper = paper_model(asked.model, config) if order.paper_model is None else named
     parts = _parts(rows_of(subject, paper), asking, asked.limits.seed, order.folder)
-    if order.folder.is_dir():
-        for part in parts:
-            check_resumable(part.path, part.asking.identity())
+    for part, identity in [(part, part.asking.identity()) for part in parts]:  # refuses an unknown prompt
+        if order.folder.is_dir():
+            check_resumable(part.path, identity)
     model, processor = load_model(found, device, asked.dtype)
     order.folder.mkdir(exist_ok=True)
     run = Run(asked.model, model, processor, share, Notices())

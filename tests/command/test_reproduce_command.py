@@ -1,11 +1,13 @@
 """``lime-xai reproduce``: a benchmark of the paper on the bundled model."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from support.benchmark_files import scene_pope_files
 
 from lime_xai.command import loading
+from lime_xai.evaluation.benchmarks import paper
 from lime_xai.evaluation.benchmarks.answers import read_answers
 
 ASK = {"--model": "scene", "--file": "random=pope/random.json", "--out": "out", "--partial": True}
@@ -69,10 +71,13 @@ def test_an_estimate_is_kept_and_the_run_goes_on_from_it(lime, pope, tmp_path):
 
 
 def test_two_processes_give_the_answers_of_one(lime, pope, tmp_path, monkeypatch):
+    quick = replace(paper.MODELS["LLaVA-1.5-7B"], steps=1)
+    monkeypatch.setitem(paper.MODELS, "LLaVA-1.5-7B", quick)
+
     def run(out, rank=0, size=1):
         monkeypatch.setenv("RANK", str(rank))
         monkeypatch.setenv("WORLD_SIZE", str(size))
-        found = lime("reproduce", "pope", *options(out=out))
+        found = lime("reproduce", "pope", *options(out=out, paper_model=quick.name))
         assert found.exit_code == 0, found.output
         return found.stdout
 
@@ -89,7 +94,7 @@ def test_two_processes_give_the_answers_of_one(lime, pope, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"partial": None}, ["2 records", "3000", "--partial"]),
+        ({"partial": None}, ["was given random", "expected random: questions of the random split"]),
         ({"file": "rendom=pope/random.json"}, ["was given rendom"]),
         ({"file": "random=no.json"}, ["there is no file no.json"]),
         ({"parser": "offical"}, ["Unknown parser of pope-coco 'offical'"]),

@@ -108,7 +108,7 @@ def test_a_model_is_never_guessed():
     small = LlavaConfig(text_config={"model_type": "llama", "hidden_size": 128, "num_hidden_layers": 4})
     assert paper_model("scene", small) is None
     assert paper_model("somebody/gpt", LlavaConfig(text_config={"model_type": "llama", "hidden_size": 5120})) is None
-    with pytest.raises(ValueError, match="other weights have it too and the name is not llava-hf/llava-1.5-7b-hf"):
+    with pytest.raises(ValueError, match=r"other weights have it too and the name is not llava-hf/llava-1.5-7b-hf"):
         paper_model("somebody/llava-1.5-7b-hf", LlavaConfig())
     with pytest.raises(ValueError, match=r"named like the paper's LLaVA-1.5-7B, but its config is llava with a hidden"):
         paper_model(LLAVA, small)
@@ -140,12 +140,15 @@ def test_sampling_is_from_the_whole_distribution():
     model, processor = scene.WORLD.load_model()
     found = scene.evaluation_set(seed=900, scenes=1)
     inputs = found.world.batch(processor, found.media, [found.world.prompt(found.world.language.caption_request)])
+    first = torch.tensor([[int(model.generate(**inputs, max_new_tokens=1, do_sample=False)[0, -1])]])
+    inputs["input_ids"] = torch.cat([inputs["input_ids"], first], 1)  # the second token is less certain
+    inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
     before = model.generation_config
     before.top_k, before.temperature, before.min_p = 1, 1e-3, 0.5  # what a checkpoint may say
     with torch.no_grad():
         odds = model(**inputs).logits[:, -1].float().softmax(-1)
     drawn = set()
-    for seed in range(40):
+    for seed in range(12):
         torch.manual_seed(seed)
         expected = torch.multinomial(odds, 1)
         torch.manual_seed(seed)
@@ -155,4 +158,4 @@ def test_sampling_is_from_the_whole_distribution():
         drawn.add(int(expected))
     assert len(drawn) > 1, "the case draws one token only, which says nothing"
     assert model.generation_config is before
-    assert (before.top_k, before.do_sample) == (1, False) or before.do_sample is None
+    assert (before.top_k, before.temperature) == (1, 1e-3)

@@ -1,5 +1,6 @@
 """Our numbers beside the paper's cells."""
 
+import io
 import json
 
 import pytest
@@ -76,7 +77,7 @@ def test_values_stand_beside_the_cell_of_their_row(tmp_path):
 def test_the_table_names_the_table_of_every_cell(tmp_path):
     asking, of = asked(tmp_path)
     found = reproduction(SUBJECTS["pope"], asking, answers(asking, {}), "me/llava", MODEL, of=of)
-    console = Console(width=160, record=True, file=open("/dev/null", "w"))
+    console = Console(width=160, record=True, file=io.StringIO())
     console.print(found.tables())
     text = console.export_text()
     assert "87.89 (LIME, T1)" in text
