@@ -140,9 +140,7 @@ def test_sampling_is_from_the_whole_distribution():
     model, processor = scene.WORLD.load_model()
     found = scene.evaluation_set(seed=900, scenes=1)
     inputs = found.world.batch(processor, found.media, [found.world.prompt(found.world.language.caption_request)])
-    first = torch.tensor([[int(model.generate(**inputs, max_new_tokens=1, do_sample=False)[0, -1])]])
-    inputs["input_ids"] = torch.cat([inputs["input_ids"], first], 1)  # the second token is less certain
-    inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+    model.lm_head.register_forward_hook(lambda module, given, logits: logits / 20)  # the bundled model is too certain
     before = model.generation_config
     before.top_k, before.temperature, before.min_p = 1, 1e-3, 0.5  # what a checkpoint may say
     with torch.no_grad():
