@@ -23,6 +23,7 @@ from .evaluate import evaluate, score
 from .explain import explain
 from .export import export_custom_generate
 from .plot import plot
+from .reproduce import reproduce
 from .screen import console, fail, literal_output, notices
 from .steer import steer
 from .world import world_app
@@ -117,6 +118,7 @@ _COMMANDS = (
     compare,
     evaluate,
     score,
+    reproduce,
     export_custom_generate,
 )
 for command in _COMMANDS:

@@ -83,6 +83,24 @@ def load_model(found: Checkpoint, device: str | None = None, dtype: str = "auto"
     return (model.to(device) if device else model), processor
 
 
+def read_config(found: Checkpoint) -> Any:
+    """Return the config of a checkpoint; its weights are not read.
+
+    Raises
+    ------
+    ValueError
+        For a config that transformers does not read.
+    """
+    place = str(WORLDS[found.name].shipped) if found.bundled else found.name
+    try:
+        with no_bars():
+            return AutoConfig.from_pretrained(place, **found.kwargs)
+    except ImportError:
+        raise
+    except Exception as error:  # damaged files raise errors of many classes
+        raise ValueError(f"{found.name} cannot be loaded ({type(error).__name__}: {error}).") from error
+
+
 def check_device(device: str | None) -> None:
     """Refuse a device that is not there, before anything is loaded.
 

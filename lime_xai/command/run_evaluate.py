@@ -77,7 +77,7 @@ def run_evaluate(asked: Asked, out: Path, wanted: Wanted) -> None:
     measured = None if asked.calibration is None else Calibration.load(asked.calibration)
     share, device = share_of_process(), device_of_process(asked.device)
     check_device(device)
-    asking, of = _asking(protocol, asked)
+    asking, of = asking_of(protocol, asked)
     check_resumable(out, asking.identity())
     found = find_checkpoint(asked.model)
     model, processor = load_model(found, device, asked.dtype)
@@ -85,7 +85,7 @@ def run_evaluate(asked: Asked, out: Path, wanted: Wanted) -> None:
     for name in uncalibrated(policies):
         notice(f"{name} runs uncalibrated; --calibration FILE subtracts the mean contribution.")
     with counting("answers") as progress:
-        said: dict[str, Any] = {"name": asked.model, "progress": progress, "note": _Notices()}
+        said: dict[str, Any] = {"name": asked.model, "progress": progress, "note": Notices()}
         kept = evaluate_share(share, model, processor, asking, policies, out, **said)
     if kept is None:
         console.print(f"{share.part(out)}: process {share.number + 1} of {share.of} has ended", soft_wrap=True)
@@ -94,7 +94,7 @@ def run_evaluate(asked: Asked, out: Path, wanted: Wanted) -> None:
     _show(kept, asking, list(policies), of, out, wanted)
 
 
-def _asking(protocol: Protocol, asked: Asked) -> tuple[Asking, int]:
+def asking_of(protocol: Protocol, asked: Asked) -> tuple[Asking, int]:
     """Return what is asked, and how many items the benchmark has."""
     files, limits = read_files(protocol, asked.files), asked.limits
     items = protocol.read(files, asked.media, partial=limits.partial)
@@ -116,13 +116,14 @@ def _show(kept: KeptAnswers, asking: Asking, names: Sequence[str], of: int, out:
     )
 
 
-class _Notices:
+class Notices:
     """Print each notice once: one picture is asked about under many questions."""
 
     def __init__(self) -> None:
         self._said: set[str] = set()
 
     def __call__(self, text: str) -> None:
+        """Print a notice that was not printed before."""
         if text not in self._said:
             self._said.add(text)
             notice(text)

@@ -157,3 +157,31 @@ def generated_answers(items, seed=0):
         return answer + rng.choice(["", "", ".", "\n", " "])
 
     return {item.id: one() for item in items}
+
+
+def scene_pope_files(folder, scenes=2, splits=SPLITS):
+    """Write pictures of the scene world and POPE files about them, two questions for each scene and split."""
+    from lime_xai.worlds import scene
+
+    found = scene.evaluation_set(seed=900, scenes=scenes)
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, picture in enumerate(found.images):
+        picture.save(folder / COCO.format(number), quality=95)
+    files = {}
+    for split in splits:
+        asked = [
+            next(one for one in found.questions if (one.scene, one.split, one.label) == (number, split, label))
+            for number in range(scenes)
+            for label in (True, False)
+        ]
+        records = [
+            {
+                "question_id": number,
+                "image": COCO.format(one.scene),
+                "text": scene.exists_question(one.obj),
+                "label": "yes" if one.label else "no",
+            }
+            for number, one in enumerate(asked, start=1)
+        ]
+        files[split] = write_lines(folder / f"{split}.json", records)
+    return files
