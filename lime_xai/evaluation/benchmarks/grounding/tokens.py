@@ -93,8 +93,9 @@ def picture_tokens(prompt: Prompt, coverage: Floats, ask: Callable[[Image.Image]
         If the layout is not known, the inputs are of a form that is not read, or no token lies in the region.
     """
     layout = _only_layout(prompt)
-    levels = (coverage * 255).round().astype(np.uint8)
-    shown = [_parts(ask(_grey(one)), layout) for one in (levels, np.full_like(levels, 255), np.zeros_like(levels))]
+    # From 1 to 255: tiles that are zero everywhere are padding to some families.
+    levels = (1 + coverage * 254).round().astype(np.uint8)
+    shown = [_parts(ask(_grey(one)), layout) for one in (levels, np.full_like(levels, 255), np.ones_like(levels))]
     found = []
     scale = max(float((white - black).abs().max()) for (white, _), (black, _) in zip(*shown[1:], strict=True))
     for tile, (mask, box), (white, _), (black, _) in zip(layout.tiles, *shown, strict=True):
