@@ -22,6 +22,7 @@ from .demo import demo
 from .evaluate import evaluate, score
 from .explain import explain
 from .export import export_custom_generate
+from .ground import ground
 from .plot import plot
 from .screen import console, fail, literal_output, notices
 from .steer import steer
@@ -117,6 +118,7 @@ _COMMANDS = (
     compare,
     evaluate,
     score,
+    ground,
     export_custom_generate,
 )
 for command in _COMMANDS:

@@ -21,7 +21,7 @@ from .loading import check_device, find_checkpoint, load_model
 from .policies import read_policies, steering_choice, uncalibrated
 from .progress import counting
 from .run_score import note_changes
-from .screen import console, notice
+from .screen import Notices, console, notice
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def run_evaluate(asked: Asked, out: Path, wanted: Wanted) -> None:
     for name in uncalibrated(policies):
         notice(f"{name} runs uncalibrated; --calibration FILE subtracts the mean contribution.")
     with counting("answers") as progress:
-        said: dict[str, Any] = {"name": asked.model, "progress": progress, "note": _Notices()}
+        said: dict[str, Any] = {"name": asked.model, "progress": progress, "note": Notices()}
         kept = evaluate_share(share, model, processor, asking, policies, out, **said)
     if kept is None:
         console.print(f"{share.part(out)}: process {share.number + 1} of {share.of} has ended", soft_wrap=True)
@@ -114,15 +114,3 @@ def _show(kept: KeptAnswers, asking: Asking, names: Sequence[str], of: int, out:
         [results(asking.protocol, asking.items, systems, parser, of=of, conditions=made) for parser in wanted.parsers],
         wanted,
     )
-
-
-class _Notices:
-    """Print each notice once: one picture is asked about under many questions."""
-
-    def __init__(self) -> None:
-        self._said: set[str] = set()
-
-    def __call__(self, text: str) -> None:
-        if text not in self._said:
-            self._said.add(text)
-            notice(text)

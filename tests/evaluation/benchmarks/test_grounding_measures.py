@@ -1,12 +1,15 @@
 """Grounding and reliance: against loops over positions, on the worlds, and resumed."""
 
+import io
 import json
 import os
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from scipy.io import wavfile
 
 import lime_xai
@@ -99,10 +102,8 @@ def test_even_relevance_is_the_area_and_random_relevance_is_near_it(measured, ex
     )
 
 
-def test_the_asked_object_has_more_than_its_area_of_the_relevance(seeing, measured):
-    gain = measured.difference("gradient_input", "grounding", EVEN)
-    lrp = measured.difference("attnlrp", "grounding", EVEN)
-    assert lrp.low > 0, (lrp, gain)
+def test_the_asked_object_has_more_than_its_area_of_the_relevance(measured):
+    assert measured.difference("attnlrp", "grounding", EVEN).low > 0
 
 
 def test_intervals_and_differences_are_over_pictures(measured, examples):
@@ -127,9 +128,7 @@ def test_a_result_is_written_read_and_shown(seeing, examples, measured, tmp_path
     data = json.loads((tmp_path / "r.json").read_text())
     assert data["measures"] == dict(MEASURES)
     assert set(data["summary"]) == {"attnlrp", "gradient_input", EVEN, RANDOM}
-    from rich.console import Console
-
-    console = Console(width=100, record=True, file=open(os.devnull, "w"))
+    console = Console(width=100, record=True, file=io.StringIO())
     console.print(measured.tables())
     text = console.export_text()
     assert "change against attnlrp" in text
@@ -139,7 +138,7 @@ def test_a_result_is_written_read_and_shown(seeing, examples, measured, tmp_path
 
 def test_policies_are_measured_by_what_they_say(seeing, examples):
     model, processor = seeing
-    policies = {"vanilla": None, "edit": lime_xai.Edit(steps=2, direction="reverse"), "contrast": "contrast"}
+    policies = {"vanilla": None, "edit": lime_xai.Edit(steps=2, direction="backward"), "contrast": "contrast"}
     found = measure_grounding(model, processor, examples[:3], policies=policies, max_new_tokens=4)
     assert list(found.systems) == list(policies)
     picture = scene.evaluation_set(seed=903, scenes=4).media[0]
@@ -172,8 +171,6 @@ def test_policies_and_methods_are_measured_together(seeing, examples):
 
 
 def test_without_an_answer_the_first_token_of_the_model_is_attributed(seeing, examples, measured):
-    from dataclasses import replace
-
     found = measure_grounding(*seeing, [replace(examples[0], answer=None)])
     model, processor = seeing
     inputs = make_inputs(
@@ -230,27 +227,27 @@ def test_a_measurement_that_was_killed_goes_on(seeing, examples, measured, tmp_p
                 if done == 3:
                     os.kill(os.getpid(), signal.SIGKILL)
 
-            measure_grounding(*seeing, examples, ["attnlrp", "gradient_input"], out=path, progress=progress)
+            measure_grounding(*seeing, examples[:5], ["attnlrp", "gradient_input"], out=path, progress=progress)
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
     assert len(GroundingResult.load(path).rows) == 3
     told = []
     found = measure_grounding(
-        *seeing, examples, ["attnlrp", "gradient_input"], out=path, progress=lambda *done: told.append(done)
+        *seeing, examples[:5], ["attnlrp", "gradient_input"], out=path, progress=lambda *done: told.append(done)
     )
-    assert told[0] == (3, len(examples))
-    assert told[-1] == (len(examples), len(examples))
-    assert found.rows == measured.rows
-    assert GroundingResult.load(path).rows == measured.rows
+    assert told[0] == (3, 5)
+    assert told[-1] == (5, 5)
+    assert found.rows == measured.rows[:5]
+    assert GroundingResult.load(path).rows == measured.rows[:5]
 
 
 def test_another_measurement_does_not_resume(seeing, examples, tmp_path):
     path = tmp_path / "r.json"
     measure_grounding(*seeing, examples[:1], out=path)
-    with pytest.raises(ValueError, match="holds grounding with .*examples"):
+    with pytest.raises(ValueError, match=r"holds grounding with .*examples"):
         measure_grounding(*seeing, examples[:2], out=path)
-    with pytest.raises(ValueError, match="holds grounding with .*methods"):
+    with pytest.raises(ValueError, match=r"holds grounding with .*methods"):
         measure_grounding(*seeing, examples[:1], "cplrp", out=path)
     (tmp_path / "other.json").write_text("{}")
     with pytest.raises(ValueError, match="is no result of grounding of this version"):
@@ -263,7 +260,7 @@ def test_what_cannot_be_measured_is_refused_before_any_compute(seeing, hearing, 
 
     monkeypatch.setattr(measure_module, "attribute", never)
     monkeypatch.setattr(measure_module, "read_prompt", never)
-    with pytest.raises(ValueError, match="own.jsonl, line 1: Qwen2AudioForConditionalGeneration has no placeholder"):
+    with pytest.raises(ValueError, match=r"own\.jsonl, line 1: Qwen2AudioForConditionalGeneration has no placeholder"):
         measure_grounding(*hearing, examples)
     with pytest.raises(ValueError, match="method is empty"):
         measure_grounding(*seeing, examples, [])

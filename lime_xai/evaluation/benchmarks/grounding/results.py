@@ -140,7 +140,8 @@ class GroundingResult:
     def tables(self) -> Group:
         """Return tables for a terminal: means, and differences to the first system."""
         known = [name for name in MEASURES if any(self.estimate(one, name).examples for one in self.systems)]
-        note = f"{len(self._known)} examples; mean [95 % bootstrap interval over pictures or sounds]"
+        units = 0 if self._clusters is None else self._clusters.count
+        note = f"{len(self._known)} examples; mean [95 % bootstrap interval over units, {units} here]"
         if self.unknown:
             note += f"; left out as unknown: {len(self.unknown)}"
         title = "grounding (definitions are ours)"
