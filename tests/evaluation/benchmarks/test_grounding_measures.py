@@ -148,9 +148,7 @@ def test_policies_are_measured_by_what_they_say(seeing, examples):
             said = model.generate(**inputs, max_new_tokens=4, do_sample=False)
         else:
             said = lime_xai.steer(model, inputs, policy, max_new_tokens=4, do_sample=False).sequences
-        ids = [
-            token for token in said[0, inputs["input_ids"].shape[1] :].tolist() if token != model.config.eos_token_id
-        ]
+        ids = said[0, inputs["input_ids"].shape[1] :].tolist()
         ids = [token for token in ids if token != model.generation_config.eos_token_id]
         relevance = lime_xai.attribute(model, inputs, ids, per_token=False).relevance[0].abs()
         tokens = torch.zeros(len(relevance), dtype=torch.bool)
