@@ -22,6 +22,7 @@ from .demo import demo
 from .evaluate import evaluate, score
 from .explain import explain
 from .export import export_custom_generate
+from .ground import ground
 from .plot import plot
 from .reproduce import reproduce
 from .screen import console, fail, literal_output, notices
@@ -119,6 +120,7 @@ _COMMANDS = (
     evaluate,
     score,
     reproduce,
+    ground,
     export_custom_generate,
 )
 for command in _COMMANDS:

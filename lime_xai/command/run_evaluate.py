@@ -21,7 +21,7 @@ from .loading import check_device, find_checkpoint, load_model
 from .policies import read_policies, steering_choice, uncalibrated
 from .progress import counting
 from .run_score import note_changes
-from .screen import console, notice
+from .screen import Notices, console, notice
 
 
 @dataclass(frozen=True)
@@ -114,16 +114,3 @@ def _show(kept: KeptAnswers, asking: Asking, names: Sequence[str], of: int, out:
         [results(asking.protocol, asking.items, systems, parser, of=of, conditions=made) for parser in wanted.parsers],
         wanted,
     )
-
-
-class Notices:
-    """Print each notice once: one picture is asked about under many questions."""
-
-    def __init__(self) -> None:
-        self._said: set[str] = set()
-
-    def __call__(self, text: str) -> None:
-        """Print a notice that was not printed before."""
-        if text not in self._said:
-            self._said.add(text)
-            notice(text)

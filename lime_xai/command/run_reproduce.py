@@ -27,9 +27,9 @@ from lime_xai.storage.store import write_json
 
 from .loading import check_device, find_checkpoint, load_model, read_config
 from .progress import counting, duration
-from .run_evaluate import Asked, Notices, asking_of
+from .run_evaluate import Asked, asking_of
 from .run_score import note_changes
-from .screen import console, notice
+from .screen import Notices, console, notice
 
 REPORT = "reproduction.json"
 """Name of the report in the folder."""

@@ -78,3 +78,16 @@ def literal_output() -> Iterator[None]:
             yield
     finally:
         logging.setLogRecordFactory(factory)
+
+
+class Notices:
+    """Print each notice once: one picture is asked about under many questions."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def __call__(self, text: str) -> None:
+        """Print a notice that was not printed before."""
+        if text not in self._said:
+            self._said.add(text)
+            notice(text)
