@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -28,7 +27,6 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from lime_xai.command.loading import check_device
 from lime_xai.evaluation.bootstrap import bounded, estimate, resampling_weights
 from lime_xai.storage.store import write_json
 from lime_xai.storage.weights import weights_hash
@@ -36,16 +34,16 @@ from lime_xai.worlds.shared.evaluation import EvaluationSet, lone_objects
 from lime_xai.worlds.shared.language import article
 from lime_xai.worlds.shared.measuring import batches, first_scores, generate_captions
 from lime_xai.worlds.shared.metrics import Floats, mean_over_scenes, ratio
-from lime_xai.worlds.shared.models import load_frozen
 
-from .scenes import DIFFICULTIES
-from .world import EVALUATED, open_world
+from .measured import add_measured, open_measured
 
 LEAST: Final = 0.5
 """Nats that a cause must take from a word."""
 PICTURE, TEXT, NEITHER = "the picture", "the text", "neither"
 PREMISE_TOKENS: Final = 14
 _SEED: Final = 4
+_SCENES: Final = 7
+"""Seed of the scenes."""
 
 
 @dataclass(frozen=True)
@@ -212,21 +210,12 @@ def summary(made: Sequence[Invention], said: Sequence[Premise], scenes: int) -> 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the model, and what it is measured on."""
-    parser.add_argument("model", help="a folder that assemble made, or a name in protocol.json")
-    parser.add_argument("--seed", type=int, default=7, help="of the scenes; not one used for tuning")
-    parser.add_argument("--scenes", type=int, default=60)
-    parser.add_argument("--difficulty", choices=tuple(DIFFICULTIES), default=EVALUATED)
-    parser.add_argument("--json", type=Path, required=True, help="report")
-    parser.add_argument("--device", help="by default the CPU")
+    add_measured(parser, _SCENES)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure, print the table and write the report."""
-    check_device(arguments.device)
-    world = open_world(arguments.folder, arguments.difficulty)
-    model, processor = load_frozen(world, arguments.model)
-    model.to(arguments.device or "cpu")
-    evaluation = world.evaluation_set(seed=arguments.seed, scenes=arguments.scenes)
+    model, processor, evaluation = open_measured(arguments)
     captions = generate_captions(model, processor, evaluation)
     made, said = inventions(model, processor, evaluation, captions), premises(model, processor, evaluation)
     found = summary(made, said, arguments.scenes)

@@ -30,8 +30,8 @@ def dataclasses_of_the_packages():
     """Every dataclass of this package and of the rules."""
     for package in (lime_rules, lime_xai):
         for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            if found.name.endswith("__main__"):
-                continue
+            if found.name.endswith("__main__") or found.name.startswith("lime_xai.integrations."):
+                continue  # a command, and what needs another engine to be imported
             for item in vars(importlib.import_module(found.name)).values():
                 if isinstance(item, type) and dataclasses.is_dataclass(item) and item.__module__ == found.name:
                     yield item
