@@ -44,7 +44,7 @@ def main() -> None:
         begun = time.perf_counter()
         ids = model.generate(**inputs, **settings)[0, inputs["input_ids"].shape[1] :]
         written = time.perf_counter()
-        score_answer(model, inputs, ids, processor=processor)
+        score_answer(model, inputs, ids.tolist(), processor=processor)
         seconds[index] = written - begun, time.perf_counter() - written
         tokens += len(ids)
     sums = resampling_weights(arguments.answers) @ seconds

@@ -95,7 +95,7 @@ def score_answer(
     inputs : mapping or Prompt
         One prompt.
     answer : str, sequence of int or Tensor
-        What was written.
+        What was written; token ids as a list, or as a tensor ``[1, G]``.
     processor : object
         The processor, or the tokenizer of a text-only model. Not needed for a ``Prompt`` that was read with it.
     perceptual : Tensor or mapping, optional
