@@ -147,9 +147,9 @@ class LimeLlava(lmms):
             )
         longest = settings.get("max_new_tokens", settings.get("max_gen_toks", LONGEST))
         kept = {name: settings[name] for name in _DECODING if settings.get(name) is not None}
-        sampled = bool(kept.pop("do_sample", False)) or kept.get("temperature", 0) > 0
-        if not sampled or not kept.get("temperature", 1):
-            sampled = False
+        asked, temperature = bool(kept.pop("do_sample", False)), kept.get("temperature")
+        sampled = asked if temperature is None else temperature > 0  # as lmms-eval's own models decide
+        if not sampled:
             kept = {name: value for name, value in kept.items() if name not in ("temperature", "top_p", "top_k")}
         until = settings.get("until") or []
         stops = [until] if isinstance(until, str) else list(until)

@@ -185,15 +185,21 @@ class Protocol(ABC):
             raise ValueError(f"{self.name} was given {', '.join(files) or 'no files'}; expected {holds}.")
 
     def check_parser(self, parser: str) -> None:
-        """Refuse an unknown parser.
+        """Refuse an unknown parser, or one whose package or data is missing.
 
         Raises
         ------
         ValueError
             Naming those that exist.
+        ImportError
+            Naming what is missing.
         """
         if parser not in self.parsers:
             raise unknown_name(f"parser of {self.name}", parser, self.parsers)
+        self.check_package(parser)
+
+    def check_package(self, parser: str) -> None:  # noqa: B027 - most protocols need no package
+        """Refuse a parser whose package or data is missing (ImportError); by default none needs a package."""
 
 
 PROTOCOLS: dict[str, Protocol] = {}

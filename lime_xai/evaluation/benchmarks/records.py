@@ -61,6 +61,31 @@ class Record:
         return DamagedFileError(f"{self.place}: {reason}")
 
 
+def read_text(path: Path, advice: str = "give the official file") -> str:
+    """Return the text of a file in UTF-8, without the mark at its beginning that some editors write.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    advice : str
+        What to do if it is something else.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    DamagedFileError
+        If it is no text in UTF-8.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}.")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DamagedFileError(f"{path} is no text in UTF-8 ({error}); {advice}.") from error
+
+
 def read_records(path: Path) -> list[Record]:
     """Return the records of a file of JSON lines, or of one JSON array of objects.
 
@@ -76,12 +101,7 @@ def read_records(path: Path) -> list[Record]:
     DamagedFileError
         If it is neither, or has no record; names the line.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {path}.")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DamagedFileError(f"{path} is no text in UTF-8 ({error}); give the official file.") from error
+    text = read_text(path)
     if text.lstrip().startswith("["):
         found = [_record(f"{path}, record {number}", value) for number, value in enumerate(_array(path, text), start=1)]
     else:

@@ -56,8 +56,8 @@ class Share:
         """Return the file of this process."""
         return out.with_name(f"{out.stem}.part-{self.number + 1}-of-{self.of}{out.suffix}")
 
-    def others(self) -> list[Share]:
-        """Return the shares of all processes, this one included."""
+    def every(self) -> list[Share]:
+        """Return the shares of all processes."""
         return [Share(number, self.of) for number in range(self.of)]
 
 
@@ -143,7 +143,7 @@ def evaluate_share(
 
 def _together(out: Path, share: Share, order: Sequence[Key]) -> KeptAnswers | None:
     """Write the file of all answers if they are there, and remove the parts."""
-    files = [path for path in (out, *(one.part(out) for one in share.others())) if path.exists()]
+    files = [path for path in (out, *(one.part(out) for one in share.every())) if path.exists()]
     held = [read_answers(path) for path in files]
     answers: dict[Key, Answer] = {}
     for kept in held:
@@ -158,7 +158,7 @@ def _together(out: Path, share: Share, order: Sequence[Key]) -> KeptAnswers | No
     found = sorted(answers.values(), key=lambda one: places.get((one.id, one.policy), len(order)))
     lines = [held[0].header, *({"run": run} for run in _distinct(runs)), *map(asdict, found)]
     write_text(out, "".join(json.dumps(line) + "\n" for line in lines))
-    for one in share.others():
+    for one in share.every():
         for path in (one.part(out), Path(f"{one.part(out)}.lock")):
             path.unlink(missing_ok=True)
     return read_answers(out)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from lime_xai.attribution.events import Event
 from lime_xai.errors import unknown_name
-from lime_xai.evaluation.benchmarks.records import Record, check_unique, read_records
+from lime_xai.evaluation.benchmarks.records import Record, check_unique, read_records, read_text
 from lime_xai.storage.store import DamagedFileError, read_json
 
 from .examples import GroundingExample
@@ -278,10 +278,7 @@ def event_examples(source: Source) -> list[GroundingExample]:
 
 def _rows(path: Path) -> list[tuple[str, dict[str, str]]]:
     """Return the place and the fields of every line below the first."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise DamagedFileError(f"{path} is no text in UTF-8 ({error}).") from error
+    lines = read_text(path, "give a list of events").split("\n")
     first = tuple(lines[0].rstrip("\r").split("\t"))
     if first != COLUMNS:
         raise DamagedFileError(

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from lime_xai.errors import check_free, unknown_name
 from lime_xai.evaluation.benchmarks.protocol import Item, Measure, Protocol, register_protocol
 from lime_xai.evaluation.benchmarks.rates import ratio
-from lime_xai.evaluation.benchmarks.records import Record, check_count, check_unique, read_records
+from lime_xai.evaluation.benchmarks.records import Record, check_count, check_unique, read_records, read_text
 from lime_xai.evaluation.benchmarks.words import Names, Words, nltk_modules, rules_words
 from lime_xai.evaluation.bootstrap import Floats
 from lime_xai.storage.store import DamagedFileError
@@ -195,17 +195,8 @@ class AmberGenerative(Protocol):
             for number, record in zip(ids, queries, strict=True)
         ]
 
-    def check_parser(self, parser: str) -> None:
-        """Refuse an unknown parser, or one whose package or data is missing.
-
-        Raises
-        ------
-        ValueError
-            Naming those that exist.
-        ImportError
-            Naming what is missing.
-        """
-        super().check_parser(parser)
+    def check_package(self, parser: str) -> None:
+        """Refuse a parser whose package or data is missing (ImportError)."""
         NOUN_PARSERS[parser].check()
 
     def count(self, item: Item, answer: str, parser: str) -> dict[str, float]:
@@ -304,17 +295,8 @@ def _truth(query: Record, number: int, annotated: Mapping[int, Record], related:
     return found
 
 
-def _text(path: Path) -> str:
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {path}.")
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DamagedFileError(f"{path} is no text in UTF-8 ({error}); give the official file.") from error
-
-
 def _read_relations(path: Path) -> str:
-    text = _text(path)
+    text = read_text(path)
     try:
         found = json.loads(text)
     except json.JSONDecodeError as error:
@@ -328,7 +310,7 @@ def _read_relations(path: Path) -> str:
 
 
 def _safe_words(path: Path) -> list[str]:
-    found = [line.strip() for line in _text(path).split("\n") if line.strip()]
+    found = [line.strip() for line in read_text(path).split("\n") if line.strip()]
     if not found:
         raise DamagedFileError(f"{path} has no words; expected one a line.")
     return found

@@ -92,17 +92,8 @@ class AudioCaptions(Protocol):
             for number, question in enumerate(QUESTIONS, start=1)
         ]
 
-    def check_parser(self, parser: str) -> None:
-        """Refuse an unknown parser, or one whose package or data is missing.
-
-        Raises
-        ------
-        ValueError
-            Naming those that exist.
-        ImportError
-            Naming what is missing.
-        """
-        super().check_parser(parser)
+    def check_package(self, parser: str) -> None:
+        """Refuse a parser whose package or data is missing (ImportError)."""
         if parser != OBJECTS:
             text_parser(parser).check()
 

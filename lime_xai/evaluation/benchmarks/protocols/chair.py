@@ -112,17 +112,8 @@ class Chair(Protocol):
             )
         return [(files[f"instances_{split}"], files[f"captions_{split}"]) for split in whole]
 
-    def check_parser(self, parser: str) -> None:
-        """Refuse an unknown parser, or one whose package or data is missing.
-
-        Raises
-        ------
-        ValueError
-            Naming those that exist.
-        ImportError
-            Naming what is missing.
-        """
-        super().check_parser(parser)
+    def check_package(self, parser: str) -> None:
+        """Refuse a parser whose package or data is missing (ImportError)."""
         _parser(parser).check()
 
     def count(self, item: Item, answer: str, parser: str) -> dict[str, float]:

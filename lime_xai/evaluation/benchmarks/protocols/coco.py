@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lime_xai.evaluation.benchmarks.records import Record, check_unique, read_records
+from lime_xai.evaluation.benchmarks.records import Record, check_unique, read_records, read_text
 from lime_xai.evaluation.benchmarks.streaming import read_arrays
 from lime_xai.storage.store import DamagedFileError, check_writable, write_text
 
@@ -131,12 +131,8 @@ def _is_json(path: Path) -> bool:
 
 
 def _lines(path: Path) -> list[Record]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise DamagedFileError(f"{path} is no text in UTF-8 ({error}); expected one image id a line.") from error
     found = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_text(path, "expected one image id a line").split("\n"), start=1):
         text = line.strip()
         if not text or text.startswith("#"):
             continue

@@ -8,6 +8,7 @@ from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
+from lime_xai.evaluation.benchmarks.records import read_text
 from lime_xai.evaluation.benchmarks.words import TextParser
 from lime_xai.storage.store import DamagedFileError
 
@@ -112,10 +113,7 @@ def read_synonyms(path: Path) -> str:
         raise FileNotFoundError(
             f"There is no file {path}; CHAIR needs data/synonyms.txt of github.com/LisaAnne/Hallucination."
         )
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DamagedFileError(f"{path} is no text in UTF-8 ({error}); give the official synonyms.txt.") from error
+    text = read_text(path, "give the official synonyms.txt")
     class_of: dict[str, tuple[str, int]] = {}
     for number, line in enumerate(text.split("\n"), start=1):
         words = line.strip().split(", ") if line.strip() else []
