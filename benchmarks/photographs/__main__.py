@@ -25,6 +25,7 @@ COMMANDS = {
     "errors": ".errors",
     "detect": ".detect",
     "compare": ".compare",
+    "attention": ".attention",
 }
 """Module of each command: it has ``add_arguments(parser)`` and ``run(arguments)``, and its docstring is the help."""
 FOLDER = Path("build/photographs")

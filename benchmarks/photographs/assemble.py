@@ -1,7 +1,12 @@
-"""Make a folder that from_pretrained loads, of the parts and of what was trained."""
+"""Make a folder that from_pretrained loads, of the parts and of what was trained; missing parts are downloaded.
+
+The weights are a file of training, or a name: this repository holds ``benchmarks/models/photographs/NAME.safetensors``.
+"""
 
 import argparse
+import time
 from pathlib import Path
+from typing import Final
 
 import torch
 from rich.console import Console
@@ -12,25 +17,54 @@ from lime_xai.storage.weights import weights_hash
 
 from .adapters import read
 from .model import build, check_free_folder, save
-from .packages import Parts, found
+from .packages import OF_MODEL, Parts, fetch
 
+TRAINED: Final = Path(__file__).parents[1] / "models" / "photographs"
+"""Where the repository holds trained weights."""
 TYPES = {"float32": torch.float32, "float16": torch.float16}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what is trained, where the model goes, and its type."""
-    parser.add_argument("weights", type=Path, help="what was trained: a .safetensors file")
-    parser.add_argument("--out", type=Path, required=True, help="a new folder")
+    known = ", ".join(sorted(path.stem for path in TRAINED.glob("*.safetensors"))) or "none yet"
+    parser.add_argument("weights", help=f"what was trained: a .safetensors file, or a name ({known})")
+    parser.add_argument("--out", type=Path, help="a new folder (default: models/NAME in the folder of the parts)")
     parser.add_argument("--dtype", choices=tuple(TYPES), default="float32", help="of the weights in the folder")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Assemble, and print what the folder is for."""
-    digest = assemble(found(arguments.folder), arguments.weights, arguments.out, TYPES[arguments.dtype])
-    console = Console()
+    """Download what the model is made of, assemble, and print the folder, its size, the time, and what it is for."""
+    console, start = Console(), time.perf_counter()
+    weights = trained_file(arguments.weights)
+    out = arguments.out or arguments.folder / "models" / weights.stem
+    check_free_folder(out)
+    parts = fetch(arguments.folder, console, OF_MODEL)
+    digest = assemble(parts, weights, out, TYPES[arguments.dtype])
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6
+    took = time.perf_counter() - start
+    console.print(foreign(f"{out}: {size:.0f} MB, {took:.0f} s in all"), soft_wrap=True, highlight=False)
     console.print(f"sha256 of the weights: {digest}", soft_wrap=True, highlight=False)
-    asked = f"lime-xai steer {arguments.out} --image photo.jpg --prompt 'What is in the picture?'"
+    asked = f"lime-xai steer {out} --image photo.jpg --prompt 'What is in the picture?'"
     console.print(foreign(asked), soft_wrap=True)
+
+
+def trained_file(name: str) -> Path:
+    """Return the file of trained weights: a path, or that of a name in ``TRAINED``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is neither; lists the names.
+    """
+    held = {path.stem: path for path in sorted(TRAINED.glob("*.safetensors"))}
+    if name in held:
+        return held[name]
+    if not Path(name).is_file():
+        raise FileNotFoundError(
+            f"there is no file {name}, and no trained weights of that name in {TRAINED}, which has "
+            f"{', '.join(held) or 'none'}; give one of them, or what `python -m benchmarks.photographs train` wrote"
+        )
+    return Path(name)
 
 
 def assemble(parts: Parts, weights: Path, out: Path, dtype: torch.dtype = torch.float32) -> str:

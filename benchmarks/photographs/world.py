@@ -72,6 +72,7 @@ class PhotographWorld(World):
     open_kinds = ("colour", "side", "count")
     criteria = CRITERIA
     folder = Path(__file__).parent
+    extra_advice = "Assemble them: python -m benchmarks.photographs assemble NAME"
     model_class = InternVLForConditionalGeneration
     recipe = PhotoRecipe
     question_rows, caption_rows = 20, 20

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from benchmarks.photographs.documents import conversation, encode, pack, picture
 from benchmarks.photographs.language import language_of, read_priors
 from benchmarks.photographs.model import tiny
 from benchmarks.photographs.scenes import draw, render
-from benchmarks.photographs.training import PhotoPlan, PhotoStage, answer_logits, train
+from benchmarks.photographs.training import PRECISIONS, PhotoPlan, PhotoStage, answer_logits, frozen_in, train
 
 LANGUAGE = language_of(read_priors())
 PLAN = PhotoPlan(alignment_steps=4, alignment_batch=2, alignment_scenes=6, alignment_rank=2)
@@ -125,3 +127,44 @@ def test_another_seed_and_other_features_make_other_weights(tmp_path, cache):
 def test_too_few_scenes_are_refused(tmp_path, cache):
     with pytest.raises(ValueError, match="the features are of 6 scenes; the plan draws from 4000"):
         trained(tmp_path, cache, plan=PhotoPlan())
+
+
+def test_bfloat16_leaves_what_is_frozen_as_it_was_and_gives_nearly_the_same_loss(tmp_path, cache):
+    model, _ = tiny(0)
+    before = {name: parameter.clone() for name, parameter in model.state_dict().items()}
+    losses = {}
+    for precision in PRECISIONS:
+        shown = []
+        plan = replace(PLAN, alignment_precision=precision)
+        trained(tmp_path / precision, cache, plan, report=lambda *step, to=shown: to.append(step[-1]["loss"]))
+        losses[precision] = shown
+    assert losses["bfloat16"] != losses["float32"]
+    np.testing.assert_allclose(losses["bfloat16"], losses["float32"], rtol=0.02)
+    model.requires_grad_(False)
+    with frozen_in(model, torch.bfloat16):
+        assert model.model.language_model.layers[0].mlp.up_proj.weight.dtype == torch.bfloat16
+    after = model.state_dict()
+    assert all(torch.equal(after[name], one) for name, one in before.items())
+
+
+def test_what_is_trained_stays_float32(cache):
+    model, processor = tiny(0)
+    adapters = Adapters(model, 2, seed=0)
+    stage = PhotoStage(model, processor, adapters, cache, LANGUAGE, PLAN)
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    chosen = [parameter for _, parameters in stage.parameters() for parameter in parameters]
+    for parameter in chosen:
+        parameter.requires_grad_(True)
+    with frozen_in(model, torch.bfloat16):
+        assert {parameter.dtype for parameter in chosen} == {torch.float32}
+        loss, _ = stage.loss(np.random.default_rng(0))
+        torch.autograd.backward(loss)
+    assert loss.dtype == torch.float32
+    assert all(parameter.grad is not None and parameter.grad.dtype == torch.float32 for parameter in chosen)
+
+
+def test_an_unknown_precision_is_refused(tmp_path, cache):
+    with pytest.raises(ValueError, match="'float16'; expected one of bfloat16, float32"):
+        trained(tmp_path, cache, plan=replace(PLAN, alignment_precision="float16"))
+    assert not any(tmp_path.iterdir())

