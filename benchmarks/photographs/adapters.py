@@ -58,8 +58,13 @@ class LowRank(nn.Module):
 
     @torch.no_grad()
     def merged(self) -> nn.Linear:
-        """Return the linear map with the adapter in its weights."""
-        self.linear.weight += SCALE * (self.up @ self.down)
+        """Return the linear map with the adapter in its weights.
+
+        The sum is taken in float64 and rounded once: in float32 its last bits would depend on the processor's order of
+        summation, and so would the hash by which an assembled model is known.
+        """
+        change = SCALE * (self.up.double() @ self.down.double())
+        self.linear.weight.copy_(self.linear.weight.double() + change)
         return self.linear
 
 

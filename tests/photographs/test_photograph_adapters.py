@@ -49,6 +49,19 @@ def test_an_adapter_is_its_equation():
     torch.testing.assert_close(adapter.merged()(inputs), expected)
 
 
+def test_the_merged_weights_do_not_depend_on_the_order_of_summation():
+    linear = nn.Linear(64, 48, bias=False)
+    adapter = LowRank(linear, 8, torch.Generator().manual_seed(0))
+    nn.init.normal_(adapter.up)
+    with torch.no_grad():
+        adapter.up.copy_(adapter.up.half())
+        adapter.down.copy_(adapter.down.half())
+    exact = linear.weight.detach().clone().double()
+    for rank in torch.randperm(8, generator=torch.Generator().manual_seed(1)).tolist():
+        exact += SCALE * torch.outer(adapter.up[:, rank].double(), adapter.down[rank].double())
+    assert torch.equal(adapter.merged().weight, exact.float())
+
+
 def test_merged_the_model_computes_the_same(trained, asked):
     model, added = trained
     apart = logits(model, asked)

@@ -1,0 +1,204 @@
+"""Tables of the measurements on photographs: ``python benchmarks/photograph_report.py``.
+
+Reads, from ``benchmarks/results``, ``photographs_acceptance.json`` and, for each model NAME,
+``photographs_policies_NAME.json``, ``_errors_``, ``_detection_``, ``_attention_`` and ``_compare_``, which the commands
+of ``python -m benchmarks.photographs`` wrote; and ``world_bundled.json``, of the pictograms beside which policies are
+shown. Writes the tables into the page of photographs, between their marks, and prints them. Nothing is measured. A
+table without a report is left as it is, and named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from compare_report import table as compare_table
+from grounding import markdown as detection_table
+from world_report import RESULTS, at, cost, table
+
+from lime_xai import Comparison
+from lime_xai.evaluation.bootstrap import bounded
+
+PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "photographs.md"
+PICTOGRAMS = "world_bundled.json"
+SPLITS = ("random", "popular", "adversarial", "dialogue")
+BESIDE = (
+    ("no-repeat F1", "no_repeat.f1"),
+    ("no-repeat CHAIR_i", "no_repeat.chair_i"),
+    ("random AUC", "splits.random.auc"),
+    ("dialogue AUC", "splits.dialogue.auc"),
+)
+"""Changes that are shown for pictograms and photographs."""
+METRICS = ("pointing", "mass", "rank", "deletion", "insertion", "perceptual_share", "residual")
+
+Report = Mapping[str, Any]
+
+
+def reports(kind: str) -> dict[str, Report]:
+    """Return the reports of one kind by the name of their model."""
+    begin = f"photographs_{kind}_"
+    paths = sorted(RESULTS.glob(f"{begin}*.json"))
+    return {path.stem.removeprefix(begin): json.loads(path.read_text(encoding="utf-8")) for path in paths}
+
+
+def interval(row: Report, key: str) -> str:
+    """Return a value of a policy with its interval."""
+    return bounded(at(row, key), *row["intervals"][key])
+
+
+def change(row: Report, key: str) -> str:
+    """Return the change of a value against the plain model, with its interval; empty for the plain model."""
+    return bounded(*row["differences"][key]) if row["differences"] else ""
+
+
+def acceptance(found: Mapping[str, Report]) -> str:
+    """Return measures of all models, one column for each, behind the criterion; models of one size are compared."""
+    names = list(found)
+    rows = []
+    for place, first in enumerate(found[names[0]]["rows"]):
+        cells = [first["measure"], first["criterion"]]
+        for name in names:
+            row = found[name]["rows"][place]
+            cells.append(f"{bounded(row['value'], row['low'], row['high'])} {row['verdict']}".strip())
+        rows.append(cells)
+    return table(("measure", "criterion", *names), rows)
+
+
+def captions(report: Report) -> str:
+    """Return captions under each policy: raw, and without repeats."""
+    header = ("", "CHAIR_i / F1", "no-repeat CHAIR_i", "no-repeat F1", "its change", "finished", "grounding of names")
+    rows = [
+        (
+            f"`{policy}`",
+            f"{row['chair_i']:.3f} / {row['f1']:.3f}",
+            interval(row, "no_repeat.chair_i"),
+            f"{row['no_repeat']['f1']:.3f}",
+            change(row, "no_repeat.f1"),
+            f"{row['no_repeat']['finished']:.2f}",
+            f"{row['grounding']['name']:.2f}",
+            f"{row['image_share']:.3f}",
+            cost(row),
+        )
+        for policy, row in report["policies"].items()
+    ]
+    return table((*header, "image share", "cost"), rows)
+
+
+def answers(report: Report) -> str:
+    """Return accuracy and AUC of each split, with the change of the AUC."""
+    rows = []
+    for policy, row in report["policies"].items():
+        cells = []
+        for split in SPLITS:
+            values = row["splits"][split]
+            moved = change(row, f"splits.{split}.auc")
+            cells.append(f"{values['accuracy']:.3f} / {values['auc']:.3f}{f', {moved}' if moved else ''}")
+        rows.append((f"`{policy}`", *cells))
+    return table(("accuracy / AUC, its change", *SPLITS), rows)
+
+
+def beside(pictograms: Report, photographs: Mapping[str, Report]) -> str:
+    """Return the changes that each policy brings on pictograms and on each model of photographs."""
+    worlds = {"pictograms": pictograms, **{f"photographs, {name}": one for name, one in photographs.items()}}
+    rows = []
+    for policy in next(iter(photographs.values()))["policies"]:
+        if policy == "vanilla":
+            continue
+        for world, report in worlds.items():
+            row = report["policies"].get(policy)
+            cells = [change(row, key) for _, key in BESIDE] if row else ["not measured", *[""] * (len(BESIDE) - 1)]
+            rows.append((f"`{policy}`" if world == "pictograms" else "", world, *cells))
+    return table(("", "on", *(title for title, _ in BESIDE)), rows)
+
+
+def by_model(found: Mapping[str, Report]) -> str:
+    """Return the summaries of commands that measure means: one column per model."""
+    names = list(found)
+    rows = []
+    for measure in found[names[0]]["summary"]:
+        values = [found[name]["summary"].get(measure) for name in names]
+        rows.append((measure, *(bounded(*one) if one else "" for one in values)))
+    return table(("", *names), rows)
+
+
+def detection(found: Mapping[str, Report]) -> str:
+    """Return which numbers tell invented objects, one table per model."""
+    parts = []
+    for name, one in found.items():
+        areas = {title: (values["value"], values["low"], values["high"]) for title, values in one["auroc"].items()}
+        about = one["about"]
+        heading = (
+            f"{name}: {about['mentions']} named objects in {about['scenes']} captions, {about['invented']} invented"
+        )
+        parts.append(f"{heading}.\n\n{detection_table(areas, one['medians'])}")
+    return "\n\n".join(parts)
+
+
+def compared(path: Path) -> str:
+    """Return the comparison of attribution methods."""
+    found = Comparison.from_json(path)
+    columns = [column for column in found.metrics if column.partition("@")[0] in METRICS]
+    return compare_table(found, columns, changes=False)
+
+
+def tables() -> dict[str, Callable[[], str] | None]:
+    """Return what makes the table of each mark; None where there is no report."""
+    accepted, worlds = RESULTS / "photographs_acceptance.json", RESULTS / PICTOGRAMS
+    policies, compares = reports("policies"), sorted(RESULTS.glob("photographs_compare_*.json"))
+    errors, found, attended = reports("errors"), reports("detection"), reports("attention")
+
+    def first(made: Callable[[Report], str]) -> Callable[[], str] | None:
+        return (lambda: made(next(iter(policies.values())))) if policies else None
+
+    def read(path: Path) -> Any:
+        return json.loads(path.read_text(encoding="utf-8"))
+
+    return {
+        "acceptance": (lambda: acceptance(read(accepted))) if accepted.exists() else None,
+        "captions": first(captions),
+        "answers": first(answers),
+        "beside": (lambda: beside(read(worlds), policies)) if policies else None,
+        "errors": (lambda: by_model(errors)) if errors else None,
+        "detection": (lambda: detection(found)) if found else None,
+        "attention": (lambda: by_model(attended)) if attended else None,
+        "compare": (lambda: compared(compares[0])) if compares else None,
+    }
+
+
+def put(text: str, mark: str, made: str) -> str:
+    """Return a page with a table between the marks of its name.
+
+    Raises
+    ------
+    ValueError
+        If the page has no such marks.
+    """
+    begin, end = f"<!-- {mark}-table -->\n", f"<!-- /{mark}-table -->"
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise ValueError(f"{PAGE} has no {begin.strip()} with its end {end}; write both where the table belongs")
+    return f"{before}{begin}{made}\n{end}{after}"
+
+
+def main(marks: Sequence[str] | None = None) -> None:
+    """Write and print every table that there are reports for."""
+    text = PAGE.read_text(encoding="utf-8")
+    for mark, made in tables().items():
+        if marks and mark not in marks:
+            continue
+        if made is None:
+            print(f"{mark}: no report")
+            continue
+        found = made()
+        print(f"\n## {mark}\n\n{found}")
+        text = put(text, mark, found)
+    PAGE.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    main()
