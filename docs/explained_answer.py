@@ -18,7 +18,7 @@ def main() -> None:
     answer = lime_xai.explain(model, inputs, "contrast", processor=processor, max_new_tokens=30)
     answer.before.plot_words().savefig(STATIC / "explained-words.png", dpi=130)
     page = with_click(answer.to_html(title="Describe the image."), "sun", "cloud")
-    photograph(page, STATIC / "explained-answer.png", 1240, 860)
+    photograph(page, STATIC / "explained-answer.png", 1240, 847)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ class Dtype(StrEnum):
     float64 = "float64"
 
 
-Model = Annotated[str, typer.Argument(help="Folder, GGUF file, hub id, or 'scene' for the bundled model.")]
+Model = Annotated[str, typer.Argument(help="Folder, GGUF file, hub id, or a bundled model: 'scene', 'sound'.")]
 Prompt = Annotated[
     str, typer.Option(help="What the user says; {image} and {audio} stand where the files go, by default first.")
 ]

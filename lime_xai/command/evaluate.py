@@ -24,7 +24,7 @@ ANSWERS = (".jsonl",)
 
 
 def evaluate(
-    model: Annotated[str, typer.Option(help="Folder, GGUF file, hub id, or 'scene' for the bundled model.")],
+    model: Annotated[str, typer.Option(help="Folder, GGUF file, hub id, or a bundled model: 'scene', 'sound'.")],
     benchmark: Benchmark,
     out: Annotated[
         Path, typer.Option(help="Answers, JSON lines: each is written as it is given, and a later run goes on from it.")

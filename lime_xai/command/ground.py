@@ -21,7 +21,7 @@ class Kind(StrEnum):
 
 
 def ground(
-    model: Annotated[str, typer.Option(help="Folder, GGUF file, hub id, or 'scene' for the bundled model.")],
+    model: Annotated[str, typer.Option(help="Folder, GGUF file, hub id, or a bundled model: 'scene', 'sound'.")],
     file: Annotated[Path, typer.Option(help="Questions with their places, or an event list.")],
     kind: Annotated[Kind, typer.Option(help="Form of the file.")] = Kind.own,
     media: Annotated[

@@ -24,7 +24,7 @@ class PaperBenchmark(StrEnum):
 
 def reproduce(
     benchmark: Annotated[PaperBenchmark, typer.Argument(help="Of the paper; pope is POPE on COCO.")],
-    model: Annotated[str, typer.Option(help="Folder, hub id, or 'scene' for the bundled model.")],
+    model: Annotated[str, typer.Option(help="Folder, hub id, or a bundled model: 'scene', 'sound'.")],
     out: Annotated[
         Path, typer.Option(help="Folder of greedy.jsonl, sampling.jsonl and reproduction.json; a later run goes on.")
     ],

@@ -169,6 +169,6 @@ def show_shares(trace: SteeringTrace, policies: Mapping[str, Policy | None]) -> 
     known = "perceptual share of the relevance: " + ", ".join(found)
     unknown = (
         f"perceptual share of the relevance: unknown, {' and '.join(policies)} records none; add observe to --policy, "
-        f"{','.join([*policies, 'observe'])} for example."
+        "behind a comma."
     )
     console.print(known if found else unknown, soft_wrap=True)

@@ -1,5 +1,6 @@
 """The checks of ``docs/_ext``: blocks of a page run alone and show something, equations need no network."""
 
+import importlib.util
 import io
 import sys
 from pathlib import Path
@@ -94,6 +95,17 @@ def test_equations_are_mathml_without_scripts_of_a_network(tmp_path):
     assert "<mi>log</mi><mspace" in page
     assert '<math xmlns="http://www.w3.org/1998/Math/MathML" display="block">' in page
     assert 'src="http' not in page
+
+
+def test_the_list_of_benchmarks_is_that_of_the_registry():
+    """``python docs/benchmark_table.py`` writes it; the page on evaluation names each of them."""
+    spec = importlib.util.spec_from_file_location("benchmark_table", EXTENSIONS.parent / "benchmark_table.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    page = module.PAGE.read_text(encoding="utf-8")
+    assert module.written(page) == page
+    guide = (EXTENSIONS.parent / "how-to" / "evaluate.md").read_text(encoding="utf-8")
+    assert [name for name in module.PROTOCOLS if f"`{name}`" not in guide] == []
 
 
 def test_an_unknown_command_in_an_equation_is_named(tmp_path):

@@ -121,6 +121,22 @@ def test_intervals_and_differences_are_over_pictures(measured, examples):
     assert (found.low, found.high) == pytest.approx(np.quantile(means, [0.025, 0.975]), abs=0.02)
 
 
+def test_one_picture_alone_has_no_interval(seeing, examples):
+    one = [example for example in examples if example.cluster == examples[0].cluster]
+    assert len(one) > 1
+    found = measure_grounding(*seeing, one)
+    estimate = found.estimate("attnlrp", "grounding")
+    assert 0 < estimate.mean <= 1
+    assert np.isnan([estimate.low, estimate.high]).all()
+    assert found.summary()["attnlrp"]["grounding"]["mean"]["low"] is None
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(found.tables())
+    text = console.export_text()
+    assert "one unit, no intervals" in text
+    assert "[" not in text
+    assert "nan" not in text
+
+
 def test_a_result_is_written_read_and_shown(seeing, examples, measured, tmp_path):
     measured.save(tmp_path / "r.json")
     read = GroundingResult.load(tmp_path / "r.json")

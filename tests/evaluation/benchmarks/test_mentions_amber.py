@@ -15,7 +15,7 @@ from lime_xai.evaluation.benchmarks.scoring import score
 from lime_xai.storage.store import DamagedFileError
 
 assert protocols
-AMBER = protocol_of("amber_generative")
+AMBER = protocol_of("amber-generative")
 RELATION = {
     "sky": [],
     "forest": ["tree", "leave", "bush"],
@@ -193,7 +193,7 @@ def test_missing_spacy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     amber_generative._vectors.cache_clear()
     with pytest.raises(ImportError, match=r"spacy download en_core_web_lg.*parser 'rules'"):
         AMBER.check_parser("official")
-    with pytest.raises(ValueError, match="Unknown parser of amber_generative"):
+    with pytest.raises(ValueError, match="Unknown parser of amber-generative"):
         AMBER.check_parser("oficial")
     assert words.rules_words is amber_generative.NOUN_PARSERS["rules"].nouns
 

@@ -13,7 +13,7 @@ from lime_xai.evaluation.benchmarks.scoring import ALL, score
 from lime_xai.storage.store import DamagedFileError
 
 assert protocols
-AUDIO = protocol_of("audio_captions")
+AUDIO = protocol_of("audio-captions")
 LABELS = {"a1": ["dog", "sewing machine"], "b2": ["machine", "speech"], "c3": ["bird", "TV"]}
 
 

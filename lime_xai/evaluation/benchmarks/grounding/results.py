@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -77,7 +77,10 @@ class GroundingResult:
         return np.array([np.nan if value is None else value for value in found], dtype=np.float64)
 
     def estimate(self, system: str, measure: str) -> Estimate:
-        """Return the mean over examples with its 95 % interval over units; NaN if no example has a value."""
+        """Return the mean over examples with its 95 % interval over units.
+
+        The mean is NaN if no example has a value, and the interval is NaN if one unit only has: it cannot be resampled.
+        """
         return self._mean(self.values(system, measure))
 
     def difference(self, system: str, measure: str, against: str | None = None) -> Estimate:
@@ -88,7 +91,9 @@ class GroundingResult:
     def _mean(self, values: Floats) -> Estimate:
         if self._clusters is None:
             return Estimate(np.nan, np.nan, np.nan, 0)
-        return self._clusters.mean(values)
+        found = self._clusters.mean(values)
+        units = len(set(self._clusters.index[np.isfinite(values)]))
+        return found if units > 1 else replace(found, low=np.nan, high=np.nan)
 
     def summary(self) -> dict[str, Any]:
         """Return means, differences to the first system and to even relevance, for JSON."""
@@ -141,7 +146,8 @@ class GroundingResult:
         """Return tables for a terminal: means, and differences to the first system."""
         known = [name for name in MEASURES if any(self.estimate(one, name).examples for one in self.systems)]
         units = 0 if self._clusters is None else self._clusters.count
-        note = f"{len(self._known)} examples; mean [95 % bootstrap interval over units, {units} here]"
+        drawn = f"mean [95 % bootstrap interval over {units} units]" if units > 1 else "one unit, no intervals"
+        note = f"{len(self._known)} {'example' if len(self._known) == 1 else 'examples'}; {drawn}"
         if self.unknown:
             note += f"; left out as unknown: {len(self.unknown)}"
         title = "grounding (definitions are ours)"
@@ -175,6 +181,6 @@ def _table(title: str, measures: Sequence[str], rows: Mapping[str, Sequence[Esti
     for name in measures:
         table.add_column(name, justify="right")
     for system, values in rows.items():
-        cells = [bounded(*((one.mean, one.low, one.high) if one.examples else (None, None, None))) for one in values]
+        cells = [bounded(number(one.mean), number(one.low), number(one.high)) for one in values]
         table.add_row(foreign(system), *(cell.replace(" [", "\n[") for cell in cells))
     return table

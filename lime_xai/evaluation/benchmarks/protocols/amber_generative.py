@@ -154,7 +154,7 @@ class AmberGenerative(Protocol):
     items share.
     """
 
-    name = "amber_generative"
+    name = "amber-generative"
     source = "Wang et al. 2023, arXiv:2311.07397; github.com/junyangwang0410/AMBER"
     files: ClassVar[Mapping[str, str]] = {
         "query": "data/query/query_generative.json",

@@ -49,7 +49,7 @@ class AudioCaptions(Protocol):
     makes both better. So ``named`` and ``chair_named`` are beside them.
     """
 
-    name = "audio_captions"
+    name = "audio-captions"
     source = "Kuan et al., Interspeech 2024, arXiv:2406.08402; github.com/kuan2jiu99/audio-hallucination"
     files: ClassVar[Mapping[str, str]] = {
         "labels": "JSON lines of huggingface.co/datasets/kuanhuggingface/audiocaps_hallucination, "
