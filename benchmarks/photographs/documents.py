@@ -1,8 +1,10 @@
 """Training text about photographs: true, and without a habit of ours.
 
-A document is one picture with a conversation of four turns in random order: a caption (of one sentence, or with a
-second one on the colour or the side of something), two questions about what is there, and one about a colour, a side
-or the number. Half the answers to what is there are yes; absent objects are drawn uniformly.
+A document is one picture with a conversation of one of two kinds. One begins with a caption (of one sentence, or with a
+second one on the colour or the side of something). The other asks as many questions about what is there as there are
+objects. Half of these answers are yes; absent objects are drawn uniformly. Both end with a question about a colour, a
+side or the number. No document has a caption and questions about what is there: the later one could be answered from
+the earlier one, without the picture.
 """
 
 from __future__ import annotations
@@ -78,13 +80,11 @@ def further_turn(rng: np.random.Generator, language: PhotoLanguage, scene: Photo
 
 
 def conversation(rng: np.random.Generator, language: PhotoLanguage, scene: PhotoScene) -> list[Turn]:
-    """Draw the four turns about a scene."""
-    turns = [
-        caption_turn(rng, language, scene),
-        *closed_turns(rng, language, scene, 2),
-        further_turn(rng, language, scene),
-    ]
-    return [turns[i] for i in rng.permutation(len(turns))]
+    """Draw the turns about a scene, of one of the two kinds with equal probability."""
+    if rng.random() < 0.5:
+        return [caption_turn(rng, language, scene), further_turn(rng, language, scene)]
+    asked = closed_turns(rng, language, scene, len(scene.present))
+    return [*asked, further_turn(rng, language, scene)]
 
 
 @dataclass(frozen=True, eq=False)

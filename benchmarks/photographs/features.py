@@ -165,7 +165,8 @@ def write_features(
         path = _path(folder, number)
         if not path.exists():
             _write_file(path, tower, stamps, identity, number, report)
-        report((number + 1) * per_file)
+        else:
+            report((number + 1) * per_file)
     return FeatureCache(folder, scenes).digest
 
 
@@ -307,7 +308,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, help=f"folder of the features, 39 MB for {PER_FILE} scenes (FOLDER/features)"
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--scenes", type=int, default=4000, help=f"a multiple of {PER_FILE} (default: 4000)")
+    parser.add_argument("--scenes", type=int, default=6000, help=f"a multiple of {PER_FILE} (default: 6000)")
     parser.add_argument("--threads", type=int, default=1, choices=(1, 2))
     parser.add_argument("--difficulty", choices=tuple(DIFFICULTIES), default="medium")
 

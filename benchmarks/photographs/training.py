@@ -1,8 +1,8 @@
 """Train projector and adapters: ``python -m benchmarks.photographs train --folder DIR --seed 0 --out DIR``.
 
-Tower and language model are frozen. What is trained is InternVL's projector, and adapters of low rank on the queries,
-values and outputs of the language model's attention. The loop is that of the worlds: deterministic, checkpointed,
-resumable to the bit.
+Tower and language model are frozen. What is trained is InternVL's projector, first alone (``naming``), and then with it
+adapters of low rank on the queries, values and outputs of the language model's attention. The loop is that of the
+worlds: deterministic, checkpointed, resumable to the bit.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ from benchmarks.worlds.training import reproducible, shown_progress
 from lime_xai.storage.store import write_json
 
 from .adapters import Adapters, write
+from .catalogue import catalogue
 from .documents import Batch, conversation, encode, pack, picture_tokens
 from .features import FeatureCache
 from .language import PhotoLanguage, language_of, read_priors
 from .model import build
+from .naming import NamingStage, picture_embeddings, token_names
 from .packages import found
 
 EVERY = 50
@@ -44,6 +46,10 @@ class PhotoPlan:
 
     Attributes
     ----------
+    naming_steps, naming_batch, naming_scenes : int
+        Of the first stage; as those of the second.
+    naming_rate : float
+        Highest learning rate of the projector there.
     alignment_steps, alignment_batch : int
         Optimiser steps, and pictures in each.
     alignment_projector_rate, alignment_adapter_rate : float
@@ -57,12 +63,16 @@ class PhotoPlan:
         loss are float32 in both.
     """
 
-    alignment_steps: int = 600
+    naming_steps: int = 300
+    naming_batch: int = 64
+    naming_rate: float = 2e-3
+    naming_scenes: int = 6000
+    alignment_steps: int = 400
     alignment_batch: int = 8
-    alignment_projector_rate: float = 2e-3
+    alignment_projector_rate: float = 5e-4
     alignment_adapter_rate: float = 1e-3
     alignment_rank: int = 8
-    alignment_scenes: int = 4000
+    alignment_scenes: int = 6000
     alignment_precision: str = "bfloat16"
 
 
@@ -152,15 +162,11 @@ def answer_logits(model: Any, batch: Batch, features: Tensor, placeholder: int) 
     (Tensor, Tensor)
         Logits, float32 of shape [N, V], and the mask [B, T] of the N positions.
     """
-    inner = model.model
-    side = int(features.shape[1] ** 0.5)
-    grid = features.reshape(len(features), side, side, -1)
-    shuffled = inner.pixel_shuffle(grid, scale_factor=model.config.downsample_ratio)
     # float32 whatever the weights are: bfloat16 would round the sum of the residual stream after every layer
-    shown = inner.multi_modal_projector(shuffled.flatten(1, 2)).float()
+    shown = picture_embeddings(model, features).float()
     embedded = model.get_input_embeddings()(batch.tokens).float()
     embedded = embedded.masked_scatter((batch.tokens == placeholder)[..., None], shown)
-    hidden = inner.language_model(inputs_embeds=embedded, use_cache=False).last_hidden_state
+    hidden = model.model.language_model(inputs_embeds=embedded, use_cache=False).last_hidden_state
     wanted = batch.weights > 0
     return model.get_output_embeddings()(hidden[wanted]).float(), wanted
 
@@ -192,6 +198,7 @@ def train(
     model: Any,
     processor: Any,
     cache: FeatureCache,
+    names: Tensor,
     language: PhotoLanguage,
     *,
     seed: int = 0,
@@ -211,6 +218,8 @@ def train(
         As ``model.build`` returns them for this seed; the model is trained in place.
     cache : FeatureCache
         Features of the training scenes.
+    names : Tensor
+        What their image tokens show, ``naming.token_names`` of each: int64 of shape [scenes, 64].
     language : PhotoLanguage
         What is said.
     seed : int
@@ -224,7 +233,7 @@ def train(
     report : callable
         Progress, after each step.
     stop_at : int, optional
-        Leave after this many steps, as an interruption would.
+        Leave after this many steps of a stage that is not complete, as an interruption would.
 
     Returns
     -------
@@ -240,22 +249,27 @@ def train(
     plan = plan or PhotoPlan()
     if plan.alignment_precision not in PRECISIONS:
         raise ValueError(f"the precision is {plan.alignment_precision!r}; expected one of {', '.join(PRECISIONS)}")
-    if len(cache) < plan.alignment_scenes:
-        raise ValueError(f"the features are of {len(cache)} scenes; the plan draws from {plan.alignment_scenes}")
+    wanted = max(plan.naming_scenes, plan.alignment_scenes)
+    if len(cache) < wanted:
+        raise ValueError(f"the features are of {len(cache)} scenes; the plan draws from {wanted}")
     recipe = {**asdict(plan), "seed": seed, "threads": threads}
     # the features decide what is learnt as much as the settings do
-    settings = {**recipe, "alignment_features": cache.digest}
+    settings = {**recipe, "naming_features": cache.digest, "alignment_features": cache.digest}
     adapters = Adapters(model, plan.alignment_rank, seed)
+    naming = NamingStage(model, processor, cache, names, language, plan)
     stage = PhotoStage(model, processor, adapters, cache, language, plan)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     for _, parameters in stage.parameters():
         for parameter in parameters:
             parameter.requires_grad_(True)
-    checkpoints = Checkpoints(out / "checkpoints", every, settings, (stage.name,))
-    with reproducible(threads), frozen_in(model, PRECISIONS[plan.alignment_precision]):
-        if not run_stage(stage, seed, checkpoints, report, stop_at):
+    checkpoints = Checkpoints(out / "checkpoints", every, settings, (naming.name, stage.name))
+    with reproducible(threads):
+        if not run_stage(naming, seed, checkpoints, report, stop_at):
             return None
+        with frozen_in(model, PRECISIONS[plan.alignment_precision]):
+            if not run_stage(stage, seed, checkpoints, report, stop_at):
+                return None
     path = out / "weights.safetensors"
     write(path, model, adapters, recipe)
     write_json(out / "recipe.json", settings)
@@ -282,17 +296,21 @@ def run(arguments: argparse.Namespace) -> None:
     plan = PhotoPlan(
         alignment_steps=arguments.steps,
         alignment_scenes=arguments.scenes,
+        naming_scenes=arguments.scenes,
         alignment_precision=arguments.precision,
     )
     cache = FeatureCache(arguments.folder / "features", plan.alignment_scenes)
-    model, processor = build(found(arguments.folder), arguments.seed)
-    console = Console()
-    with shown_progress(console, [PhotoStage.name]) as report:
+    parts, console = found(arguments.folder), Console()
+    stamps = catalogue(parts.stamps)
+    names = torch.from_numpy(np.stack([token_names(scene, stamps) for scene in cache.scenes]))
+    model, processor = build(parts, arguments.seed)
+    with shown_progress(console, [NamingStage.name, PhotoStage.name]) as report:
         path = train(
             arguments.out,
             model,
             processor,
             cache,
+            names,
             language_of(read_priors()),
             seed=arguments.seed,
             threads=arguments.threads,

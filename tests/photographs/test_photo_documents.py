@@ -79,10 +79,26 @@ def test_further_questions_have_true_answers(scenes):
     assert kinds == {"count", "colour", "side"}
 
 
+def test_no_document_has_a_caption_and_questions_about_what_is_there(scenes):
+    rng = np.random.default_rng(0)
+    kinds = []
+    asked = {LANGUAGE.exists_question(obj) for obj in range(len(LANGUAGE.classes))}
+    for scene in scenes:
+        *first, last = conversation(rng, LANGUAGE, scene)
+        assert last.question not in {*asked, LANGUAGE.caption_request, LANGUAGE.detail_request}
+        kinds.append(len(first) == 1)
+        if kinds[-1]:
+            assert first[0].question in (LANGUAGE.caption_request, LANGUAGE.detail_request)
+        else:
+            assert len(first) == len(scene.present)
+            assert {turn.question for turn in first} <= asked
+    assert 0.3 < np.mean(kinds) < 0.7
+
+
 def test_a_document_is_what_the_chat_template_writes(scenes):
     processor = tiny(0)[1]
     turns = conversation(np.random.default_rng(3), LANGUAGE, scenes[0])
-    assert len(turns) == 4
+    assert len(turns) > 1
     ids, weights = encode(processor.tokenizer, picture_tokens(processor), turns)
     messages = []
     for turn in turns:

@@ -4,16 +4,20 @@ import numpy as np
 import pytest
 import torch
 from support.photo_cutouts import drawn_catalogue
+from support.photo_models import tiny_words
 
 from benchmarks.photographs.adapters import Adapters, read
 from benchmarks.photographs.documents import conversation, encode, pack, picture_tokens
 from benchmarks.photographs.language import language_of, read_priors
-from benchmarks.photographs.model import tiny
-from benchmarks.photographs.scenes import draw, render
+from benchmarks.photographs.naming import NamingStage, picture_embeddings, token_names
+from benchmarks.photographs.scenes import draw, masks, render
 from benchmarks.photographs.training import PRECISIONS, PhotoPlan, PhotoStage, answer_logits, frozen_in, train
 
 LANGUAGE = language_of(read_priors())
-PLAN = PhotoPlan(alignment_steps=4, alignment_batch=2, alignment_scenes=6, alignment_rank=2)
+OF_ALIGNMENT = {"alignment_batch": 2, "alignment_scenes": 6, "alignment_rank": 2}
+OF_NAMING = {"naming_steps": 2, "naming_batch": 2, "naming_scenes": 6}
+PLAN = PhotoPlan(alignment_steps=4, **OF_ALIGNMENT, **OF_NAMING)
+NAMES = torch.randint(len(LANGUAGE.classes) + 1, (6, 16), generator=torch.Generator().manual_seed(0))
 
 
 def seen(model, pixels):
@@ -43,12 +47,12 @@ class Cache:
 
 @pytest.fixture(scope="module")
 def cache():
-    return Cache(*tiny(0))
+    return Cache(*tiny_words())
 
 
 def trained(folder, cache, plan=PLAN, **kwargs):
-    model, processor = tiny(0)
-    return train(folder, model, processor, cache, LANGUAGE, plan=plan, threads=1, every=1, **kwargs)
+    model, processor = tiny_words()
+    return train(folder, model, processor, cache, NAMES, LANGUAGE, plan=plan, threads=1, every=1, **kwargs)
 
 
 def same(first, second):
@@ -60,7 +64,7 @@ def same(first, second):
 
 
 def test_training_sees_what_the_model_sees(cache):
-    model, processor = tiny(0)
+    model, processor = tiny_words()
     Adapters(model, 2, seed=1)
     rng = np.random.default_rng(4)
     turns = [conversation(rng, LANGUAGE, scene) for scene in cache.scenes[:2]]
@@ -73,7 +77,7 @@ def test_training_sees_what_the_model_sees(cache):
 
 
 def test_only_projector_and_adapters_change_and_the_loss_falls(cache):
-    model, processor = tiny(0)
+    model, processor = tiny_words()
     before = {name: parameter.clone() for name, parameter in model.state_dict().items()}
     adapters = Adapters(model, 2, seed=0)
     plan = PhotoPlan(alignment_steps=30, alignment_batch=2, alignment_scenes=2, alignment_rank=2)
@@ -118,25 +122,26 @@ def test_another_seed_and_other_features_make_other_weights(tmp_path, cache):
     other = trained(tmp_path / "other", cache, seed=1)
     assert not same(first, other)
     assert trained(tmp_path / "begun", cache, stop_at=1) is None
-    changed = Cache(*tiny(0))
+    changed = Cache(*tiny_words())
     changed.digest = "changed"
-    with pytest.raises(ValueError, match="other settings \\(alignment_features\\)"):
+    with pytest.raises(ValueError, match="other settings \\(naming_features\\)"):
         trained(tmp_path / "begun", changed)
 
 
 def test_too_few_scenes_are_refused(tmp_path, cache):
-    with pytest.raises(ValueError, match="the features are of 6 scenes; the plan draws from 4000"):
+    with pytest.raises(ValueError, match="the features are of 6 scenes; the plan draws from 6000"):
         trained(tmp_path, cache, plan=PhotoPlan())
 
 
 def test_bfloat16_leaves_what_is_frozen_as_it_was_and_gives_nearly_the_same_loss(tmp_path, cache):
-    model, _ = tiny(0)
+    model, _ = tiny_words()
     before = {name: parameter.clone() for name, parameter in model.state_dict().items()}
     losses = {}
     for precision in PRECISIONS:
         shown = []
         plan = replace(PLAN, alignment_precision=precision)
         trained(tmp_path / precision, cache, plan, report=lambda *step, to=shown: to.append(step[-1]["loss"]))
+        assert len(shown) == 2 + 4
         losses[precision] = shown
     assert losses["bfloat16"] != losses["float32"]
     np.testing.assert_allclose(losses["bfloat16"], losses["float32"], rtol=0.02)
@@ -148,7 +153,7 @@ def test_bfloat16_leaves_what_is_frozen_as_it_was_and_gives_nearly_the_same_loss
 
 
 def test_what_is_trained_stays_float32(cache):
-    model, processor = tiny(0)
+    model, processor = tiny_words()
     adapters = Adapters(model, 2, seed=0)
     stage = PhotoStage(model, processor, adapters, cache, LANGUAGE, PLAN)
     for parameter in model.parameters():
@@ -168,3 +173,37 @@ def test_an_unknown_precision_is_refused(tmp_path, cache):
     with pytest.raises(ValueError, match="'float16'; expected one of bfloat16, float32"):
         trained(tmp_path, cache, plan=replace(PLAN, alignment_precision="float16"))
     assert not any(tmp_path.iterdir())
+
+
+def test_the_projector_learns_the_names(cache):
+    model, processor = tiny_words()
+    plan = replace(PLAN, naming_scenes=2)
+    stage = NamingStage(model, processor, cache, NAMES, LANGUAGE, plan)
+    optimiser = torch.optim.AdamW(stage.parameters()[0][1], lr=1e-2)
+    for step in range(120):
+        loss, shown = stage.loss(np.random.default_rng(step))
+        optimiser.zero_grad()
+        torch.autograd.backward(loss)
+        optimiser.step()
+    assert shown["objects' tokens right"] > 0.9
+    with torch.no_grad():
+        embedded = picture_embeddings(model, cache.batch([0, 1]))
+        words = processor.tokenizer([f" {name}" for name in LANGUAGE.classes])["input_ids"]
+        table = model.get_input_embeddings().weight[[ids[0] for ids in words]]
+        objects = NAMES[:2] < len(words)
+        nearest = torch.cdist(embedded[objects], table).argmin(-1)
+    assert (nearest == NAMES[:2][objects]).float().mean() > 0.9
+
+
+def test_a_token_shows_the_object_that_has_most_of_its_pixels():
+    stamps, rng = drawn_catalogue(), np.random.default_rng(4)
+    for _ in range(5):
+        scene = draw(rng, stamps)
+        shown = masks(scene, stamps)
+        found = token_names(scene, stamps)
+        for token in range(64):
+            top, left = divmod(token, 8)
+            counts = [mask[28 * top : 28 * top + 28, 28 * left : 28 * left + 28].sum() for mask in shown]
+            best = int(np.argmax(counts))
+            expected = scene.present[best] if counts[best] >= 28 * 28 / 4 else len(LANGUAGE.classes)
+            assert found[token] == expected
