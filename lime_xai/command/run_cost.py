@@ -31,6 +31,7 @@ from lime_xai.storage.store import write_json
 
 from .cost_prompt import CostPrompt, cost_inputs
 from .loading import check_device, find_checkpoint, load_model, read_config
+from .memory import show_memory
 from .progress import counting, duration
 from .reproducing import check_folder, model_notes
 from .screen import console, notice
@@ -89,6 +90,7 @@ def run_cost(asked: CostAsked, folder: Path) -> None:
     every = cost_rows(paper)
     refused = refusals(model, every)
     rows = [row for row in every if row.name not in refused]
+    show_memory(console, model, inputs, [(row.name, row.policy) for row in rows], tokens, what)
     _estimate(model, rows, inputs, tokens, loading)
     if asked.estimate:
         return

@@ -25,6 +25,7 @@ from lime_xai.evaluation.benchmarks.written import Written
 from lime_xai.storage.store import write_json
 
 from .loading import check_device, find_checkpoint, load_model, read_config
+from .memory import show_memory_of
 from .progress import counting, duration
 from .reproducing import check_folder, item_notes, model_notes
 from .run_evaluate import Asked, asking_of
@@ -116,6 +117,8 @@ def run_reproduce(asked: Asked, order: Order) -> None:
     model, processor = load_model(found, device, asked.dtype)
     order.folder.mkdir(exist_ok=True)
     run = Run(asked.model, model, processor, share, Notices())
+    if share.number == 0:
+        show_memory_of(console, model, processor, asking, parts[0].policies)
     _estimate(run, parts)
     if order.estimate:
         return

@@ -40,6 +40,7 @@ def test_times_stand_beside_the_papers_and_are_written(lime, few_rows, monkeypat
     result = lime(*ASK, "--paper-model", "LLaVA-1.5-7B")
     assert result.exit_code == 0, result.output
     assert "left, by a short answer of each row" in result.stdout
+    assert "estimated peak memory, MB: the example of the world 'scene', 43 tokens" in result.stdout
     assert "9.44 (0.32 tokens/s)" in result.stdout
     assert "Peak memory is not known for cpu" in result.stderr
     found = json.loads((tmp_path / "out" / "cost.json").read_text())
