@@ -1,8 +1,8 @@
 """What a steered token costs, in plain ones: ``python benchmarks/steering.py --model wide``.
 
-All generations of a run are alternated token by token on weights that they share (``alternating.py``), so that a busy
-machine slows all of them; with ``--apart`` they run one after another, for a machine that nothing else uses. Ratios are
-of a token to the plain token of the same round; medians with quartiles are over rounds. Writes
+All generations of a run are alternated token by token on weights that they share (``lime_xai.evaluation.cost``), so
+that a busy machine slows all of them; with ``--apart`` whole generations take turns, for a machine that nothing else
+uses. Ratios are of a token to the plain token of the same round; medians with quartiles are over rounds. Writes
 ``benchmarks/results/steering_MODEL.csv``.
 """
 
@@ -15,39 +15,28 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from alternating import Generation, alternate, one_after_another
 from random_models import SHAPES, prompt_of, random_llava
 from rich.console import Console
 from rich.table import Table
-from transformers import StoppingCriteria, StoppingCriteriaList
 
-import lime_xai
 from lime_xai import Calibration, Constant, Contrast, Edit, Reweight, UniformGain
 from lime_xai.decoding.policy import Policy
+from lime_xai.evaluation.cost.alternating import alternate, in_turn
+from lime_xai.evaluation.cost.generations import PLAIN, Ratios, generation
+from lime_xai.evaluation.cost.peak import peak_bytes
 from lime_xai.model.replay import Replayer
 from lime_xai.storage.weights import weights_hash
 from lime_xai.stream.adjoint_check import verified_engine
 from lime_xai.worlds import bundled_model, load_world
 
 RESULTS = Path(__file__).parent / "results"
-PLAIN, TWO = "plain", "two sequences"
+TWO = "two sequences"
 COLUMNS = ("median", "low", "high", "first", "rounds")
-
-
-class _PerToken(StoppingCriteria):  # type: ignore[misc]
-    """Call a function after every token; stop nothing."""
-
-    def __init__(self, tell: Callable[[], None]) -> None:
-        self.tell = tell
-
-    def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
-        self.tell()
-        return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
 
 
 @dataclass(frozen=True)
@@ -74,22 +63,6 @@ def setting(name: str, device: str, dtype: torch.dtype) -> Setting:
     shape = SHAPES[name]
     model = random_llava(shape, device, dtype)
     return Setting(model, lambda rows: prompt_of(model, shape, rows))
-
-
-def generation(found: Setting, policy: Policy | None, tokens: int, rows: int = 1) -> Generation:
-    """Return what ``alternate`` runs: plain, or under a policy."""
-    inputs = found.prompt(rows)
-
-    def run(model: Any, per_token: Callable[[], None]) -> None:
-        told = StoppingCriteriaList([_PerToken(per_token)])
-        asked = {"max_new_tokens": tokens, "do_sample": False, "eos_token_id": None, "stopping_criteria": told}
-        if policy is None:
-            model.generate(**inputs, **asked)
-        else:
-            with lime_xai.steering(model, policy):
-                model.generate(**inputs, **asked)
-
-    return run
 
 
 def policies(model: Any) -> dict[str, Policy]:
@@ -120,20 +93,19 @@ def measure(
 
     The second value is the median time of a plain token, in milliseconds.
     """
-    runs = {PLAIN: generation(found, None, tokens), TWO: generation(found, None, tokens, rows=2)}
-    runs |= {name: generation(found, policy, tokens) for name, policy in wanted.items()}
+    one = found.prompt(1)
+    runs = {PLAIN: generation(one, None, tokens), TWO: generation(found.prompt(2), None, tokens)}
+    runs |= {name: generation(one, policy, tokens) for name, policy in wanted.items()}
 
-    def prepare(twin: Any) -> None:
+    def prepare(name: str, twin: Any) -> None:
         if any(policy.needs.contributions for policy in wanted.values()):
             verified_engine(Replayer(twin), "direct")
 
-    times = one_after_another(found.model, runs, prepare) if apart else alternate(found.model, runs, threads, prepare)
-    plain = times[PLAIN]
-    rows = {}
-    for name, one in times.items():
-        ratios = [own / base for own, base in zip(one.tokens, plain.tokens, strict=True)]
-        low, middle, high = statistics.quantiles(ratios, n=4)
-        rows[name] = dict(zip(COLUMNS, (middle, low, high, one.first / plain.first, len(ratios)), strict=True))
+    times = in_turn(found.model, runs, prepare) if apart else alternate(found.model, runs, threads, prepare)
+    plain, rows = times[PLAIN], {}
+    for name, own in times.items():
+        ratios = asdict(Ratios.of(own, plain))
+        rows[name] = {column: float(ratios[column]) for column in COLUMNS}
     return rows, 1e3 * statistics.median(plain.tokens)
 
 
@@ -148,16 +120,8 @@ def peak_memory(name: str, policy: str, tokens: int, arguments: argparse.Namespa
 def print_peak(found: Setting, name: str, tokens: int) -> None:
     """Generate once and print the peak meanwhile, weights included: allocated on a device, resident on the CPU."""
     known: dict[str, Policy | None] = {PLAIN: None, **policies(found.model)}
-    if found.model.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-    else:
-        Path("/proc/self/clear_refs").write_text("5")  # forget the peak of making the model (Linux)
-    generation(found, known[name], tokens)(found.model, lambda: None)
-    if found.model.device.type == "cuda":
-        print(torch.cuda.max_memory_allocated() / 1e6)
-    else:
-        status = Path("/proc/self/status").read_text(encoding="utf-8")
-        print(next(int(line.split()[1]) / 1e3 for line in status.splitlines() if line.startswith("VmHWM")))
+    run = generation(found.prompt(1), known[name], tokens)
+    print(peak_bytes(found.model.device, lambda: run(found.model, lambda: None)) / 1e6)
 
 
 def floor(hidden: int, inner: int, dtype: torch.dtype, rounds: int = 31) -> dict[int, float]:
@@ -205,7 +169,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--memory", action="store_true", help="also measure peak memory, one process each")
-    parser.add_argument("--apart", action="store_true", help="one generation after another; for a GPU")
+    parser.add_argument("--apart", action="store_true", help="whole generations in turn; for a GPU")
     parser.add_argument("--label", default="", help="added to the name of the CSV file")
     parser.add_argument("--floor", action="store_true", help="only print what 2 and 3 rows cost in one linear layer")
     parser.add_argument("--peak-of", help="only print the peak memory, in MB, of one generation under this name")

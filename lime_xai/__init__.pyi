@@ -16,6 +16,7 @@ from .editing.settings import EditSettings
 from .evaluation.attributions.compare import compare_attributions
 from .evaluation.attributions.comparison import Comparison
 from .evaluation.attributions.example import Example
+from .evaluation.cost.memory import estimate_memory
 from .generation.calibrate import calibrate
 from .generation.steer import SteeringOutput, steer, steered_generate, steering
 from .model.layouts.reading import register_layout
@@ -81,6 +82,7 @@ __all__ = [
     "calibrate",
     "check_heard",
     "compare_attributions",
+    "estimate_memory",
     "explain",
     "policy_from_dict",
     "policy_to_dict",

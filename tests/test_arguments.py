@@ -118,6 +118,11 @@ FUNCTIONS = {
         ("model", "inputs"),
         {"model": NOT_MODEL, "inputs": NOT_INPUTS, "policy": NOT_POLICY, "perceptual": NOT_MASK},
     ),
+    "estimate_memory": (
+        lime_xai.estimate_memory,
+        ("model", "inputs"),
+        {"model": NOT_MODEL, "inputs": NOT_INPUTS, "policy": NOT_POLICY, "max_new_tokens": NOT_COUNT},
+    ),
     "steering": (steered, ("model",), {"model": NOT_MODEL, "policy": NOT_POLICY, "perceptual": NOT_MASK}),
     "steered_generate": (
         lambda model, **kwargs: lime_xai.steered_generate(model, torch.ones(1, 3, dtype=torch.long), **kwargs),

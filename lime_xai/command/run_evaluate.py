@@ -18,10 +18,11 @@ from lime_xai.policies.calibration import Calibration
 
 from .benchmarks import Wanted, read_files, show_results
 from .loading import check_device, find_checkpoint, load_model
+from .memory import show_memory_of
 from .policies import read_policies, steering_choice, uncalibrated
 from .progress import counting
 from .run_score import note_changes
-from .screen import Notices, console, notice
+from .screen import Notices, console, notice, notices
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,8 @@ def run_evaluate(asked: Asked, out: Path, wanted: Wanted) -> None:
     policies = steering_choice(written, asked.model, processor, measured)
     for name in uncalibrated(policies):
         notice(f"{name} runs uncalibrated; --calibration FILE subtracts the mean contribution.")
+    if share.number == 0:
+        show_memory_of(notices, model, processor, asking, policies)
     with counting("answers") as progress:
         said: dict[str, Any] = {"name": asked.model, "progress": progress, "note": Notices()}
         kept = evaluate_share(share, model, processor, asking, policies, out, **said)

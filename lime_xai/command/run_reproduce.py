@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -26,10 +25,12 @@ from lime_xai.evaluation.benchmarks.written import Written
 from lime_xai.storage.store import write_json
 
 from .loading import check_device, find_checkpoint, load_model, read_config
+from .memory import show_memory_of
 from .progress import counting, duration
+from .reproducing import check_folder, item_notes, model_notes
 from .run_evaluate import Asked, asking_of
 from .run_score import note_changes
-from .screen import Notices, console, notice
+from .screen import Notices, console
 
 REPORT = "reproduction.json"
 """Name of the report in the folder."""
@@ -104,7 +105,7 @@ def run_reproduce(asked: Asked, order: Order) -> None:
     named = None if order.paper_model is None else named_model(order.paper_model)
     share, device = share_of_process(), device_of_process(asked.device)
     check_device(device)
-    _check_folder(order.folder)
+    check_folder(order.folder)
     asking, of = asking_of(protocol, asked)
     found = find_checkpoint(asked.model)
     config = read_config(found)
@@ -116,6 +117,8 @@ def run_reproduce(asked: Asked, order: Order) -> None:
     model, processor = load_model(found, device, asked.dtype)
     order.folder.mkdir(exist_ok=True)
     run = Run(asked.model, model, processor, share, Notices())
+    if share.number == 0:
+        show_memory_of(console, model, processor, asking, parts[0].policies)
     _estimate(run, parts)
     if order.estimate:
         return
@@ -135,25 +138,6 @@ def run_reproduce(asked: Asked, order: Order) -> None:
     path = order.folder / REPORT
     write_json(path, {"reproductions": [one.to_dict() for one in measured], "files": files})
     console.print(f"report: {path}", soft_wrap=True)
-
-
-def _check_folder(folder: Path) -> None:
-    """Refuse a folder that cannot be made or written.
-
-    Raises
-    ------
-    ValueError
-        If it is a file.
-    OSError
-        If it cannot be made or written.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"--out {folder} is a file; give a folder, which may be new.")
-    parent = folder if folder.exists() else folder.resolve().parent
-    if not parent.is_dir():
-        raise FileNotFoundError(f"--out {folder}: there is no folder {parent}; make it first.")
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise PermissionError(f"--out {folder} may not be written; check the permissions of {parent}.")
 
 
 def _parts(rows: Sequence[Row], asking: Asking, seed: int, folder: Path) -> list[Part]:
@@ -225,19 +209,5 @@ def _timed(run: Run, part: Part, own: Sequence[Any]) -> dict[tuple[str, str], fl
 
 def _notes(asked: Asked, config: Any, paper: PaperModel | None, named: str | None) -> list[str]:
     """Return what the model and the files are, where that is not the paper's setting."""
-    text = config.get_text_config()
-    size = f"{config.model_type}, hidden size {getattr(text, 'hidden_size', None)}"
-    layers = f"{getattr(text, 'num_hidden_layers', None)} layers"
-    if paper is None:
-        notes = [f"model {asked.model} ({size}, {layers}): none of the paper's, so no cells"]
-    elif named is not None:
-        notes = [f"model {asked.model} ({size}, {layers}): taken as the paper's {paper.name} by --paper-model"]
-    else:
-        notes = []
-    if asked.limits.partial:
-        notes.append("the files are a part of the official ones (--partial)")
-    if asked.limits.limit is not None:
-        notes.append(f"the first {asked.limits.limit} items of each group (--limit)")
-    for note in notes:
-        notice(note)
-    return notes
+    limits = asked.limits
+    return model_notes(asked.model, config, paper, named) + item_notes(limits.partial, limits.limit)

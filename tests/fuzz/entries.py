@@ -18,6 +18,7 @@ SHARES = (
     (of_models.routes, 6, {"routes", "Routes"}),
     (of_models.read_prompt, 6, {"read_prompt", "Prompt"}),
     (of_models.audit, 1, {"audit"}),
+    (of_models.estimate_memory, 1, {"estimate_memory"}),
     (of_measurements.calibrate, 3, {"calibrate"}),
     (of_measurements.compare_attributions, 3, {"compare_attributions"}),
     (of_values.settings, 6, set(of_values.SETTINGS)),

@@ -248,6 +248,20 @@ def read_prompt(draw):
     return model_call("read_prompt", draw, run, check, subject, inputs, _plain(subject, inputs))
 
 
+def estimate_memory(draw):
+    """``estimate_memory``."""
+    subject = drawn_subject(draw)
+    inputs, model, make = drawn_inputs(draw, subject), drawn_model(draw, subject), drawn_policy(draw, subject)
+
+    def check(found):
+        assert found.weights > 0
+        assert found.total >= found.weights + found.cache + found.optimiser
+
+    return model_call(
+        "estimate_memory", draw, lambda: lime_xai.estimate_memory(model, inputs, make()), check, subject, inputs, None
+    )
+
+
 def audit(draw):
     """``audit``."""
     subject = drawn_subject(draw)

@@ -1,8 +1,8 @@
 """Several generations, one token of each in turn, so that a noisy machine slows all of them alike.
 
 Each generation runs in a thread of its own on a twin of the model, which shares the weights and nothing else, and hands
-over to the next after every token. ``one_after_another`` is for a GPU that nothing else uses: there the host's launches
-limit a token, and threads and twins slow them unequally.
+over to the next after every token. ``in_turn`` alternates whole generations on one model. It is for a GPU that nothing
+else uses: there the host's launches limit a token, and threads and twins slow them unequally.
 """
 
 from __future__ import annotations
@@ -30,6 +30,11 @@ class Times:
 
     first: float = 0.0
     tokens: list[float] = field(default_factory=list)
+
+    @property
+    def whole(self) -> float:
+        """Seconds of the whole answer."""
+        return self.first + sum(self.tokens)
 
 
 def twin_of(model: PreTrainedModel) -> PreTrainedModel:
@@ -67,7 +72,7 @@ def alternate(
     model: PreTrainedModel,
     generations: Mapping[str, Generation],
     threads: int = 1,
-    prepare: Callable[[PreTrainedModel], None] = lambda twin: None,
+    prepare: Callable[[str, PreTrainedModel], None] = lambda name, twin: None,
 ) -> dict[str, Times]:
     """Run generations side by side, a token of each in turn.
 
@@ -80,7 +85,7 @@ def alternate(
     threads : int
         Of torch, per operation.
     prepare : callable
-        Called with each twin before any clock runs: for what is done once per model.
+        Called with the name of each generation and its twin before any clock runs: for what is done once per model.
 
     Returns
     -------
@@ -92,8 +97,8 @@ def alternate(
     errors: list[BaseException] = []
 
     twins = {name: twin_of(model) for name in generations}
-    for twin in twins.values():
-        prepare(twin)
+    for name, twin in twins.items():
+        prepare(name, twin)
 
     def work(name: str, generate: Generation) -> None:
         times, twin = found[name], twins[name]
@@ -130,12 +135,12 @@ def alternate(
     return found
 
 
-def one_after_another(
+def in_turn(
     model: PreTrainedModel,
     generations: Mapping[str, Generation],
-    prepare: Callable[[PreTrainedModel], None] = lambda twin: None,
+    prepare: Callable[[str, PreTrainedModel], None] = lambda name, model: None,
 ) -> dict[str, Times]:
-    """Run every generation twice by itself and time the tokens of its second run.
+    """Run every generation once, then every one again, and time the tokens of the second time.
 
     Parameters
     ----------
@@ -144,19 +149,22 @@ def one_after_another(
     generations : mapping of str to callable
         By name.
     prepare : callable
-        Called with the model before any clock runs.
+        Called with the name of each generation and the model before any clock runs.
 
     Returns
     -------
     dict of str to Times
     """
-    prepare(model)
-    rounds = track(generations.items(), "timing", console=Console(stderr=True), transient=True)
-    return {name: [_timed(model, generate) for _ in range(2)][-1] for name, generate in rounds}
+    for name in generations:
+        prepare(name, model)
+    found: dict[str, Times] = {}
+    for name, generate in track([*generations.items()] * 2, "timing", console=Console(stderr=True), transient=True):
+        found[name] = timed(model, generate)
+    return found
 
 
-def _timed(model: PreTrainedModel, generate: Generation) -> Times:
-    """Return the times of one generation."""
+def timed(model: PreTrainedModel, generate: Generation) -> Times:
+    """Return the times of one generation that runs alone."""
     marks: list[float] = []
 
     def per_token() -> None:

@@ -1,0 +1,1 @@
+"""What policies cost: time and peak memory of a generated token, in those of the plain model."""
