@@ -75,6 +75,7 @@ class Difficulty:
 DIFFICULTIES: Final[Mapping[str, Difficulty]] = MappingProxyType(
     {
         "easy": Difficulty((56.0, 96.0), 0.0),
+        "moderate": Difficulty((44.0, 98.0), 0.0),
         "medium": Difficulty((36.0, 100.0), 0.0),
         "hard": Difficulty((26.0, 72.0), 0.1),
     }
