@@ -55,7 +55,7 @@ def change(row: Report, key: str) -> str:
 
 
 def acceptance(found: Mapping[str, Report]) -> str:
-    """Return measures of all models, one column for each, behind the criterion; models of one size are compared."""
+    """Return measures of all models, one column for each, behind the criterion."""
     names = list(found)
     rows = []
     for place, first in enumerate(found[names[0]]["rows"]):
@@ -118,7 +118,7 @@ def by_model(found: Mapping[str, Report]) -> str:
     """Return the summaries of commands that measure means: one column per model."""
     names = list(found)
     rows = []
-    for measure in found[names[0]]["summary"]:
+    for measure in dict.fromkeys(key for one in found.values() for key in one["summary"]):
         values = [found[name]["summary"].get(measure) for name in names]
         rows.append((measure, *(bounded(*one) if one else "" for one in values)))
     return table(("", *names), rows)
@@ -137,11 +137,20 @@ def detection(found: Mapping[str, Report]) -> str:
     return "\n\n".join(parts)
 
 
-def compared(path: Path) -> str:
-    """Return the comparison of attribution methods."""
-    found = Comparison.from_json(path)
-    columns = [column for column in found.metrics if column.partition("@")[0] in METRICS]
-    return compare_table(found, columns, changes=False)
+def compared(paths: Sequence[Path]) -> str:
+    """Return the comparison of attribution methods, one table per model."""
+    parts = []
+    for path in paths:
+        found = Comparison.from_json(path)
+        columns = [column for column in found.metrics if column.partition("@")[0] in METRICS]
+        name, count = path.stem.removeprefix("photographs_compare_"), len(found.examples)
+        parts.append(f"{name}, {count} questions.\n\n{compare_table(found, columns, changes=False)}")
+    return "\n\n".join(parts)
+
+
+def apart(made: Callable[[Report], str], found: Mapping[str, Report]) -> str:
+    """Return one table per model under its name."""
+    return "\n\n".join(f"{name}, {one['scenes']} scenes.\n\n{made(one)}" for name, one in found.items())
 
 
 def tables() -> dict[str, Callable[[], str] | None]:
@@ -150,21 +159,18 @@ def tables() -> dict[str, Callable[[], str] | None]:
     policies, compares = reports("policies"), sorted(RESULTS.glob("photographs_compare_*.json"))
     errors, found, attended = reports("errors"), reports("detection"), reports("attention")
 
-    def first(made: Callable[[Report], str]) -> Callable[[], str] | None:
-        return (lambda: made(next(iter(policies.values())))) if policies else None
-
     def read(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
 
     return {
         "acceptance": (lambda: acceptance(read(accepted))) if accepted.exists() else None,
-        "captions": first(captions),
-        "answers": first(answers),
+        "captions": (lambda: apart(captions, policies)) if policies else None,
+        "answers": (lambda: apart(answers, policies)) if policies else None,
         "beside": (lambda: beside(read(worlds), policies)) if policies else None,
         "errors": (lambda: by_model(errors)) if errors else None,
         "detection": (lambda: detection(found)) if found else None,
         "attention": (lambda: by_model(attended)) if attended else None,
-        "compare": (lambda: compared(compares[0])) if compares else None,
+        "compare": (lambda: compared(compares)) if compares else None,
     }
 
 

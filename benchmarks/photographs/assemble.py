@@ -4,6 +4,7 @@ The weights are a file of training, or a name: this repository holds ``benchmark
 """
 
 import argparse
+import json
 import time
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,7 @@ from .packages import OF_MODEL, Parts, fetch
 
 TRAINED: Final = Path(__file__).parents[1] / "models" / "photographs"
 """Where the repository holds trained weights."""
+PROTOCOL: Final = Path(__file__).with_name("protocol.json")
 TYPES = {"float32": torch.float32, "float16": torch.float16}
 
 
@@ -36,6 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Download what the model is made of, assemble, and print the folder, its size, the time, and what it is for."""
     console, start = Console(), time.perf_counter()
     weights = trained_file(arguments.weights)
+    read(weights)  # damaged weights are found before anything is downloaded
     out = arguments.out or arguments.folder / "models" / weights.stem
     check_free_folder(out)
     parts = fetch(arguments.folder, console, OF_MODEL)
@@ -43,9 +46,21 @@ def run(arguments: argparse.Namespace) -> None:
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6
     took = time.perf_counter() - start
     console.print(foreign(f"{out}: {size:.0f} MB, {took:.0f} s in all"), soft_wrap=True, highlight=False)
-    console.print(f"sha256 of the weights: {digest}", soft_wrap=True, highlight=False)
+    console.print(f"sha256 of the weights as float32: {digest}", soft_wrap=True, highlight=False)
+    frozen = protocol(arguments.weights)
+    if frozen not in (None, digest):
+        raise ValueError(
+            f"{arguments.weights} was accepted with SHA-256 {frozen}, and this machine made {digest}: the parts are "
+            "the same, so a library computes otherwise. The folder can be used, as another model"
+        )
     asked = f"lime-xai steer {out} --image photo.jpg --prompt 'What is in the picture?'"
     console.print(foreign(asked), soft_wrap=True)
+
+
+def protocol(name: str) -> str | None:
+    """Return the hash with which a model was accepted; None for one that is not in ``protocol.json``."""
+    models: dict[str, dict[str, str]] = json.loads(PROTOCOL.read_text(encoding="utf-8"))["models"]
+    return models[name]["sha256"] if name in models else None
 
 
 def trained_file(name: str) -> Path:

@@ -240,6 +240,8 @@ def run(arguments: argparse.Namespace) -> None:
     captions = generate_captions(model, processor, evaluation)
     names = evaluation.world.name_tokens(processor)
     found = named_objects(model, processor, evaluation, captions, names)
+    if not found:
+        raise ValueError(f"none of the {arguments.scenes} captions names an object; measure a model that names some")
     table = summary(found, arguments.scenes)
     Console().print(shown_table(table, f"{len(found)} named objects in {arguments.scenes} captions"))
     about = {"model": weights_hash(model), "seed": arguments.seed, "scenes": arguments.scenes}

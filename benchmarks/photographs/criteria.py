@@ -4,9 +4,6 @@ from typing import Final
 
 from lime_xai.worlds.shared.criteria import Criterion
 
-MOST_MEGABYTES: Final = 12
-"""Size of one model's trained weights as float16, projector and adapters."""
-
 CRITERIA: Final = (
     Criterion("random accuracy", 0.85, 0.95),
     Criterion("popular accuracy"),

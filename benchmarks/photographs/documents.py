@@ -1,10 +1,10 @@
 """Training text about photographs: true, and without a habit of ours.
 
 A document is one picture with a conversation of one of two kinds. One begins with a caption (of one sentence, or with a
-second one on the colour or the side of something). The other asks as many questions about what is there as there are
-objects. Half of these answers are yes; absent objects are drawn uniformly. Both end with a question about a colour, a
-side or the number. No document has a caption and questions about what is there: the later one could be answered from
-the earlier one, without the picture.
+second one on the colour or the side of something), and ends with a question about another colour or side, if one is
+known. The other begins with the number of objects, asks two questions about what is there, and ends with a colour or a
+side. Half of the answers to what is there are yes; absent objects are drawn uniformly. No answer can be read from an
+earlier one: the model has to look.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+
+from lime_xai.worlds.shared.language import Attribute
 
 from .language import PhotoLanguage
 from .model import END, PLACEHOLDER, START
@@ -41,15 +43,21 @@ def caption_turn(rng: np.random.Generator, language: PhotoLanguage, scene: Photo
     if rng.random() >= DETAILED_SHARE:
         return Turn(language.caption_request, caption)
     known = [
-        attribute.clause.format(name=language.classes[obj], word=attribute.word_of(scene, obj))
+        clause(language, attribute, scene, obj)
         for attribute in language.attributes
         for obj in scene.present
         if scene.value_of(attribute.name, obj) is not None
     ]
     if not known:
         return Turn(language.caption_request, caption)
-    clause = known[int(rng.integers(len(known)))].removesuffix(" .")
-    return Turn(language.detail_request, f"{caption} {clause.capitalize()}.")
+    stated = known[int(rng.integers(len(known)))]
+    return Turn(language.detail_request, f"{caption} {stated.capitalize()}.")
+
+
+def clause(language: PhotoLanguage, attribute: Attribute, scene: PhotoScene, obj: int) -> str:
+    """Return what is said of an attribute of an object: "the dog is blue"."""
+    said = attribute.clause.format(name=language.classes[obj], word=attribute.word_of(scene, obj))
+    return said.removesuffix(" .")
 
 
 def closed_turns(rng: np.random.Generator, language: PhotoLanguage, scene: PhotoScene, count: int) -> list[Turn]:
@@ -65,26 +73,39 @@ def closed_turns(rng: np.random.Generator, language: PhotoLanguage, scene: Photo
     return made
 
 
-def further_turn(rng: np.random.Generator, language: PhotoLanguage, scene: PhotoScene) -> Turn:
-    """Return a question about a colour, a side or the number, among those that have an answer."""
-    kinds = [None, *language.attributes]
-    for place in rng.permutation(len(kinds)).tolist():
-        attribute = kinds[place]
-        if attribute is None:
-            return Turn(language.count_question, f"{language.numbers[len(scene.present) - 1]}.")
-        known = [obj for obj in scene.present if scene.value_of(attribute.name, obj) is not None]
+def count_turn(language: PhotoLanguage, scene: PhotoScene) -> Turn:
+    """Return the question about the number of objects."""
+    return Turn(language.count_question, f"{language.numbers[len(scene.present) - 1]}.")
+
+
+def attribute_turn(rng: np.random.Generator, language: PhotoLanguage, scene: PhotoScene, said: str = "") -> Turn | None:
+    """Return a question about a colour or a side that is known and that ``said`` does not state; None without any.
+
+    Both kinds are equally probable where both are known.
+    """
+    for place in rng.permutation(len(language.attributes)).tolist():
+        attribute = language.attributes[place]
+        known = [
+            obj
+            for obj in scene.present
+            if scene.value_of(attribute.name, obj) is not None
+            and clause(language, attribute, scene, obj).lower() not in said.lower()
+        ]
         if known:
             obj = known[int(rng.integers(len(known)))]
             return Turn(language.attribute_question(attribute, obj), f"{attribute.word_of(scene, obj)}.")
-    raise RuntimeError("a scene without a number of objects")  # unreachable: the number is always known
+    return None
 
 
 def conversation(rng: np.random.Generator, language: PhotoLanguage, scene: PhotoScene) -> list[Turn]:
     """Draw the turns about a scene, of one of the two kinds with equal probability."""
     if rng.random() < 0.5:
-        return [caption_turn(rng, language, scene), further_turn(rng, language, scene)]
-    asked = closed_turns(rng, language, scene, len(scene.present))
-    return [*asked, further_turn(rng, language, scene)]
+        turns = [caption_turn(rng, language, scene)]
+        last = attribute_turn(rng, language, scene, turns[0].answer)
+    else:
+        turns = [count_turn(language, scene), *closed_turns(rng, language, scene, 2)]
+        last = attribute_turn(rng, language, scene)
+    return turns if last is None else [*turns, last]
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,10 +1,10 @@
 """The first stage of training: the projector gives each image token the embedding of the name of what it shows.
 
 The language model is not run. It reads image tokens as it reads words, so that a token which shows a dog should lie
-near the embedding of " dog". This takes minutes, where the same through the language model takes hours.
+near the embedding of " dog".
 
-1. An image token shows the object that has most of its pixels, if that is at least ``LEAST``; otherwise it shows the
-   background, which has a name too.
+1. An image token shows the object that has more of its pixels than any other one, if it has at least the share
+   ``LEAST`` of them; otherwise it shows the background, which has a name too.
 2. The projector's output x of a token is compared with the embedding e_k of every name k, both less the mean m of all
    these embeddings: s_k = ``SHARPNESS`` cos(x - m, e_k - m).
 3. The loss is the cross-entropy of softmax(s) and the name, and ``NEARNESS`` times |x - e|^2 over the mean of |e_k|^2.

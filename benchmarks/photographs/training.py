@@ -8,6 +8,7 @@ worlds: deterministic, checkpointed, resumable to the bit.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from torch.nn import functional
 from benchmarks.worlds.optimisation import Checkpoints, Report, run_stage
 from benchmarks.worlds.stages import Stage
 from benchmarks.worlds.training import reproducible, shown_progress
-from lime_xai.storage.store import write_json
+from lime_xai.storage.store import check_identity, write_json
 
 from .adapters import Adapters, write
 from .catalogue import catalogue
@@ -47,7 +48,7 @@ class PhotoPlan:
     Attributes
     ----------
     naming_steps, naming_batch, naming_scenes : int
-        Of the first stage; as those of the second.
+        Optimiser steps of the first stage, pictures in each, and training scenes that they are drawn from.
     naming_rate : float
         Highest learning rate of the projector there.
     alignment_steps, alignment_batch : int
@@ -243,8 +244,8 @@ def train(
     Raises
     ------
     ValueError
-        If there are fewer scenes than the plan wants, the precision is none of those that there are, or ``out`` holds
-        checkpoints of other settings.
+        If there are fewer scenes than the plan wants, names and features are of another number of scenes, the precision
+        is none of those that there are, or ``out`` holds checkpoints of other settings.
     """
     plan = plan or PhotoPlan()
     if plan.alignment_precision not in PRECISIONS:
@@ -252,9 +253,19 @@ def train(
     wanted = max(plan.naming_scenes, plan.alignment_scenes)
     if len(cache) < wanted:
         raise ValueError(f"the features are of {len(cache)} scenes; the plan draws from {wanted}")
+    if len(names) != len(cache):
+        raise ValueError(
+            f"the names are of {len(names)} scenes, and the features of {len(cache)}; give those of the same"
+        )
     recipe = {**asdict(plan), "seed": seed, "threads": threads}
-    # the features decide what is learnt as much as the settings do
-    settings = {**recipe, "naming_features": cache.digest, "alignment_features": cache.digest}
+    # features and names decide what is learnt as much as the settings do
+    named = hashlib.sha256(names.numpy().data).hexdigest()
+    settings = {
+        **recipe,
+        "naming_features": cache.digest,
+        "naming_names": named,
+        "alignment_features": cache.digest,
+    }
     adapters = Adapters(model, plan.alignment_rank, seed)
     naming = NamingStage(model, processor, cache, names, language, plan)
     stage = PhotoStage(model, processor, adapters, cache, language, plan)
@@ -281,7 +292,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints and the trained weights")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=PhotoPlan.alignment_steps)
+    parser.add_argument("--steps", type=int, default=PhotoPlan.alignment_steps, help="of the second stage, alignment")
     parser.add_argument("--scenes", type=int, default=PhotoPlan.alignment_scenes)
     parser.add_argument(
         "--precision",
@@ -302,6 +313,8 @@ def run(arguments: argparse.Namespace) -> None:
     cache = FeatureCache(arguments.folder / "features", plan.alignment_scenes)
     parts, console = found(arguments.folder), Console()
     stamps = catalogue(parts.stamps)
+    wanted = {"catalogue": stamps.digest}  # masks say what image tokens show
+    check_identity(arguments.folder / "features", "features", cache.identity, wanted)
     names = torch.from_numpy(np.stack([token_names(scene, stamps) for scene in cache.scenes]))
     model, processor = build(parts, arguments.seed)
     with shown_progress(console, [NamingStage.name, PhotoStage.name]) as report:

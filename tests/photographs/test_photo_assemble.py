@@ -1,5 +1,7 @@
 """A name or a file becomes a folder that transformers loads; here with a tiny model in place of the parts."""
 
+import json
+
 import pytest
 import torch
 from transformers import AutoModelForImageTextToText
@@ -53,6 +55,22 @@ def test_a_file_and_a_folder_can_be_given(held, fetched, tmp_path):
     weights, out = held[0] / "first.safetensors", tmp_path / "out"
     assert main(["assemble", str(weights), "--out", str(out), "--folder", str(tmp_path), "--dtype", "float16"]) == 0
     assert AutoModelForImageTextToText.from_pretrained(out).dtype == torch.float16
+
+
+def test_another_hash_than_the_accepted_one_is_said(held, fetched, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(assemble, "PROTOCOL", tmp_path / "protocol.json")
+    for accepted, code in ((held[1], 0), ("0" * 64, 1)):
+        (tmp_path / "protocol.json").write_text(json.dumps({"models": {"first": {"sha256": accepted}}}))
+        assert main(["assemble", "first", "--folder", str(tmp_path), "--out", str(tmp_path / accepted)]) == code
+    assert f"accepted with SHA-256 {'0' * 64}, and this machine made {held[1]}" in capsys.readouterr().err
+
+
+def test_damaged_weights_are_found_before_a_download(held, fetched, tmp_path, capsys):
+    path = held[0] / "first.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    assert main(["assemble", "first", "--folder", str(tmp_path)]) == 1
+    assert fetched == []
+    assert "first.safetensors" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("taken", [False, True])

@@ -44,7 +44,11 @@ def marked(*marks):
 
 
 def test_tables_replace_what_is_between_their_marks(report, tmp_path, capsys):
-    write(tmp_path, "photographs_policies_seed0.json", {"policies": {"vanilla": row(0.3, True), "edit": row(0.1)}})
+    write(
+        tmp_path,
+        "photographs_policies_seed0.json",
+        {"scenes": 9, "policies": {"vanilla": row(0.3, True), "edit": row(0.1)}},
+    )
     write(tmp_path, "world_bundled.json", {"policies": {"vanilla": row(0.4, True)}})
     summary = {"inventions by the picture": [0.5, 0.4, 0.6]}
     write(tmp_path, "photographs_errors_seed0.json", {"summary": summary})
@@ -91,3 +95,27 @@ def test_every_model_has_a_column_of_acceptance(report, tmp_path):
     report.PAGE.write_text(marked("acceptance"))
     report.main()
     assert "| F1 | at least 0.75 | 0.800 [0.700, 0.900] pass | 0.750 [0.700, 0.900] pass |" in report.PAGE.read_text()
+
+
+def test_the_page_has_a_place_for_every_table(report):
+    page = (BENCHMARKS.parent / "docs" / "explanation" / "photographs.md").read_text()
+    for mark in report.tables():
+        assert page.count(f"<!-- {mark}-table -->") == page.count(f"<!-- /{mark}-table -->") == 1
+
+
+def test_each_model_has_its_table_of_detection(report, tmp_path):
+    area = {"value": 0.7, "low": 0.6, "high": 0.8}
+    names = ("grounding", "probability", "entropy", "share", "order")
+    titles = ("low grounding", "low probability", "high entropy", "low perceptual share", "a late place")
+    found = {
+        "about": {"mentions": 20, "scenes": 5, "invented": 4},
+        "auroc": dict.fromkeys(titles, area),
+        "medians": {name: {"seen": 1.0, "invented": 0.5} for name in names},
+    }
+    for name in ("seed0", "seed1"):
+        write(tmp_path, f"photographs_detection_{name}.json", found)
+    report.PAGE.write_text(marked("detection"))
+    report.main()
+    page = report.PAGE.read_text()
+    assert page.count("| low grounding | 0.700 [0.600, 0.800] | 1.00 | 0.50 |") == 2
+    assert "seed1: 20 named objects in 5 captions, 4 invented." in page

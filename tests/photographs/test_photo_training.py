@@ -12,6 +12,7 @@ from benchmarks.photographs.language import language_of, read_priors
 from benchmarks.photographs.naming import NamingStage, picture_embeddings, token_names
 from benchmarks.photographs.scenes import draw, masks, render
 from benchmarks.photographs.training import PRECISIONS, PhotoPlan, PhotoStage, answer_logits, frozen_in, train
+from benchmarks.worlds.training import reproducible
 
 LANGUAGE = language_of(read_priors())
 OF_ALIGNMENT = {"alignment_batch": 2, "alignment_scenes": 6, "alignment_rank": 2}
@@ -167,6 +168,33 @@ def test_what_is_trained_stays_float32(cache):
         torch.autograd.backward(loss)
     assert loss.dtype == torch.float32
     assert all(parameter.grad is not None and parameter.grad.dtype == torch.float32 for parameter in chosen)
+
+
+def test_other_names_are_refused(tmp_path, cache):
+    assert trained(tmp_path, cache, stop_at=1) is None
+    model, processor = tiny_words()
+    settings = {"plan": PLAN, "threads": 1, "every": 1}
+    with pytest.raises(ValueError, match="other settings \\(naming_names\\)"):
+        train(tmp_path, model, processor, cache, NAMES.flip(0), LANGUAGE, **settings)
+    with pytest.raises(ValueError, match="the names are of 5 scenes, and the features of 6"):
+        train(tmp_path / "new", model, processor, cache, NAMES[1:], LANGUAGE, **settings)
+
+
+def test_an_interruption_gives_frozen_weights_back(cache):
+    model, _ = tiny_words()
+    model.requires_grad_(False)
+    with pytest.raises(KeyboardInterrupt), frozen_in(model, torch.bfloat16):
+        raise KeyboardInterrupt
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+def test_settings_of_torch_are_given_back():
+    settings = torch.utils.deterministic
+    before = settings.fill_uninitialized_memory, torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    with reproducible(1):
+        assert not settings.fill_uninitialized_memory
+    after = settings.fill_uninitialized_memory, torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    assert after == before
 
 
 def test_an_unknown_precision_is_refused(tmp_path, cache):
