@@ -79,7 +79,7 @@ def captions(report: Report) -> str:
             change(row, "no_repeat.f1"),
             f"{row['no_repeat']['finished']:.2f}",
             f"{row['grounding']['name']:.2f}",
-            f"{row['image_share']:.3f}",
+            "-" if row["image_share"] is None else f"{row['image_share']:.3f}",
             cost(row),
         )
         for policy, row in report["policies"].items()

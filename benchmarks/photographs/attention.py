@@ -245,5 +245,6 @@ def run(arguments: argparse.Namespace) -> None:
     table = summary(found, arguments.scenes)
     Console().print(shown_table(table, f"{len(found)} named objects in {arguments.scenes} captions"))
     about = {"model": weights_hash(model), "seed": arguments.seed, "scenes": arguments.scenes}
-    rows = {"layers": by_layer(found), "named": [asdict(one) for one in found]}
+    named = [{name: value for name, value in asdict(one).items() if name != "layers"} for one in found]
+    rows = {"layers": by_layer(found), "named": named}
     write_json(arguments.json, about | {"difficulty": arguments.difficulty, "summary": table} | rows)

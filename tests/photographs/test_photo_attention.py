@@ -112,5 +112,5 @@ def test_the_command_writes_every_row(monkeypatch, tmp_path, model_and_processor
     attention.run(parser.parse_args(["some", "--scenes", "3", "--json", str(tmp_path / "report.json")]))
     report = json.loads((tmp_path / "report.json").read_text())
     assert len(report["named"]) == 3
-    assert len(report["layers"]) == len(report["named"][0]["layers"])
+    assert len(report["layers"]) == model_and_processor[0].config.text_config.num_hidden_layers
     assert "3 named objects in 3 captions" in capsys.readouterr().out
