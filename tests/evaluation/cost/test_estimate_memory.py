@@ -82,6 +82,7 @@ def test_a_decoder_with_experts_is_refused(asked, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_estimates_are_near_measured_peaks(dtype):
     """Models that had no part in the fit; peaks with weights."""
