@@ -11,14 +11,16 @@ from lime_xai.evaluation.policies.registry import WORLD_NAMES
 from lime_xai.policies.registry import POLICIES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "command-line.md").read_text(encoding="utf-8")
-LINES = [line for block in re.findall(r"```bash\n(.*?)```", PAGE, flags=re.S) for line in block.splitlines()]
-COMMANDS = [line for line in LINES if line.startswith("lime-xai ")]
+_WRITTEN = re.findall(r"```bash\n(.*?)```", PAGE, flags=re.S)
+BLOCKS = [re.sub(r"\\\n\s*", "", block) for block in _WRITTEN]  # as a shell joins lines
+COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line.startswith("lime-xai ")]
 
 
 def test_the_page_makes_the_picture_that_it_uses(tmp_path, monkeypatch):
-    (line,) = set(LINES) - set(COMMANDS)
-    program, option, code = shlex.split(line)
+    (block,) = (block for block in BLOCKS if not block.startswith("lime-xai "))
+    program, option, code, *rest = shlex.split(block)
     assert (program, option) == ("python", "-c")
+    assert not rest or rest[0] == "lime-xai"
     monkeypatch.chdir(tmp_path)
     exec(code, {})
     assert (tmp_path / "scene.png").stat().st_size > 100
