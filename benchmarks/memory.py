@@ -12,6 +12,7 @@ import argparse
 import csv
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ def measured(model: Any, inputs: Mapping[str, Any], policy: Policy | None, token
 
 def quick(policy: Policy | None) -> Policy | None:
     """Return a policy with two steps: further ones keep nothing more."""
-    return policy if not isinstance(policy, Edit) else type(policy)(**{**vars(policy), "steps": 2})
+    return policy if not isinstance(policy, Edit) else replace(policy, steps=2)
 
 
 def fit(dtype: torch.dtype) -> dict[str, dict[str, float]]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from compare_report import table as compare_table
 from grounding import markdown as detection_table
-from world_report import RESULTS, at, cost, table
+from world_report import RESULTS, at, cost, put, table
 
 from lime_xai import Comparison
 from lime_xai.evaluation.bootstrap import bounded
@@ -174,22 +174,6 @@ def tables() -> dict[str, Callable[[], str] | None]:
     }
 
 
-def put(text: str, mark: str, made: str) -> str:
-    """Return a page with a table between the marks of its name.
-
-    Raises
-    ------
-    ValueError
-        If the page has no such marks.
-    """
-    begin, end = f"<!-- {mark}-table -->\n", f"<!-- /{mark}-table -->"
-    before, found, rest = text.partition(begin)
-    _, closed, after = rest.partition(end)
-    if not found or not closed:
-        raise ValueError(f"{PAGE} has no {begin.strip()} with its end {end}; write both where the table belongs")
-    return f"{before}{begin}{made}\n{end}{after}"
-
-
 def main(marks: Sequence[str] | None = None) -> None:
     """Write and print every table that there are reports for."""
     text = PAGE.read_text(encoding="utf-8")
@@ -201,7 +185,7 @@ def main(marks: Sequence[str] | None = None) -> None:
             continue
         found = made()
         print(f"\n## {mark}\n\n{found}")
-        text = put(text, mark, found)
+        text = put(text, mark, found, PAGE)
     PAGE.write_text(text, encoding="utf-8")
 
 

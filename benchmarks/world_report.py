@@ -222,15 +222,28 @@ def relevance_table(report: Report) -> str:
     return table(("", "reliance", "its change", "inside the thing", "its change"), rows)
 
 
+def put(text: str, mark: str, made: str, page: Path) -> str:
+    """Return the text of a page with a table between the marks of its name.
+
+    Raises
+    ------
+    ValueError
+        If the page has no such marks.
+    """
+    begin, end = f"<!-- {mark}-table -->\n", f"<!-- /{mark}-table -->"
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise ValueError(f"{page} has no {begin.strip()} with its end {end}; write both where the table belongs")
+    return f"{before}{begin}{made}\n{end}{after}"
+
+
 def update_page(page: Path, report: Report) -> None:
     """Put the tables of the bundled model between their marks on a page; a page has the marks of those it shows."""
     text = page.read_text(encoding="utf-8")
     for mark, made in (("world", policies_table), ("answers", answers_table), ("relevance", relevance_table)):
-        begin, end = f"<!-- {mark}-table -->\n", f"<!-- /{mark}-table -->"
-        if begin in text:
-            before, _, rest = text.partition(begin)
-            _, _, after = rest.partition(end)
-            text = f"{before}{begin}{made(report)}\n{end}{after}"
+        if f"<!-- {mark}-table -->" in text:
+            text = put(text, mark, made(report), page)
     page.write_text(text, encoding="utf-8")
 
 

@@ -4,7 +4,6 @@ The weights are a file of training, or a name: this repository holds ``benchmark
 """
 
 import argparse
-import json
 import time
 from pathlib import Path
 from typing import Final
@@ -15,6 +14,7 @@ from rich.console import Console
 from lime_xai.printing import foreign
 from lime_xai.storage.store import holding, write_json
 from lime_xai.storage.weights import weights_hash
+from lime_xai.worlds.shared.models import read_protocol
 
 from .adapters import read
 from .model import build, check_free_folder, save
@@ -47,20 +47,14 @@ def run(arguments: argparse.Namespace) -> None:
     took = time.perf_counter() - start
     console.print(foreign(f"{out}: {size:.0f} MB, {took:.0f} s in all"), soft_wrap=True, highlight=False)
     console.print(f"sha256 of the weights as float32: {digest}", soft_wrap=True, highlight=False)
-    frozen = protocol(arguments.weights)
-    if frozen not in (None, digest):
+    frozen = read_protocol(PROTOCOL).models.get(arguments.weights)
+    if frozen is not None and frozen.sha256 != digest:
         raise ValueError(
-            f"{arguments.weights} was accepted with SHA-256 {frozen}, and this machine made {digest}: the parts are "
-            "the same, so a library computes otherwise. The folder can be used, as another model"
+            f"{arguments.weights} was accepted with SHA-256 {frozen.sha256}, and this machine made {digest}: the parts "
+            "are the same, so a library computes otherwise. The folder can be used, as another model"
         )
     asked = f"lime-xai steer {out} --image photo.jpg --prompt 'What is in the picture?'"
     console.print(foreign(asked), soft_wrap=True)
-
-
-def protocol(name: str) -> str | None:
-    """Return the hash with which a model was accepted; None for one that is not in ``protocol.json``."""
-    models: dict[str, dict[str, str]] = json.loads(PROTOCOL.read_text(encoding="utf-8"))["models"]
-    return models[name]["sha256"] if name in models else None
 
 
 def trained_file(name: str) -> Path:

@@ -15,7 +15,7 @@ Relevance (AttnLRP, of the same token) is split over the same groups by its abso
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -23,21 +23,16 @@ from typing import Any, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 from torch import Tensor
 
 import lime_xai
-from lime_xai.evaluation.bootstrap import bounded, estimate, resampling_weights
-from lime_xai.storage.store import write_json
-from lime_xai.storage.weights import weights_hash
+from lime_xai.evaluation.bootstrap import estimate, resampling_weights
 from lime_xai.worlds.shared.evaluation import EvaluationSet
 from lime_xai.worlds.shared.measuring import generate_captions
 from lime_xai.worlds.shared.metrics import mean_over_scenes, ratio
 
-from .measured import add_measured, open_measured
+from .measured import add_measured, open_measured, report_means
 
 _SEED: Final = 7
 """Seed of the scenes."""
@@ -219,16 +214,6 @@ def by_layer(found: Sequence[Named]) -> list[list[float]]:
     return layers
 
 
-def shown_table(table: Mapping[str, tuple[float, float, float]], title: str) -> Table:
-    """Return the table for a terminal."""
-    shown = Table(title=title, box=SIMPLE_HEAD)
-    shown.add_column("measure")
-    shown.add_column("value", justify="right")
-    for name, values in table.items():
-        shown.add_row(name, bounded(*values))
-    return shown
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the model, and what it is measured on."""
     add_measured(parser, _SEED)
@@ -242,9 +227,7 @@ def run(arguments: argparse.Namespace) -> None:
     found = named_objects(model, processor, evaluation, captions, names)
     if not found:
         raise ValueError(f"none of the {arguments.scenes} captions names an object; measure a model that names some")
-    table = summary(found, arguments.scenes)
-    Console().print(shown_table(table, f"{len(found)} named objects in {arguments.scenes} captions"))
-    about = {"model": weights_hash(model), "seed": arguments.seed, "scenes": arguments.scenes}
     named = [{name: value for name, value in asdict(one).items() if name != "layers"} for one in found]
+    title = f"{len(found)} named objects in {arguments.scenes} captions"
     rows = {"layers": by_layer(found), "named": named}
-    write_json(arguments.json, about | {"difficulty": arguments.difficulty, "summary": table} | rows)
+    report_means(arguments, model, title, summary(found, arguments.scenes), rows)

@@ -23,19 +23,14 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
-from lime_xai.evaluation.bootstrap import bounded, estimate, resampling_weights
-from lime_xai.storage.store import write_json
-from lime_xai.storage.weights import weights_hash
+from lime_xai.evaluation.bootstrap import estimate, resampling_weights
 from lime_xai.worlds.shared.evaluation import EvaluationSet, lone_objects
 from lime_xai.worlds.shared.language import article
 from lime_xai.worlds.shared.measuring import batches, first_scores, generate_captions
 from lime_xai.worlds.shared.metrics import Floats, mean_over_scenes, ratio
 
-from .measured import add_measured, open_measured
+from .measured import add_measured, open_measured, report_means
 
 LEAST: Final = 0.5
 """Nats that a cause must take from a word."""
@@ -219,12 +214,5 @@ def run(arguments: argparse.Namespace) -> None:
     captions = generate_captions(model, processor, evaluation)
     made, said = inventions(model, processor, evaluation, captions), premises(model, processor, evaluation)
     found = summary(made, said, arguments.scenes)
-    table = Table(title=f"{len(made)} invented objects in {arguments.scenes} captions", box=SIMPLE_HEAD)
-    table.add_column("measure")
-    table.add_column("value", justify="right")
-    for name, values in found.items():
-        table.add_row(name, bounded(*values))
-    Console().print(table)
-    about = {"model": weights_hash(model), "seed": arguments.seed, "scenes": arguments.scenes}
     rows = {"inventions": [asdict(one) for one in made], "premises": [asdict(one) for one in said]}
-    write_json(arguments.json, about | {"difficulty": arguments.difficulty, "summary": found} | rows)
+    report_means(arguments, model, f"{len(made)} invented objects in {arguments.scenes} captions", found, rows)

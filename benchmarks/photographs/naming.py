@@ -92,15 +92,11 @@ class NamingStage(Stage):
     def __init__(
         self, model: Any, processor: Any, cache: FeatureCache, names: Tensor, language: PhotoLanguage, plan: Any
     ) -> None:
-        self.whole, self.cache, self.names, self.settings = model, cache, names, plan
+        self.whole, self.cache, self.names, self.plan = model, cache, names, plan
         self.model: Any = nn.ModuleDict({"projector": model.model.multi_modal_projector})
         said = [f" {name}" for name in (*language.classes, BACKGROUND)]
         ids = single_tokens(processor.tokenizer, said)
         self.embeddings = model.get_input_embeddings().weight[ids].detach().float()
-
-    def setting(self, name: str) -> Any:
-        """Return a setting of this stage."""
-        return getattr(self.settings, f"{self.name}_{name}")
 
     def parameters(self) -> Sequence[tuple[float, Sequence[nn.Parameter]]]:
         """Return the projector's parameters with their highest learning rate."""

@@ -106,16 +106,13 @@ class PhotoStage(Stage):
         language: PhotoLanguage,
         plan: PhotoPlan,
     ) -> None:
-        self.whole, self.cache, self.language, self.settings = model, cache, language, plan
+        self.whole, self.cache, self.language = model, cache, language
+        self.plan: Any = plan  # not a Plan of the worlds; its settings are named in the same way
         self.tokenizer, self.image_tokens = processor.tokenizer, picture_tokens(processor)
         self.placeholder = processor.image_token_id
         self.adapters = adapters
         trained = nn.ParameterList(adapters.parameters())  # the parameters themselves: a checkpoint holds nothing else
         self.model: Any = nn.ModuleDict({"projector": model.model.multi_modal_projector, "adapters": trained})
-
-    def setting(self, name: str) -> Any:
-        """Return a setting of this stage."""
-        return getattr(self.settings, f"{self.name}_{name}")
 
     def parameters(self) -> Sequence[tuple[float, Sequence[nn.Parameter]]]:
         """Return groups of trained parameters with their highest learning rate."""

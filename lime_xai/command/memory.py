@@ -6,13 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from lime_xai.decoding.policy import Policy
 from lime_xai.evaluation.benchmarks.asking import Asking, check_asked
 from lime_xai.evaluation.cost.memory import MemoryEstimate, estimate_memory
+from lime_xai.evaluation.titled import titled_table
 from lime_xai.policies.registry import as_policies
 
 
@@ -53,9 +52,9 @@ def show_memory(
     """Print an estimate for each policy, or why there is none."""
     length = inputs["input_ids"].shape[1]
     parts = [field.name for field in fields(MemoryEstimate)]
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left", caption_justify="left")
-    table.title = f"estimated peak memory, MB: {what}; {length} + {tokens} tokens"
-    table.caption = "without workspace of kernels and encoders; docs/how-to/reproduce-the-paper.md says how it is made"
+    title = f"estimated peak memory, MB: {what}; {length} + {tokens} tokens"
+    caption = "without workspace of kernels and encoders; docs/how-to/reproduce-the-paper.md says how it is made"
+    table = titled_table(title, (), caption)
     for name in ("policy", *parts, "total"):
         table.add_column(name, justify="left" if name == "policy" else "right")
     reasons: dict[str, None] = {}

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from support.photo_models import drawn_world, tiny_words
 from support.photographs import asked_about
 
 from benchmarks.photographs.__main__ import FOLDER
@@ -34,3 +35,21 @@ def photo():
 def asked(small, photo):
     """The inputs of a question about it."""
     return asked_about(small[1], photo)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """The world of drawn cut-outs."""
+    return drawn_world(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def evaluation(world):
+    """Three of its scenes."""
+    return world.evaluation_set(seed=3, scenes=3)
+
+
+@pytest.fixture(scope="module")
+def model_and_processor():
+    """A tiny model that knows its words, and its processor."""
+    return tiny_words()

@@ -60,7 +60,8 @@ def test_a_file_and_a_folder_can_be_given(held, fetched, tmp_path):
 def test_another_hash_than_the_accepted_one_is_said(held, fetched, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(assemble, "PROTOCOL", tmp_path / "protocol.json")
     for accepted, code in ((held[1], 0), ("0" * 64, 1)):
-        (tmp_path / "protocol.json").write_text(json.dumps({"models": {"first": {"sha256": accepted}}}))
+        entry = {"seed": 3, "image_cooccurrence": 0.0, "size": "tiny", "role": "confirmation", "sha256": accepted}
+        (tmp_path / "protocol.json").write_text(json.dumps({"seeds": {}, "models": {"first": entry}}))
         assert main(["assemble", "first", "--folder", str(tmp_path), "--out", str(tmp_path / accepted)]) == code
     assert f"accepted with SHA-256 {'0' * 64}, and this machine made {held[1]}" in capsys.readouterr().err
 

@@ -7,26 +7,10 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from support.photo_models import drawn_world, tiny_words
 
 import lime_xai
 from benchmarks.photographs import attention
 from benchmarks.photographs.attention import Named, by_layer, named_objects, summary
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return drawn_world(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(scope="module")
-def evaluation(world):
-    return world.evaluation_set(seed=3, scenes=3)
-
-
-@pytest.fixture(scope="module")
-def model_and_processor():
-    return tiny_words()
 
 
 @pytest.fixture(scope="module")

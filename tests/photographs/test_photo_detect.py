@@ -3,21 +3,11 @@
 import json
 
 import pytest
-from support.photo_models import drawn_world, tiny_words
+from support.photo_models import tiny_words
 
 import lime_xai
 from benchmarks import grounding
 from lime_xai.evaluation.attributions import world as of_worlds
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return drawn_world(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(scope="module")
-def evaluation(world):
-    return world.evaluation_set(seed=3, scenes=3)
 
 
 def said(model, world, evaluation, monkeypatch):

@@ -1,25 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from support.photo_models import drawn_world, tiny_words
 
 from benchmarks.photographs import errors
 from benchmarks.photographs.errors import NEITHER, PICTURE, TEXT, Invention, Premise, inventions, premises, summary
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return drawn_world(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(scope="module")
-def evaluation(world):
-    return world.evaluation_set(seed=3, scenes=3)
-
-
-@pytest.fixture(scope="module")
-def model_and_processor():
-    return tiny_words()
 
 
 def caption_of(language, named):

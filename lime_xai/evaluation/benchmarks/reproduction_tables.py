@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 
+from lime_xai.evaluation.titled import titled_table
 from lime_xai.printing import foreign
 
 from .paper import SOURCE, Cell
@@ -23,24 +21,10 @@ def reproduction_tables(found: Reproduction) -> Group:
     return Group(*tables, _notes(found))
 
 
-def _table(title: str, columns: Iterable[str], caption: str | None = None) -> Table:
-    table = Table(
-        title=foreign(title, "table.title"),
-        caption=None if caption is None else foreign(caption, "table.caption"),
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        title_justify="left",
-        caption_justify="left",
-    )
-    for name in columns:
-        table.add_column(name, overflow="fold")
-    return table
-
-
 def _beside(found: Reproduction) -> Table:
     drawn = f"95 % intervals by bootstrap over {found.found.units} units" if found.found.units > 1 else "one unit"
     cells = f"paper: {SOURCE}" if found.cells() else "the paper has no cells for this model and these items"
-    table = _table(found.title, ("group", "measure", "row", "ours", "paper"), f"percent; {drawn}; {cells}")
+    table = titled_table(found.title, ("group", "measure", "row", "ours", "paper"), f"percent; {drawn}; {cells}")
     for group in found.found.groups:
         for measure in found.subject.shown:
             for place, row in enumerate(found.rows):
@@ -64,14 +48,16 @@ def _paper(found: Reproduction, row: Row, group: str, measure: str) -> str:
 
 
 def _others(cells: list[Cell]) -> Table:
-    table = _table("cells of the paper for methods that are not run here", ("group", "measure", "method", "paper"))
+    table = titled_table(
+        "cells of the paper for methods that are not run here", ("group", "measure", "method", "paper")
+    )
     for cell in cells:
         table.add_row(*map(foreign, (cell.group, cell.measure, cell.row)), foreign(f"{cell.value:.2f} ({cell.table})"))
     return table
 
 
 def _notes(found: Reproduction) -> Table:
-    table = _table("what is not the paper's setting, or not known to be", ("of", "note"))
+    table = titled_table("what is not the paper's setting, or not known to be", ("of", "note"))
     remarks = dict.fromkeys(f"{cell.table}: {cell.remark}" for cell in found.cells() if cell.remark)
     for note in (*found.notes, *remarks):
         table.add_row("all rows", foreign(note))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 
 from lime_xai.evaluation.bootstrap import bounded
+from lime_xai.evaluation.titled import titled_table
 from lime_xai.printing import foreign
 
 from .results import Results
@@ -28,16 +28,7 @@ def result_tables(found: Results) -> Group:
 
 def _table(title: str, leading: Sequence[str], systems: Sequence[str], caption: str) -> Table:
     """Return an empty table with a column for each system."""
-    table = Table(
-        title=foreign(title, "table.title"),
-        caption=foreign(caption, "table.caption"),
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        title_justify="left",
-        caption_justify="left",
-    )
-    for name in leading:
-        table.add_column(name, overflow="fold")
+    table = titled_table(title, leading, caption)
     for name in systems:
         table.add_column(foreign(name), justify="right", overflow="fold")
     return table

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Group
-from rich.table import Table
 
 from lime_xai.evaluation.benchmarks.paper import SOURCE, PaperModel
+from lime_xai.evaluation.titled import titled_table
 from lime_xai.policies.registry import policy_to_dict
 from lime_xai.printing import foreign
 
@@ -101,9 +100,9 @@ class CostResult:
     def tables(self) -> Group:
         """Return rich tables: times and memory beside the paper's, and notes."""
         cells = f"paper: {SOURCE}" if self.cell else "the paper has no cost of this model"
-        times = _table(self.title, ("row", "ratio", "first token", "whole answer", "tokens/s", "paper"), cells)
-        memory = _table("peak memory, weights included", ("row", "MB", "ratio", "paper"), cells)
-        notes = _table("notes", ("of", "note"))
+        times = titled_table(self.title, ("row", "ratio", "first token", "whole answer", "tokens/s", "paper"), cells)
+        memory = titled_table("peak memory, weights included", ("row", "MB", "ratio", "paper"), cells)
+        notes = titled_table("notes", ("of", "note"))
         for note in (*self.notes, *NOTES):
             notes.add_row("all rows", foreign(note))
         for row in self.rows:
@@ -133,17 +132,3 @@ class CostResult:
         elif cell is not None and row.of_paper:
             paper = f"{cell.memory_ratio:.2f} ({cell.memory:g} GB)"
         return f"{self.peaks[row.name] / 1e6:.0f}", f"{self.peak_ratio(row.name):.2f}", paper
-
-
-def _table(title: str, columns: Sequence[str], caption: str | None = None) -> Table:
-    table = Table(
-        title=foreign(title, "table.title"),
-        caption=None if caption is None else foreign(caption, "table.caption"),
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        title_justify="left",
-        caption_justify="left",
-    )
-    for name in columns:
-        table.add_column(name, overflow="fold")
-    return table

@@ -73,7 +73,12 @@ class _Protocol(TypedDict):
 @cache
 def protocol(world: World) -> Protocol:
     """Return what the world's ``protocol.json`` says."""
-    data = read_json(world.folder / "protocol.json", "the protocol of the world", _Protocol)
+    return read_protocol(world.folder / "protocol.json")
+
+
+def read_protocol(path: Path) -> Protocol:
+    """Return what a file of a protocol says."""
+    data = read_json(path, "the protocol of the world", _Protocol)
     return Protocol(
         seeds={use: tuple(seeds) for use, seeds in data["seeds"].items()},
         models={name: FrozenModel(**entry) for name, entry in data["models"].items()},

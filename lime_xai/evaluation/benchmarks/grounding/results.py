@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 
 from lime_xai.evaluation.attributions.statistics import Clusters, Estimate
 from lime_xai.evaluation.bootstrap import Floats, bounded
+from lime_xai.evaluation.titled import titled_table
 from lime_xai.printing import foreign
 from lime_xai.storage.store import DamagedFileError, number, read_json, write_json
 
@@ -169,15 +169,7 @@ def _plain(found: Estimate) -> dict[str, Any]:
 
 
 def _table(title: str, measures: Sequence[str], rows: Mapping[str, Sequence[Estimate]], caption: str) -> Table:
-    table = Table(
-        title=foreign(title, "table.title"),
-        caption=foreign(caption, "table.caption"),
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        title_justify="left",
-        caption_justify="left",
-    )
-    table.add_column("relevance", overflow="fold")
+    table = titled_table(title, ("relevance",), caption)
     for name in measures:
         table.add_column(name, justify="right")
     for system, values in rows.items():
