@@ -64,11 +64,11 @@ class PhotoPlan:
         loss are float32 in both.
     """
 
-    naming_steps: int = 300
+    naming_steps: int = 600
     naming_batch: int = 64
     naming_rate: float = 2e-3
     naming_scenes: int = 6000
-    alignment_steps: int = 400
+    alignment_steps: int = 600
     alignment_batch: int = 8
     alignment_projector_rate: float = 5e-4
     alignment_adapter_rate: float = 1e-3

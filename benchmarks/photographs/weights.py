@@ -166,7 +166,9 @@ def read_dino(file: Path) -> dict[str, Tensor]:
 
 
 def resized_positions(positions: Tensor, side: int) -> Tensor:
-    """Return position embeddings for another number of patches, interpolated as transformers does.
+    """Return position embeddings for another number of patches, interpolated as transformers does, but in float64.
+
+    In float32 the last digit depends on the processor's instructions, and with it the hash of an assembled model.
 
     Parameters
     ----------
@@ -182,7 +184,7 @@ def resized_positions(positions: Tensor, side: int) -> Tensor:
     """
     before = round((positions.shape[1] - 1) ** 0.5)
     grid = positions[:, 1:].reshape(1, before, before, -1).permute(0, 3, 1, 2)
-    grid = interpolate(grid, size=(side, side), mode="bicubic", align_corners=False)
+    grid = interpolate(grid.double(), size=(side, side), mode="bicubic", align_corners=False).to(positions.dtype)
     return torch.cat([positions[:, :1], grid.flatten(2).transpose(1, 2)], 1)
 
 
