@@ -1,9 +1,11 @@
 """How near ``lime_xai.estimate_memory`` comes to the truth: ``python -m benchmarks.memory``.
 
-The truth is the largest sum of what torch's CPU allocator holds during an answer, by torch's profiler, with weights. It
+The truth is the largest sum of what torch's allocator holds during an answer, with weights: by torch's profiler on the
+CPU, by ``torch.cuda.max_memory_allocated`` with ``--device cuda``. It
 does not depend on how busy the machine is. ``--fit`` measures the small random LLaVAs of ``FITTED``, and writes the
 factors of ``lime_xai/evaluation/cost/memory_factors.json``; without it, models that had no part in the fit are
-measured: the bundled one and random ones of other shapes. Writes ``benchmarks/results/memory.csv``.
+measured: the bundled one and random ones of other shapes; ``--models`` chooses among them, and knows those of
+``random_models.SHAPES`` too, such as ``7b``. Writes ``benchmarks/results/memory.csv``.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
@@ -28,13 +30,15 @@ from lime_xai import Contrast, Edit, Reweight
 from lime_xai.decoding.policy import Policy
 from lime_xai.evaluation.cost.generations import generation
 from lime_xai.evaluation.cost.memory import estimate_memory
+from lime_xai.evaluation.cost.peak import peak_bytes
 from lime_xai.evaluation.cost.sizes import Sizes, kind_of, weight_bytes
 from lime_xai.worlds import example
 
-from .random_models import Shape, prompt_of, random_llava
+from .random_models import SHAPES, Shape, prompt_of, random_llava
 
 RESULTS = Path(__file__).parent / "results"
 FACTORS = Path(__file__).parents[1] / "lime_xai" / "evaluation" / "cost" / "memory_factors.json"
+BUNDLED = "bundled"
 TOKENS = 3
 """Tokens of an answer: the peak comes with the first or the last."""
 
@@ -75,12 +79,15 @@ POLICIES: tuple[Policy | None, ...] = (
 
 
 def measured(model: Any, inputs: Mapping[str, Any], policy: Policy | None, tokens: int = TOKENS) -> int:
-    """Return the largest number of bytes that torch's CPU allocator holds during an answer, weights left out.
+    """Return the largest number of bytes that torch's allocator holds during an answer, less what it holds before.
 
     One answer is given before, so that what is done once per model is not counted.
     """
     run = generation(inputs, policy, tokens)
     run(model, lambda: None)
+    if model.device.type == "cuda":
+        before = torch.cuda.memory_allocated(model.device)
+        return peak_bytes(model.device, lambda: run(model, lambda: None)) - before
     activities = [torch.profiler.ProfilerActivity.CPU]
     with torch.profiler.profile(activities=activities, profile_memory=True) as profiler:
         run(model, lambda: None)
@@ -118,20 +125,25 @@ def fit(dtype: torch.dtype) -> dict[str, dict[str, float]]:
     return found
 
 
-def subjects(dtype: torch.dtype) -> dict[str, tuple[Any, Mapping[str, Any]]]:
-    """Return models that had no part in the fit, with prompts."""
-    model, _, inputs = example()
-    found = {"bundled": (model.to(dtype), {k: v.to(dtype) if v.is_floating_point() else v for k, v in inputs.items()})}
-    for name, shape in CHECKED.items():
-        other = random_llava(shape, dtype=dtype)
-        found[name] = other, prompt_of(other, shape)
-    return found
+def subjects(names: Sequence[str], device: str, dtype: torch.dtype) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
+    """Make models that had no part in the fit one after another: name, model, prompt."""
+    for name in names:
+        if name == BUNDLED:
+            model, _, inputs = example()
+            given = {
+                key: value.to(device, dtype if value.is_floating_point() else None) for key, value in inputs.items()
+            }
+            yield name, model.to(device, dtype), given
+        else:
+            shape = {**CHECKED, **SHAPES}[name]
+            other = random_llava(shape, device, dtype)
+            yield name, other, prompt_of(other, shape)
 
 
-def check(dtype: torch.dtype) -> list[dict[str, Any]]:
+def check(names: Sequence[str], device: str, dtype: torch.dtype) -> list[dict[str, Any]]:
     """Return estimates beside what was measured, with weights and without."""
     found = []
-    for name, (model, inputs) in subjects(dtype).items():
+    for name, model, inputs in subjects(names, device, dtype):
         weights = weight_bytes(model)
         for policy in track(POLICIES, name):
             estimate = estimate_memory(model, inputs, policy, max_new_tokens=TOKENS)
@@ -168,8 +180,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--fit", action="store_true", help="write the factors")
     parser.add_argument("--table", action="store_true", help="only print the table of RESULTS.md from the CSV file")
     parser.add_argument("--dtypes", default="float32,bfloat16")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--models", help="names, separated by semicolons; those that had no part in the fit by default")
+    parser.add_argument("--label", default="", help="added to the name of the CSV file")
     arguments = parser.parse_args(argv)
-    path = RESULTS / "memory.csv"
+    path = RESULTS / f"memory{arguments.label}.csv"
+    names = arguments.models.split(";") if arguments.models else [BUNDLED, *CHECKED]
+    unknown = [name for name in names if name not in (BUNDLED, *CHECKED, *SHAPES)]
+    if unknown:
+        parser.error(f"--models names {', '.join(unknown)}; known are {'; '.join((BUNDLED, *CHECKED, *SHAPES))}")
     if arguments.table:
         print(worst(path))
         return
@@ -179,8 +198,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         found = {str(dtype).removeprefix("torch."): fit(dtype) for dtype in dtypes}
         FACTORS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         return
-    rows = [row for dtype in dtypes for row in check(dtype)]
-    table = Table(*rows[0], title="estimates of peak memory")
+    rows = [row for dtype in dtypes for row in check(names, arguments.device, dtype)]
+    where = torch.cuda.get_device_name() if arguments.device == "cuda" else "CPU"
+    table = Table(*rows[0], title=f"estimates of peak memory, {where}, torch {torch.__version__}")
     for row in rows:
         table.add_row(
             *(

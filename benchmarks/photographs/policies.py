@@ -22,6 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scenes", type=int, default=60)
     parser.add_argument("--difficulty", choices=tuple(DIFFICULTIES), default=EVALUATED)
     parser.add_argument("--json", type=Path, help="report; an interrupted run resumes from it")
+    parser.add_argument(
+        "--tuned",
+        type=Path,
+        help="settings chosen elsewhere; uniform_gain and yes_shift have no others. Those of the pictograms: "
+        "lime_xai/evaluation/policies/tuned_scene.json",
+    )
     parser.add_argument("--calibration", type=Path, help="for reweight and constant; measured if it is not there")
     parser.add_argument("--device", help="by default the CPU")
 
@@ -39,7 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.model,
         arguments.json,
         None,
-        None,
+        arguments.tuned,
         arguments.calibration,
         arguments.device,
     )
