@@ -2,9 +2,10 @@
 
 A document is one picture with a conversation of one of two kinds. One begins with a caption (of one sentence, or with a
 second one on the colour or the side of something), and ends with a question about another colour or side, if one is
-known. The other begins with the number of objects, asks two questions about what is there, and ends with a colour or a
-side. Half of the answers to what is there are yes; absent objects are drawn uniformly. No answer can be read from an
-earlier one: the model has to look.
+known. The other asks, in random order, for the number of objects, twice whether something is there, and for a colour or
+a side, if one is known. Half of the answers to what is there are yes; absent objects are drawn uniformly. No answer can
+be read from an earlier one: the model has to look. Every kind of question is often the first one, as it is in
+evaluation.
 """
 
 from __future__ import annotations
@@ -100,12 +101,28 @@ def attribute_turn(rng: np.random.Generator, language: PhotoLanguage, scene: Pho
 def conversation(rng: np.random.Generator, language: PhotoLanguage, scene: PhotoScene) -> list[Turn]:
     """Draw the turns about a scene, of one of the two kinds with equal probability."""
     if rng.random() < 0.5:
-        turns = [caption_turn(rng, language, scene)]
-        last = attribute_turn(rng, language, scene, turns[0].answer)
-    else:
-        turns = [count_turn(language, scene), *closed_turns(rng, language, scene, 2)]
-        last = attribute_turn(rng, language, scene)
-    return turns if last is None else [*turns, last]
+        first = caption_turn(rng, language, scene)
+        last = attribute_turn(rng, language, scene, first.answer)
+        return [first] if last is None else [first, last]
+    closed = closed_turns(rng, language, scene, 2)
+    turns = [count_turn(language, scene), *closed]
+    last = attribute_turn(rng, language, scene)
+    if last is not None:
+        turns.append(last)
+    turns = [turns[place] for place in rng.permutation(len(turns))]
+    if last is not None and any(_same_object(language, scene, last, turn) for turn in closed):
+        turns.remove(last)  # asked earlier, it would say that its object is there
+        turns.append(last)
+    return turns
+
+
+def _same_object(language: PhotoLanguage, scene: PhotoScene, attribute: Turn, closed: Turn) -> bool:
+    """Whether a question about a colour or a side and one about what is there are about the same object."""
+    return any(
+        closed.question == language.exists_question(obj)
+        and attribute.question in [language.attribute_question(one, obj) for one in language.attributes]
+        for obj in scene.present
+    )
 
 
 @dataclass(frozen=True, eq=False)
