@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from lime_xai.model.chat import Request, check_modalities, make_inputs, placed, tokenizer_of, with_markers
 from lime_xai.model.images import read_image
 from lime_xai.model.prompt import Prompt, read_prompt
 from lime_xai.model.sounds import Sound, heard_sound, read_sound, sampling_rate, split_sound
 
+from .estimate import announcement
 from .loading import check_device, find_checkpoint, load_model
 from .screen import notice
 
@@ -115,13 +114,8 @@ def ask(model: Any, processor: Any, asked: Asked, pictures: list[Any]) -> Opened
 
     prompt = read(pictures, parts)
     other = read(others or pictures, other_parts or parts) if others or other_parts else None
-    length = prompt.positions.length
-    if length >= LONG:
-        counts = [f"{int(mask.sum())} of them {name}" for name, mask in prompt.positions.modalities.items()]
-        notice(
-            f"The prompt has {', '.join([f'{length} tokens', *counts])}; time and memory grow with its length, those "
-            "of attention with its square."
-        )
+    if prompt.positions.length >= LONG:
+        notice(announcement(prompt))
     return Opened(model, processor, prompt, pictures, other)
 
 
@@ -159,9 +153,3 @@ def _heard(path: Path, processor: Any, split: bool) -> list[Sound]:
         seconds = len(parts[0]) / sampling_rate(processor)
         notice(f"{path} is given as {len(parts)} sounds of {seconds:g} s; times count from the beginning of each.")
     return parts
-
-
-def synchronised() -> None:
-    """Wait for a CUDA device, so that a clock can be read."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()

@@ -19,6 +19,7 @@ from lime_xai.storage.store import number, write_json
 from .estimate import estimated
 from .files import numbered
 from .opening import Asked, Opened, open_prompt
+from .progress import duration
 from .screen import console, notice
 
 SLOW = 10.0
@@ -117,7 +118,8 @@ def _announced(opened: Opened, method: AttributionMethod, target: TargetLike) ->
     cost = estimated(opened.prompt, method, target)
     if cost is None or cost.seconds < SLOW:
         return False
-    notice(f"{method.name} runs {cost.passes} forward passes of {cost.length} tokens, about {cost.duration}.")
+    took = duration(cost.seconds)
+    notice(f"{method.name} runs {cost.passes} forward passes of {cost.length} tokens, about {took}.")
     return True
 
 

@@ -31,7 +31,8 @@ from lime_xai.policies.registry import policy_to_dict
 from lime_xai.printing import visible
 from lime_xai.storage.store import write_json
 
-from .opening import Asked, Opened, open_prompt, synchronised
+from .estimate import synchronised
+from .opening import Asked, Opened, open_prompt
 from .policies import of_modalities, read_policies, steering_choice, uncalibrated
 from .screen import console, labelled, notice
 

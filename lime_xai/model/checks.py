@@ -142,8 +142,11 @@ def check_padding(attended: Tensor) -> None:
     Raises
     ------
     ValueError
-        For padding on the right.
+        For padding on the right, and for rows that are padding alone.
     """
+    empty = (~attended.any(-1)).nonzero().flatten().tolist()
+    if empty:
+        raise ValueError(f"attention_mask attends to no position of rows {empty}; leave these rows out.")
     if not bool(attended[:, -1].all()):
         raise ValueError("inputs are padded on the right; set processor.tokenizer.padding_side = 'left'.")
 

@@ -37,7 +37,7 @@ _DIRECTIONS = 8
 
 
 def check_compiled(model: PreTrainedModel, decoder: nn.Module) -> None:
-    """Refuse a model with compiled modules: hooks and rules that are set later do not reach inside.
+    """Refuse a model with compiled modules (torch.compile, torch.jit): hooks and rules do not reach inside.
 
     Parameters
     ----------
@@ -61,14 +61,17 @@ def check_compiled(model: PreTrainedModel, decoder: nn.Module) -> None:
         shown = ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
         raise ValueError(
             f"The model is compiled in part ({shown}): rules and hooks do not reach compiled code. Use a model that is "
-            "not compiled, or undo module.compile() by module._compiled_call_impl = None."
+            "not compiled, or undo module.compile() by module._compiled_call_impl = None. Put back what "
+            "torch.jit replaced."
         )
 
 
 def _is_compiled(module: nn.Module) -> bool:
     own = vars(module).get("forward")
     wrapped = hasattr(own, "_torchdynamo_orig_callable")
-    return getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod") or wrapped
+    in_place = getattr(module, "_compiled_call_impl", None) is not None
+    scripted = isinstance(module, torch.jit.ScriptModule)  # traced ones too
+    return in_place or scripted or hasattr(module, "_orig_mod") or wrapped
 
 
 def check_gradient(replayer: Replayer, prompt: DecoderCall) -> None:

@@ -128,7 +128,7 @@ def attended_mask(input_ids: Tensor, attention_mask: Any) -> Tensor:
     Raises
     ------
     ValueError
-        For a mask of another shape.
+        For a mask of another shape, or of other values than 0 and 1: ``generate`` counts positions by their sum.
     """
     if not isinstance(attention_mask, Tensor) or attention_mask.dim() == 4:
         return torch.ones_like(input_ids, dtype=torch.bool)
@@ -137,6 +137,12 @@ def attended_mask(input_ids: Tensor, attention_mask: Any) -> Tensor:
         raise ValueError(
             f"attention_mask has shape {tuple(attention_mask.shape)}, the prompt {(rows, length)}; give one entry per "
             "prompt token."
+        )
+    other = attention_mask[(attention_mask != 0) & (attention_mask != 1)]
+    if other.numel():
+        raise ValueError(
+            f"attention_mask holds {sorted(set(other.tolist()), key=str)[:3]}; expected 1 for what is attended and 0 "
+            "for padding. It is no weight and nothing that is added to scores."
         )
     return attention_mask[:, -length:].bool()
 

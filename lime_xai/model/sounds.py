@@ -20,6 +20,12 @@ from lime_xai.values.checking import shown
 Sound = NDArray[np.float32]
 """Mono samples ``[N]``."""
 
+_HIGHEST = 1_000_000
+"""Hz: sounds are recorded at up to 768 kHz. A larger number is no rate, and memory for its samples is not there."""
+
+_MOST_RAISED = 1000
+"""How many times as many samples a file may get; one whose header claims 1 Hz, for example, is damaged."""
+
 _LOUD = 0.5
 """Largest sample of the noise that shows whether a part is heard."""
 
@@ -63,7 +69,8 @@ def read_sound(path: str | Path, rate: Any) -> Sound:
     Raises
     ------
     ValueError
-        If the file is no sound that libsndfile reads, holds no samples or NaN, or is longer than the processor hears.
+        If the file is no sound that libsndfile reads, holds no samples or NaN, is longer than the processor hears, or
+        its rate is less than a thousandth of ``rate``; if ``rate`` is above 1 MHz.
     TypeError
         If ``path`` is no path, or ``rate`` a number and no positive int.
     """
@@ -81,6 +88,11 @@ def read_sound(path: str | Path, rate: Any) -> Sound:
         raise ValueError(f"{path} holds no samples; give a sound that is longer.")
     if not np.isfinite(samples).all():
         raise ValueError(f"{path} holds samples that are NaN or infinite; write it again.")
+    if wanted > _MOST_RAISED * found:
+        raise ValueError(
+            f"{path} has samples at {found} Hz, less than a thousandth of {wanted} Hz; its header is damaged, or it is "
+            "no sound. Write it again with its true rate."
+        )
     sound: Sound = soxr.resample(samples.mean(1), found, wanted)
     if not len(sound):
         raise ValueError(
@@ -97,6 +109,8 @@ def _rate(rate: Any) -> int:
         return sampling_rate(rate)
     if isinstance(rate, bool) or not isinstance(rate, int) or rate < 1:
         raise TypeError(f"rate is {rate!r}; expected a positive int in Hz, or a processor.")
+    if rate > _HIGHEST:
+        raise ValueError(f"rate is {rate}; expected a sampling rate in Hz, at most {_HIGHEST}.")
     return rate
 
 
@@ -173,7 +187,7 @@ def check_heard(processor: Any, sounds: Sequence[Sound], names: Sequence[str] | 
     Raises
     ------
     ValueError
-        Naming how long the sound is, how long the processor hears, and how to split it.
+        Naming how long the sound is, how long the processor hears, and how to split it; for NaN or infinite samples.
     TypeError
         For something else in place of the samples or the names.
     """
@@ -238,7 +252,7 @@ def split_sound(sound: Sound, processor: Any) -> list[Sound]:
     Raises
     ------
     ValueError
-        If it is not known how much the processor hears.
+        If it is not known how much the processor hears; for NaN or infinite samples.
     TypeError
         For something else in place of the samples.
     """
@@ -257,10 +271,15 @@ def _check_sound(sound: Any) -> None:
     ------
     TypeError
         Naming what was found.
+    ValueError
+        For samples that are NaN or infinite: what a processor makes of them never equals itself.
     """
     if not isinstance(sound, np.ndarray) or sound.ndim != 1 or sound.dtype.kind != "f" or not len(sound):
         found = f"{sound.dtype} of shape {sound.shape}" if isinstance(sound, np.ndarray) else shown(sound)
         raise TypeError(f"sound is {found}; expected mono samples, a numpy array [N] of floats.")
+    if not np.isfinite(sound).all():
+        bad = int((~np.isfinite(sound)).sum())
+        raise ValueError(f"sound holds samples that are NaN or infinite, {bad} of {len(sound)}; make it again.")
 
 
 def _returned(processor: Any, sound: Sound, rate: int) -> dict[str, Tensor]:

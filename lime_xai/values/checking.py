@@ -155,6 +155,9 @@ def checked(name: str, value: Any, kind: Any) -> Any:
 _EXACT = 2**53
 """Whole numbers up to this are floats exactly; larger ones become floats, because torch takes none beyond 64 bits."""
 
+_LARGEST = 3.4028234663852886e38
+"""Of float32, in which models compute: a larger setting would be infinite there."""
+
 
 def check_row(row: object, rows: int, name: str = "row") -> None:
     """Refuse what is no number of a row of a batch of ``rows``.
@@ -234,6 +237,8 @@ def _number(name: str, value: Any, kind: Any, wanted: str | None = None) -> Any:
         found = math.inf
     if not math.isfinite(found):
         raise ValueError(f"{name} is {found}; expected {wanted}.")
+    if abs(found) > _LARGEST:
+        raise ValueError(f"{name} is {found}; expected {wanted}, at most {_LARGEST:.1e} in size, as float32 holds it.")
     exact = type(value) is int and abs(value) <= _EXACT
     return value if type(value) is float or exact else found
 

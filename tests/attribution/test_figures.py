@@ -256,7 +256,7 @@ PICTURE = np.zeros((4, 4, 3), np.uint8)
         ({"row": -1}, ValueError, "row is -1"),
         ({"row": True}, TypeError, "row is bool; expected int"),
         ({"row": "0"}, TypeError, "row is str; expected int"),
-        ({"grid": (2, 3)}, ValueError, r"grid \(2, 3\) has 6 cells, the image 4 tokens"),
+        ({"grid": (2, 3)}, ValueError, r"grid \(2, 3\) has 6 cells, the image has 4 tokens"),
         ({"grid": (-2, -2)}, ValueError, r"grid \(-2, -2\) has 4 cells"),
         ({"grid": (2.0, 2.0)}, TypeError, r"expected \(rows, columns\)"),
         ({"grid": 4}, TypeError, "grid is 4; expected"),

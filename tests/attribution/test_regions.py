@@ -155,7 +155,7 @@ def test_what_has_no_layout_is_refused():
         (lambda: box_groups(SEEN, [(0, 0, 1, 1)], image=2), "The row has 2 images; number 2"),
         (lambda: box_groups(MASK, [(0, 0, 1, 1)]), r"layout of image 0 is not known: a mask says nothing .*Give grid="),
         (lambda: box_groups(NO_PLACE, [(0, 0, 1, 1)]), r"layout of image 0 is not known: it is a crop. Give grid="),
-        (lambda: box_groups(SEEN, [(0, 0, 1, 1)], grid=(3, 5)), "has 15 cells, the image 16 tokens"),
+        (lambda: box_groups(SEEN, [(0, 0, 1, 1)], grid=(3, 5)), "has 15 cells, the image has 16 tokens"),
         (lambda: box_groups(torch.zeros(4, dtype=torch.bool), [(0, 0, 1, 1)]), "The row has 0 images"),
         (lambda: box_groups(MASK[None], [(0, 0, 1, 1)]), r"The mask is torch.bool of shape \(1, 23\)"),
         (lambda: box_groups(SEEN, [(0, 0, 1, 1)], row=1), "row is 1; the batch has rows 0 to 0"),

@@ -1,9 +1,11 @@
 """The command line, on the bundled model; errors are one line and say what to do."""
 
 import json
+import re
 import runpy
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -195,9 +197,30 @@ def test_methods_are_given_as_json_too_and_long_ones_are_announced(lime, refused
 
 @pytest.mark.parametrize(("seconds", "said"), [(3.4, "3 s"), (90, "90 s"), (150, "2 min"), (9000, "2 h")])
 def test_durations_have_the_unit_of_people(seconds, said):
-    from lime_xai.command.estimate import Cost
+    from lime_xai.command.progress import duration
 
-    assert Cost(1, 2, seconds).duration == said
+    assert duration(seconds) == said
+
+
+@pytest.mark.parametrize("command", ["attribute", "steer"])
+def test_long_prompts_are_announced_with_a_time_before_anything_runs(lime, picture, monkeypatch, command):
+    from lime_xai.command import estimate, opening
+
+    asked = [command, "scene", "--prompt", QUESTION, "--image", picture]
+    quick = lime(*asked)
+    assert (quick.exit_code, "The prompt has" in quick.stderr) == (0, False)
+    monkeypatch.setattr(opening, "LONG", 10)
+    slow = lime(*asked)
+    assert slow.stdout == quick.stdout
+    counted = r"notice: The prompt has (\d+) tokens, \d+ of them image; "
+    timed = r"one forward pass of the decoder takes about (\d+) s or more, and attnlrp two to three of them; "
+    assert re.search(counted + timed, slow.stderr)
+    # a pass over 2 of the tokens that takes a second
+    times = iter([0.0, 9.0, 10.0, 11.0])
+    monkeypatch.setattr(estimate, "PART", 2)
+    monkeypatch.setattr(estimate, "time", SimpleNamespace(perf_counter=lambda: next(times)))
+    tokens, seconds = map(int, re.search(counted + timed, lime(*asked).stderr).groups())
+    assert seconds == round(tokens / 2)
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])

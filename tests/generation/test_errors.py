@@ -606,6 +606,37 @@ def test_unknown_worlds(call):
 # Inputs that fit no prompt -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("call", EVERYWHERE)
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda mask: mask * 2, "[2]"),
+        (lambda mask: -mask, "[-1]"),
+        (lambda mask: mask * math.nan, "[nan"),
+        (lambda mask: mask * 0.5, "[0.5]"),
+        (lambda mask: torch.zeros(mask.shape).index_fill(1, torch.tensor([0]), -math.inf), "[-inf]"),
+    ],
+    ids=["twos", "minus one", "nan", "half", "added to scores"],
+)
+def test_an_attention_mask_of_other_values(call, change, named, llava):
+    """The plain model reads them in two ways: attention as true, ``generate`` as a number that it adds up."""
+    model, inputs = llava
+    given = inputs | {"attention_mask": change(inputs["attention_mask"])}
+    with untouched(model, allowed(call)), pytest.raises(ValueError, match=re.escape(f"attention_mask holds {named}")):
+        call(model, given)
+
+
+@pytest.mark.parametrize("call", EVERYWHERE)
+def test_rows_of_padding_alone(call):
+    model, joined, _ = batch("llava", 2)
+    joined["attention_mask"][1] = 0
+    with (
+        untouched(model, allowed(call)),
+        pytest.raises(ValueError, match=r"attends to no position of rows \[1\]; leave these"),
+    ):
+        call(model, joined)
+
+
 @pytest.mark.parametrize("call", [by_steer, by_attribute])
 @pytest.mark.parametrize("change", ["shorter", "other batch", "one dimension", "three dimensions"])
 def test_an_attention_mask_of_another_shape(call, change, llava):

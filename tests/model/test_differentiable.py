@@ -169,6 +169,25 @@ def test_a_compiled_forward_is_refused():
         lime_xai.attribute(model, inputs)
 
 
+@pytest.mark.parametrize("by", ["script", "trace"])
+@pytest.mark.parametrize("call", ["attribute", "steer", "routes"])
+def test_modules_of_torch_jit_are_refused(by, call):
+    """Rules do not reach inside: relevance was another one, or hooks raised torch's own error."""
+    model, inputs, _ = FAMILIES["llava"].build()
+    mlp = model.get_decoder().layers[1].mlp
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if by == "script":
+            mlp.down_proj = torch.jit.script(mlp.down_proj)
+        else:
+            example = torch.zeros(1, 3, mlp.down_proj.in_features)
+            mlp.down_proj = torch.jit.trace(mlp.down_proj, example)
+    with pytest.raises(
+        ValueError, match=r"compiled in part \(model.language_model.layers.1.mlp.down_proj\).*torch.jit"
+    ):
+        call_entry(call, model.eval(), inputs)
+
+
 def test_a_compiled_tower_does_no_harm():
     model, inputs, _ = FAMILIES["llava"].build()
     expected = lime_xai.attribute(model, inputs, 7).relevance

@@ -70,6 +70,14 @@ def test_unreadable_files_are_refused_by_name(tmp_path):
     ):
         with pytest.raises(ValueError, match=rf"{name}\.wav .*{message}|{name}\.wav {message}"):
             read_sound(tmp_path / f"{name}.wav", 16000)
+    soundfile.write(tmp_path / "slow.wav", tone(500, 16000), 15)
+    with pytest.raises(ValueError, match=r"slow\.wav has samples at 15 Hz, less than a thousandth of 16000 Hz"):
+        read_sound(tmp_path / "slow.wav", 16000)
+    soundfile.write(tmp_path / "slow.wav", tone(500, 16000)[:20], 15)
+    assert len(read_sound(tmp_path / "slow.wav", 15_000)) == 20_000
+    for rate in (1_000_001, 2**70):  # soxr would ask for as much memory
+        with pytest.raises(ValueError, match=rf"rate is {rate}; expected a sampling rate in Hz, at most 1000000"):
+            read_sound(tmp_path / "one.wav", rate)
     for rate in (0, -1, 16000.0, True):
         with pytest.raises(TypeError, match="expected a positive int in Hz, or a processor"):
             read_sound(tmp_path / "none.wav", rate)
@@ -173,3 +181,14 @@ def test_a_rate_is_read_and_never_assumed():
     assert sampling_rate(SimpleNamespace(audio_processor=SimpleNamespace(sampling_rate=8000))) == 8000
     with pytest.raises(ValueError, match="SimpleNamespace names no sampling rate"):
         sampling_rate(SimpleNamespace(feature_extractor=SimpleNamespace()))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_samples_that_are_no_numbers_are_refused_and_not_unheard(value):
+    processor, clip = PROCESSORS["whole"][0](), tone(300, 16000)
+    clip[[5, 7]] = value
+    for call in (lambda: heard_samples(processor, clip), lambda: split_sound(clip, processor)):
+        with pytest.raises(ValueError, match=r"sound holds samples that are NaN or infinite, 2 of 16000"):
+            call()
+    with pytest.raises(ValueError, match=r"sound holds samples that are NaN or infinite"):
+        check_heard(processor, [tone(300, 16000), clip])

@@ -87,6 +87,13 @@ def test_a_number_that_is_not_finite_is_refused_by_name(settings, name, value):
         with_value(settings, name, value)
 
 
+@pytest.mark.parametrize(("settings", "name"), [p for p in FIELDS if kind_of(getattr(*p.values)) is float])
+def test_a_number_that_float32_cannot_hold_is_refused_by_name(settings, name):
+    for value in (1e39, -1e300, 10**39):
+        with pytest.raises(ValueError, match=rf"{name} is -?1e\+(39|300); expected "):
+            with_value(settings, name, value)
+
+
 @pytest.mark.parametrize("name", ["kl_budget", "layers"])
 @pytest.mark.parametrize("settings", [POLICIES["edit"](), EditSettings()], ids=["Edit", "EditSettings"])
 def test_settings_that_may_be_none(settings, name):
@@ -100,6 +107,8 @@ def test_shifts_of_logits():
     for value in NOT_FINITE:
         with pytest.raises(ValueError, match=r"shifts\[7\] is (nan|-?inf); expected a finite number"):
             LogitShift({7: value})
+    with pytest.raises(ValueError, match=r"shifts\[7\] is 1e\+39; expected a finite number, at most 3.4e\+38 in size"):
+        LogitShift({7: 1e39})
     for shifts in ({"7": 1.0}, {7: "1"}, {7: None}, {1.5: 1.0}, {True: 1.0}, [1.0], 3, None):
         with pytest.raises(TypeError, match="shifts"):
             LogitShift(shifts)

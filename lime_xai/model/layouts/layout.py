@@ -227,7 +227,8 @@ def with_grid(layout: Layout, grid: Grid) -> ImageLayout:
     rows, columns = grid
     if min(grid) < 1 or rows * columns != len(layout.positions):
         raise ValueError(
-            f"grid {(rows, columns)} has {rows * columns} cells, the {layout.modality} {len(layout.positions)} tokens."
+            f"grid {(rows, columns)} has {rows * columns} cells, the {layout.modality or 'run'} has "
+            f"{len(layout.positions)} tokens."
         )
     return ImageLayout(layout.modality, layout.positions, (Tile(rows, columns, layout.positions),))
 
