@@ -82,7 +82,7 @@ def terminal() -> None:
     found = lime_xai.attribute(model, inputs, "yes", processor=processor)
     console = Console(record=True, width=60, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     console.print(found.text(width=60))
-    photograph(console.export_html(), STATIC / "gallery-terminal.png", 660, 270)
+    photograph(console.export_html(), STATIC / "gallery-terminal.png", 660, 300)
 
 
 def comparison() -> None:

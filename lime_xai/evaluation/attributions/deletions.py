@@ -187,14 +187,14 @@ def deletion_curves(
 
 def _named(
     model: PreTrainedModel, methods: str | Sequence[str] | Mapping[str, MethodLike], processor: Any, replacement: str
-) -> dict[str, MethodLike]:
+) -> Mapping[str, MethodLike]:
     """Return the methods by name; refuse other arguments, before any compute."""
     check_arguments(deletion_curves, methods=methods, replacement=replacement)
     checked_replayer(model)
     check_processor(processor)
     check_perturbation(replacement)
     listed = [methods] if isinstance(methods, str) else methods
-    named = dict(listed) if isinstance(listed, Mapping) else {name: name for name in listed}
+    named: Mapping[str, MethodLike] = dict(listed) if isinstance(listed, Mapping) else {name: name for name in listed}
     if not named:
         raise ValueError("methods is empty; name at least one.")
     for method in named.values():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 
@@ -34,8 +36,8 @@ def deletions_figure(found: DeletionCurves, columns: Columns = 2) -> ShownFigure
     inner = sheet.width - 2 * MARGIN
     title = f"What becomes of \u201c{readable(found.target)}\u201d without the most relevant parts of the prompt"
     top = sheet.wrapped(MARGIN, MARGIN, title, inner, LARGE) + 0.06
-    for names in ({name: ("-", _colour(index)) for index, name in enumerate(found.methods)}, {}):
-        top = _legend(sheet, top, names or {ORDERS[order]: (line, "#333333") for order, line in LINES.items()})
+    top = _legend(sheet, top, {name: ("-", _colour(index)) for index, name in enumerate(found.methods)})
+    top = _legend(sheet, top, {ORDERS[order]: (line, "#333333") for order, line in LINES.items()})
     top += 0.06
     beside = columns == 2
     wide = (inner - _GAP) / 2 - _LEFT if beside else inner - _LEFT
@@ -68,7 +70,7 @@ def _axis(axes: Axes, label: str) -> None:
     label_axes(axes, "share of groups removed, or brought back", label)
 
 
-def _legend(sheet: Sheet, top: float, entries: dict[str, tuple[str, str | tuple[float, ...]]]) -> float:
+def _legend(sheet: Sheet, top: float, entries: Mapping[str, tuple[str, str | tuple[float, ...]]]) -> float:
     """Draw lines with their names, as many beside each other as fit, and return where they end."""
     left, high = MARGIN, SMALL * LINE + 0.02
     for name, (style, colour) in entries.items():
