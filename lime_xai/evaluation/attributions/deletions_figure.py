@@ -58,7 +58,8 @@ def deletions_figure(found: DeletionCurves, columns: Columns = 2) -> ShownFigure
     if not beside:
         caption = caption.replace("left", "upper")
     bottom = sheet.wrapped(MARGIN, bottom, caption, inner, SMALL, color="#333333")
-    return sheet.finished(bottom + MARGIN, found.frame().to_dict("records"))
+    numbers = [{str(name): value for name, value in line.items()} for line in found.frame().to_dict("records")]
+    return sheet.finished(bottom + MARGIN, numbers)
 
 
 def _colour(index: int) -> tuple[float, ...]:

@@ -105,7 +105,7 @@ def _number_points(axes: Axes, summary: Summary) -> None:
         line = {"arrowstyle": "-", "linewidth": 0.4, "shrinkA": 0, "shrinkB": 2, "color": "#555555"}
         axes.annotate(
             str(number),
-            mean,
+            (mean[0], mean[1]),
             _PLACES[chosen],
             textcoords="offset points",
             fontsize=7,
