@@ -82,7 +82,7 @@ def terminal() -> None:
     found = lime_xai.attribute(model, inputs, "yes", processor=processor)
     console = Console(record=True, width=60, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     console.print(found.text(width=60))
-    photograph(console.export_html(), STATIC / "gallery-terminal.png", 660, 270)
+    photograph(console.export_html(), STATIC / "gallery-terminal.png", 660, 300)
 
 
 def comparison() -> None:
@@ -95,6 +95,15 @@ def comparison() -> None:
     found.plot().savefig(STATIC / "gallery-comparison.png", dpi=DPI)
 
 
+def deletions() -> None:
+    """Draw what becomes of an answer without the most relevant parts of the prompt."""
+    model, processor, inputs = example("is there a heart in the image ?")
+    target = tuple(processor.tokenizer.convert_tokens_to_ids(["yes", "no"]))
+    methods = ("attnlrp", "saliency", "gradient_input")
+    found = lime_xai.deletion_curves(model, inputs, methods, target=target, processor=processor)
+    found.plot().savefig(STATIC / "gallery-deletions.png", dpi=DPI)
+
+
 def sound() -> None:
     """Draw a clip of the sound world, with what sounds when, and the relevance of a word over time."""
     model, processor, inputs = example(world="sound")
@@ -105,7 +114,7 @@ def sound() -> None:
 
 
 FIGURES: dict[str, Callable[[], None]] = {
-    one.__name__: one for one in (answer, folder, steps, pixels, terminal, comparison, sound)
+    one.__name__: one for one in (answer, folder, steps, pixels, terminal, comparison, deletions, sound)
 }
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from .editing.objective import RelevanceObjective
 from .editing.settings import EditSettings
 from .evaluation.attributions.compare import compare_attributions
 from .evaluation.attributions.comparison import Comparison
+from .evaluation.attributions.deletions import DeletionCurves, deletion_curves
 from .evaluation.attributions.example import Example
 from .evaluation.cost.memory import estimate_memory
 from .generation.calibrate import calibrate
@@ -51,6 +52,7 @@ __all__ = [
     "Contrast",
     "ContributionNeed",
     "DecodingStep",
+    "DeletionCurves",
     "Edit",
     "EditSettings",
     "EncoderLRP",
@@ -82,6 +84,7 @@ __all__ = [
     "calibrate",
     "check_heard",
     "compare_attributions",
+    "deletion_curves",
     "estimate_memory",
     "explain",
     "policy_from_dict",

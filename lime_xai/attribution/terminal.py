@@ -16,6 +16,9 @@ from .colours import Rgb, ink_on, on_white
 from .row import GridLike, RowRelevance, Values, View, readable, stretches, views
 
 _SHADES = " ░▒▓█"
+"""Of a cell with positive relevance, from none to the most."""
+_LINES = " .-=≡"
+"""Of a cell with negative relevance: another mark, because the sign must be read without colours too."""
 _GAP = 2
 """Blank columns between frames of a video."""
 
@@ -36,9 +39,10 @@ def relevance_text(row: RowRelevance, width: int | None = None, grid: GridLike =
     Returns
     -------
     rich.text.Text
-        Red where relevance is positive, blue where negative, as in figures: cells have the colour of a map on white;
-        without colours, the fuller a cell, the more relevance (of either sign). Every map has its own scale, and a last
-        line compares the strongest tokens. Tokens of unknown layout are a strip in their order, with the reason.
+        Red where relevance is positive, blue where negative, as in figures: cells have the colour of a map on white.
+        Without colours, blocks are positive and lines negative; the fuller a cell, the more relevance. A legend says
+        it. Every map has its own scale, and a last line compares the strongest tokens. Tokens of unknown layout are a
+        strip in their order, with the reason.
 
     Raises
     ------
@@ -66,10 +70,22 @@ def relevance_text(row: RowRelevance, width: int | None = None, grid: GridLike =
         for position in range(span.start, span.stop):
             if position in first:
                 _add_layout(text, row, *first[position], columns)
+    if row.layouts:
+        _add_legend(text)
     strongest = [f"{name} token {value:+.2f}" for name, value in row.strongest().items()]
     if len(strongest) > 1:
-        text.append(f"\nstrongest {', strongest '.join(strongest)}\n")
+        text.append(f"strongest {', strongest '.join(strongest)}\n")
     return text
+
+
+def _add_legend(text: Text) -> None:
+    """Add the cells of each sign, from little relevance to the most, and what the sign means."""
+    text.append("\n")
+    for sign, meaning in ((1, " supports the target, "), (-1, " speaks against it\n")):
+        steps = len(_SHADES) - 1
+        for step in range(1, steps + 1):
+            _add_cells(text, [sign * (step + 0.5) / (steps + 1)], 1.0, 1)
+        text.append(meaning)
 
 
 def _add_layout(text: Text, row: RowRelevance, layout: Layout, name: str, width: int) -> None:
@@ -197,7 +213,8 @@ def _add_cells(text: Text, values: Sequence[float] | Values, scale: float, repea
         if np.isnan(value):
             text.append(" " * repeat)
             continue
-        shade = _SHADES[min(int(abs(value) / scale * len(_SHADES)), len(_SHADES) - 1)]
+        marks = _SHADES if value > 0 else _LINES
+        shade = marks[min(int(abs(value) / scale * len(marks)), len(marks) - 1)]
         colour = on_white(value, scale)
         text.append(shade * repeat, style=_style(colour, colour))
 

@@ -162,7 +162,7 @@ def test_tokens_of_unknown_layout_are_a_strip_that_says_so():
     assert not any(text.get_parse_math() for text in figure.texts)
     assert parts(figure)[0].get_xlabel() == "tokens, in order"
     assert (
-        "layout unknown: its $a$ reason; tokens in their order\n░░▒▒  ██\n" in made(layouts=unknown).text(0, 80).plain
+        "layout unknown: its $a$ reason; tokens in their order\n░░--  ██\n" in made(layouts=unknown).text(0, 80).plain
     )
     assert grid_of(made(layouts=unknown).plot(grid=(2, 2))) == VALUES[0, 1:5].reshape(2, 2).tolist()
     assert [type(one) for row in made(layouts=[]).layouts for one in row] == [UnknownLayout, UnknownLayout]
@@ -218,7 +218,7 @@ def test_a_sound_is_drawn_over_time(step, unit):
     assert [bar.get_width() for bar in axes.patches] == [scale * width for width in (2, 2, 2, 2, 2, 2, 1)]
     assert [bar.get_height() for bar in axes.patches] == [1, 2, 3, 4, 11, 7, 8]
     assert axes.get_xlim() == (0, 13 * scale)
-    shown = found.text(0, 20).plain.splitlines()[3:-3]
+    shown = found.text(0, 20).plain.splitlines()[3:-4]
     assert shown == (
         ["0.00 s     ░░░░██▓▓", "3.00 s ▓▓"]
         if step
@@ -292,7 +292,7 @@ def test_arguments_of_text_are_checked(arguments, error, message):
 def test_maps_fit_the_width_and_lose_no_relevance(width):
     layout = ImageLayout("image", tuple(range(1, 401)), (Tile(10, 40, tuple(range(1, 401))),))
     found = one(layout, tokens=402)
-    shown = [line for line in found.text(0, width).plain.splitlines() if line and set(line) <= set(" ░▒▓█")]
+    shown = [line for line in found.text(0, width).plain.splitlines() if line and set(line) <= set(" ░▒▓█.-=≡")]
     assert max(map(len, shown)) <= width
     edge = -(-40 // width)
     assert len(shown) == -(-10 // edge)
@@ -338,10 +338,25 @@ def test_text_shows_every_number_and_a_grid_of_shades():
     words = " ".join(found.plain.split())
     for part in ("<s> +0.50", "image: 4 tokens", "+3.25", "a -1.00 b +0.00"):
         assert part in words
-    assert cells(made()) == ["░░▒▒", "  ██"]
+    assert cells(made()) == ["░░--", "  ██"]
     papers = {found.plain[span.start : span.end]: span.style.bgcolor.triplet for span in found.spans}
-    for part, value, limit in (("+0.50", 0.5, 1.0), ("-1.00", -1.0, 1.0), ("▒▒", -2.0, 4.0), ("██", 4.0, 4.0)):
+    for part, value, limit in (("+0.50", 0.5, 1.0), ("-1.00", -1.0, 1.0), ("--", -2.0, 4.0), ("██", 4.0, 4.0)):
         assert papers[part] == on_white(value, limit)
+
+
+def test_the_sign_of_a_map_is_read_without_colours():
+    """Turning the sign of all relevance keeps how full a cell is, changes its mark, and the legend names both."""
+    blocks, rules = " ░▒▓█", " .-=≡"
+    up, down = made(VALUES), made(-VALUES)
+    turned = str.maketrans(blocks + rules[1:], rules + blocks[1:])
+    assert [line.translate(turned) for line in cells(up)] == cells(down)
+    legend = f"\n{blocks[1:]} supports the target, {rules[1:]} speaks against it\n"
+    assert legend in up.text(0, 80).plain
+    plain = io.StringIO()
+    Console(file=plain, no_color=True, force_terminal=True, width=80).print(down.text(0, 80))
+    assert "..▒▒" in plain.getvalue()
+    alone = made(spans=[[Span("text", 0, 7)], SPANS[1]], layouts=[[], LAYOUTS[1]])
+    assert "supports" not in alone.text(0, 80).plain
 
 
 def test_text_of_relevance_of_nothing_is_empty_shades():

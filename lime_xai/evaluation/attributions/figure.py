@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.transforms import Bbox
 
 from lime_xai.attribution.sheet import ShownFigure, fonts
 
@@ -15,6 +16,12 @@ from .summary import Summary
 MAIN = ("delta_a", "deletion", "insertion", "pointing", "mass", "rank", "sensitivity", "randomisation")
 """Metrics that get a panel where they were measured."""
 _ACROSS = 3
+
+_NEAR = 13
+_PLACES = tuple(
+    (radius * x, radius * y) for radius in (10, 18, 26, 34, 42) for x, y in ((1, 0.3), (1, -0.7), (-1, 0.3), (-1, -0.7))
+)
+"""Where the number of a point may stand, in points from its middle, best first."""
 
 
 def comparison_figure(summary: Summary) -> ShownFigure:
@@ -45,6 +52,8 @@ def comparison_figure(summary: Summary) -> ShownFigure:
         _draw_cost(axes[len(panels)], summary)
     for place in axes[count:]:
         place.set_axis_off()
+    if scatter:
+        _number_points(axes[len(panels)], summary)
     drawn = [*panels, *(name for name in ("delta_a", "passes") if scatter and name not in panels)]
     figure.numbers = [
         {"metric": column, "method": method, "value": found.mean, "low": found.low, "high": found.high}
@@ -76,13 +85,43 @@ def _draw_means(axes: Axes, summary: Summary, column: str, labelled: bool) -> No
     axes.grid(axis="x", alpha=0.3)
 
 
+def _number_points(axes: Axes, summary: Summary) -> None:
+    """Write the number of each method beside its point, where no other number and no other point lies.
+
+    The first free place of ``_PLACES`` is taken; a thin line leads from a place that is not next to the point.
+    """
+    axes.figure.draw_without_rendering()  # type: ignore[union-attr]
+    per_point = axes.figure.dpi / 72
+    means = [[summary.means[method][column].mean for column in ("passes", "delta_a")] for method in summary.methods]
+    points = axes.transData.transform(np.array(means)) / per_point
+    taken = [Bbox.from_extents(x - 4, y - 4, x + 4, y + 4) for x, y in points]
+    for number, (point, mean) in enumerate(zip(points, means, strict=True), start=1):
+        if not np.isfinite(point).all():
+            continue
+        wide = 4.5 * len(str(number))
+        boxes = [Bbox.from_bounds(point[0] + x - wide / 2, point[1] + y - 3.5, wide, 7) for x, y in _PLACES]
+        free = [index for index, box in enumerate(boxes) if not any(box.overlaps(other) for other in taken)]
+        chosen = free[0] if free else 0
+        line = {"arrowstyle": "-", "linewidth": 0.4, "shrinkA": 0, "shrinkB": 2, "color": "#555555"}
+        axes.annotate(
+            str(number),
+            (mean[0], mean[1]),
+            _PLACES[chosen],
+            textcoords="offset points",
+            fontsize=7,
+            ha="center",
+            va="center",
+            arrowprops=line if np.hypot(*_PLACES[chosen]) > _NEAR else None,
+        )
+        taken.append(boxes[chosen])
+
+
 def _draw_cost(axes: Axes, summary: Summary) -> None:
     """Draw faithfulness over the number of forward passes that an attribution takes as long as."""
-    for number, (method, colour) in enumerate(zip(summary.methods, _colours(summary), strict=True), start=1):
+    for method, colour in zip(summary.methods, _colours(summary), strict=True):
         cost, area = (summary.means[method][column] for column in ("passes", "delta_a"))
         reach = [[area.mean - area.low], [area.high - area.mean]]
-        axes.errorbar(cost.mean, area.mean, reach, fmt="o", color=colour)
-        axes.annotate(str(number), (cost.mean, area.mean), (4, 2), textcoords="offset points", fontsize=7)
+        axes.errorbar(cost.mean, area.mean, reach, fmt="o", markersize=5, color=colour)
     costs = [summary.means[method]["passes"].mean for method in summary.methods]
     axes.set_xscale("log")
     axes.set_xlim(min(costs) / 2, max(costs) * 4)
