@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.dispatched import parts_of
 from support.families import FAMILIES, batch
+from support.policy_forms import FORMS, outcome
 from support.words import numbered_tokenizer
 
 import lime_rules
 import lime_xai
-from lime_xai import METHODS, POLICIES, Calibration, Constant, Contrast, Edit, Reweight
+from lime_xai import METHODS, Contrast, Edit
 from lime_xai.evaluation.conformance.suite import check_conformance
-from lime_xai.storage.weights import weights_hash
 
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore")]
 
@@ -26,34 +27,10 @@ TOLERANCE = 1e-5
 MEASURED = {"llava": "image", "qwen2_5_vl": "image", "gemma3": "image", "qwen2_audio": "audio"}
 """Families of which every method and policy is compared with the CPU, and what they perceive."""
 
-FORMS = {
-    **{name: lambda model, kind, make=make: make() for name, make in POLICIES.items()},
-    "paper over the cache": lambda model, kind: Edit.paper("cache", 0.01),
-    "reweight, full": lambda model, kind: Reweight(relevance="full"),
-    "reweight, backward": lambda model, kind: Reweight(direction="backward"),
-    "contrast, slot": lambda model, kind: Contrast("slot"),
-    "constant": lambda model, kind: Constant(made_up_calibration(model, kind)),
-}
-"""Policies by name, from a model and the modality that it perceives."""
-
-
-def made_up_calibration(model, kind):
-    config = model.config.get_text_config()
-    gains = torch.full((config.num_hidden_layers, config.num_key_value_heads), 0.1)
-    return Calibration(weights_hash(model), "direct", 1, 1, torch.zeros(config.vocab_size), {kind: gains})
-
 
 def on(device, model, inputs, dtype=torch.float64):
     moved = {k: v.to(device, dtype) if v.is_floating_point() else v.to(device) for k, v in inputs.items()}
     return copy.deepcopy(model).to(device, dtype), moved
-
-
-def outcome(call):
-    """Return what a call returns, or the kind and message of its refusal."""
-    try:
-        return call()
-    except (ValueError, TypeError, NotImplementedError) as error:
-        return type(error), str(error)
 
 
 @pytest.mark.parametrize("family", MEASURED)
@@ -208,3 +185,38 @@ def test_no_line_of_the_package_waits_for_the_host():
     packages = [Path(package.__file__).parent for package in (lime_xai, lime_rules)]
     assert not [name for name in waits if any(package in Path(name).parents for package in packages)]
     assert seen == [0, 1, 2]
+
+
+def placed(family, places):
+    """Return a model whose first decoder layer, and whose rest, accelerate has put on two places."""
+    accelerate = pytest.importorskip("accelerate")
+    model, inputs, _ = FAMILIES[family].build()
+    moved = copy.deepcopy(model).to(torch.float64)
+    first = moved.get_decoder().layers[0]
+    device_map = {name: places[0] if part is first else places[1] for name, part in parts_of(moved).items()}
+    return accelerate.dispatch_model(moved, device_map, main_device=0, force_hooks=True), on("cuda", model, inputs)[1]
+
+
+@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("family", MEASURED)
+def test_with_layers_left_in_the_host_s_memory_every_policy_is_refused_by_name(family, name):
+    """Their weights are on the GPU during a call only: they are gone when relevance is propagated."""
+    loaded, _, _ = FAMILIES[family].build()
+    model, inputs = placed(family, (0, "cpu"))
+    with pytest.raises(ValueError, match=r"are offloaded \(.*load the model without offloading"):
+        lime_xai.steer(model, inputs, FORMS[name](loaded, MEASURED[family]), max_new_tokens=2, do_sample=False)
+
+
+@pytest.mark.parametrize("places", [(0, 0), (0, 1), (1, 0)], ids=str)
+@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("family", MEASURED)
+def test_a_model_that_accelerate_spread_over_gpus_is_steered_as_on_the_cpu(family, name, places):
+    if torch.cuda.device_count() <= max(places):
+        pytest.skip(f"needs {max(places) + 1} GPUs, found {torch.cuda.device_count()}")
+    model, inputs, _ = FAMILIES[family].build()
+    policy = FORMS[name](copy.deepcopy(model).to(torch.float64), MEASURED[family])
+    asked = {"max_new_tokens": 4, "min_new_tokens": 4, "do_sample": False}
+    wanted = outcome(lambda: lime_xai.steer(*on("cpu", model, inputs), policy, **asked).sequences)
+    spread, given = placed(family, places)
+    found = outcome(lambda: lime_xai.steer(spread, given, policy, **asked).sequences.cpu())
+    assert found == wanted if isinstance(wanted, tuple) else torch.equal(found, wanted)

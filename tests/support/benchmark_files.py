@@ -110,6 +110,20 @@ def air_files(folder, count=12):
     return {"questions": write_array(folder / "Foundation_meta.json", air_records(count))}
 
 
+def mmhal_files(folder, count=12):
+    records = [
+        {
+            "image_src": f"https://farm1.example.org/{number}%20a.jpg",
+            "image_content": ["tree", "dog"],
+            "question": f"What is {number}?",
+            "gt_answer": f"It is {number}.",
+            "model_answer": "",
+        }
+        for number in range(1, count + 1)
+    ]
+    return {"questions": write_array(folder / "response_template.json", records)}
+
+
 def own_records(count):
     answers = ["yes", "No", "a red dog"]
     return [
@@ -131,9 +145,10 @@ FILES = {
     "amber-discriminative": amber_files,
     "audio-hallucination": audio_files,
     "air-bench-foundation": air_files,
+    "mmhal": mmhal_files,
     "own": own_files,
 }
-"""What writes a part of each benchmark into a folder: benchmarks whose answers are yes, no or a choice."""
+"""What writes a part of each benchmark into a folder: those whose answers are yes, no, a choice or rated by a judge."""
 
 PIECES = [
     *("Yes", "yes", "YES", "No", "no", "NO", "not", "Not", "know", "eyes", "nothing", "maybe", ""),

@@ -19,6 +19,7 @@ KEYS = {
     "amber-discriminative": ["id", "image", "query"],
     "audio-hallucination": ["entry_id", "audio_index", "prompt_text", "label"],
     "air-bench-foundation": ["path", "question", "task_name", "dataset_name", "uniq_id", "answer_gt"],
+    "mmhal": ["image_src", "question", "gt_answer"],
     "own": ["question", "answer"],
 }
 """What each record must have; DASH-B has no records."""
@@ -117,7 +118,9 @@ def test_an_id_that_is_there_twice_is_named_with_both_lines(name, tmp_path):
         protocol_of(name).read(files, partial=True)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith(("pope", "repope", "dash", "amber"))])
+@pytest.mark.parametrize(
+    "name", [name for name in NAMES if name.startswith(("pope", "repope", "dash", "amber", "mmhal"))]
+)
 def test_a_part_is_refused_unless_it_is_meant(name, tmp_path):
     files = FILES[name](tmp_path)
     with pytest.raises(DamagedFileError, match=r"has \d+ records; the official file has \d+; if a part of it is meant"):
