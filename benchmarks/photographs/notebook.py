@@ -89,4 +89,4 @@ def _shell() -> Any:
         return None
     from IPython import get_ipython
 
-    return get_ipython()  # type: ignore[no-untyped-call]
+    return get_ipython()
