@@ -11,6 +11,9 @@ sys.path.insert(0, str(here / "_ext"))
 for notebook in (here.parent / "tutorials").glob("*.ipynb"):
     shutil.copy(notebook, here / "tutorials" / notebook.name)  # Sphinx reads below its own folder only
 
+# The tutorial on photographs skips itself: pages are the same everywhere, and hold no pixels of the stamps (GPL-2).
+os.environ["LIME_PHOTOGRAPHS"] = ""
+
 project = "lime_xai"
 author = "the lime_xai authors"
 copyright = "2026, the lime_xai authors"

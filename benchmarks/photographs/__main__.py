@@ -26,6 +26,7 @@ COMMANDS = {
     "detect": ".detect",
     "compare": ".compare",
     "attention": ".attention",
+    "gallery": ".gallery",
 }
 """Module of each command: it has ``add_arguments(parser)`` and ``run(arguments)``, and its docstring is the help."""
 FOLDER = Path("build/photographs")

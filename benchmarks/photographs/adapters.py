@@ -181,28 +181,33 @@ class Trained:
         Of the adapters.
     about : mapping
         How they were made: seed, steps, whatever training says; JSON-ready.
+    path : Path
+        The file that they were read from; errors name it.
     """
 
     projector: Mapping[str, Tensor]
     adapters: Mapping[str, Tensor]
     rank: int
     about: Mapping[str, Any]
+    path: Path
 
     def put_into(self, model: InternVLForConditionalGeneration) -> None:
         """Give a model these weights; the adapters are merged.
 
         Raises
         ------
-        ValueError
+        DamagedFileError
             If they are of another model; it is left as it was.
         """
         projector: nn.Module = model.model.multi_modal_projector
-        check_shapes("projector", {name: one.shape for name, one in projector.state_dict().items()}, self.projector)
-        added = Adapters(model, self.rank, 0)
-        try:
-            added.load(self.adapters)
-        finally:
-            added.merge()  # changes nothing if they were not loaded
+        expected = {name: one.shape for name, one in projector.state_dict().items()}
+        with holding(self.path, "trained weights of this model", "give another file"):
+            check_shapes("projector", expected, self.projector)
+            added = Adapters(model, self.rank, 0)
+            try:
+                added.load(self.adapters)
+            finally:
+                added.merge()  # changes nothing if they were not loaded
         projector.load_state_dict(dict(self.projector))
 
 
@@ -261,7 +266,7 @@ def read(path: Path) -> Trained:
         raise DamagedFileError(
             f"{path} was trained with parts of SHA-256 {found['parts']}, and these are {_hashes()}; train again."
         )
-    return Trained(groups["projector"], groups["adapters"], found["rank"], found["about"])
+    return Trained(groups["projector"], groups["adapters"], found["rank"], found["about"], path)
 
 
 def _hashes() -> dict[str, str]:

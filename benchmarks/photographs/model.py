@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from transformers import (
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
 )
+
+from lime_xai.storage.store import write_json
 
 from .packages import Parts
 from .weights import PATCH, language_model, tower, tower_config
@@ -120,6 +123,7 @@ def save(
     processor: InternVLProcessor,
     folder: Path,
     dtype: torch.dtype = torch.float32,
+    recipe: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a folder that ``from_pretrained`` of ``AutoModelForImageTextToText`` and ``AutoProcessor`` loads.
 
@@ -133,6 +137,8 @@ def save(
         Made whole or not at all.
     dtype : torch.dtype
         Of the weights in the file.
+    recipe : mapping, optional
+        How the weights were trained; JSON-ready. It becomes ``recipe.json``.
 
     Raises
     ------
@@ -148,6 +154,8 @@ def save(
         written.to(dtype)
         written.save_pretrained(draft)
         processor.save_pretrained(draft)
+        if recipe is not None:
+            write_json(draft / "recipe.json", dict(recipe))
         draft.replace(folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)

@@ -1,6 +1,7 @@
 """A name or a file becomes a folder that transformers loads; here with a tiny model in place of the parts."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -49,6 +50,24 @@ def test_a_name_becomes_a_folder_of_that_name(held, fetched, tmp_path, capsys):
     said = capsys.readouterr().out
     for words in (held[1], " MB, ", " s in all", f"lime-xai steer {tmp_path / 'models' / 'first'} --image photo.jpg"):
         assert words in said
+
+
+def test_the_folder_is_complete_when_it_appears_and_the_weights_are_read_once(held, fetched, tmp_path, monkeypatch):
+    seen, plain = [], assemble.read
+    monkeypatch.setattr(assemble, "read", lambda path: seen.append(path) or plain(path))
+    whole, moved = Path.replace, []
+
+    def replace(self, target):
+        if self.is_dir():
+            moved.append(sorted(path.name for path in self.iterdir()))
+        return whole(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    assert main(["assemble", "first", "--folder", str(tmp_path)]) == 0
+    out = tmp_path / "models" / "first"
+    assert moved == [sorted(path.name for path in out.iterdir())]
+    assert json.loads((out / "recipe.json").read_text()) == {"seed": 3}
+    assert seen == [held[0] / "first.safetensors"]
 
 
 def test_a_file_and_a_folder_can_be_given(held, fetched, tmp_path):

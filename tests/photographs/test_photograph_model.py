@@ -113,6 +113,9 @@ def test_a_folder_is_written_whole_or_not_at_all(small, tmp_path, monkeypatch):
     (taken / "file").touch()
     with pytest.raises(FileExistsError, match="taken"):
         save(model, processor, taken)
+    with pytest.raises(TypeError):  # the recipe is the last that is written
+        save(model, processor, tmp_path / "new", recipe={"seed": object()})
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
     monkeypatch.setattr(type(processor), "save_pretrained", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         save(model, processor, tmp_path / "new")
