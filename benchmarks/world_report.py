@@ -222,6 +222,34 @@ def relevance_table(report: Report) -> str:
     return table(("", "reliance", "its change", "inside the thing", "its change"), rows)
 
 
+MADE = {"world": policies_table, "answers": answers_table, "relevance": relevance_table}
+"""Writers of the tables of a page, by mark."""
+
+
+def titled(reports: Sequence[Report]) -> dict[str, Report]:
+    """Return reports by model; the name of one on fewer scenes than another of its model tells their number.
+
+    Raises
+    ------
+    ValueError
+        If two reports of a model are on as many scenes.
+    """
+    most: dict[str, int] = {}
+    for report in reports:
+        most[report["model"]] = max(report["scenes"], most.get(report["model"], 0))
+    found: dict[str, Report] = {}
+    for report in reports:
+        few = report["scenes"] < most[report["model"]]
+        name = f"{report['model']}, {report['scenes']} scenes" if few else report["model"]
+        if name in found:
+            raise ValueError(
+                f"two reports of the {report['world']} world are on {report['scenes']} scenes of the model "
+                f"{report['model']}, one was expected; measure the policies of both into one file of {RESULTS}"
+            )
+        found[name] = report
+    return found
+
+
 def put(text: str, mark: str, made: str, page: Path) -> str:
     """Return the text of a page with a table between the marks of its name.
 
@@ -238,12 +266,19 @@ def put(text: str, mark: str, made: str, page: Path) -> str:
     return f"{before}{begin}{made}\n{end}{after}"
 
 
-def update_page(page: Path, report: Report) -> None:
-    """Put the tables of the bundled model between their marks on a page; a page has the marks of those it shows."""
+def update_page(page: Path, measured: Mapping[str, Report]) -> None:
+    """Put the tables of the bundled model between their marks on a page; a page has the marks of those it shows.
+
+    The table ``few`` holds policies that were measured on fewer scenes.
+    """
     text = page.read_text(encoding="utf-8")
-    for mark, made in (("world", policies_table), ("answers", answers_table), ("relevance", relevance_table)):
-        if f"<!-- {mark}-table -->" in text:
-            text = put(text, mark, made(report), page)
+    report = measured["bundled"]
+    tables = {kind: write(report) for kind, write in MADE.items() if f"<!-- {kind}-table -->" in text}
+    few = [one for name, one in measured.items() if name.startswith("bundled, ")]
+    if few:
+        tables["few"] = "\n\n".join(f"{made(one)}:\n\n{policies_table(one)}" for one in few)
+    for mark, table_text in tables.items():
+        text = put(text, mark, table_text, page)
     page.write_text(text, encoding="utf-8")
 
 
@@ -260,7 +295,7 @@ def write_world(world: World, accepted: Path, label: str) -> None:
         Added to the names of what is written.
     """
     reports = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("world_*.json"))]
-    measured = {report["model"]: report for report in reports if report["world"] == world.name}
+    measured = titled([report for report in reports if report["world"] == world.name])
     acceptance = json.loads(accepted.read_text(encoding="utf-8"))
     pages = {f"acceptance{label}.md": acceptance_pages(acceptance), f"world{label}.md": policy_pages(measured)}
     if world.name == "scene":
@@ -273,7 +308,7 @@ def write_world(world: World, accepted: Path, label: str) -> None:
     if measured:
         draw_policies(measured, STATIC / f"policies{label}.png")
     if "bundled" in measured:
-        update_page(PAGES[world.name], measured["bundled"])
+        update_page(PAGES[world.name], measured)
 
 
 def main() -> None:

@@ -118,6 +118,7 @@ def test_resumed_training_equals_uninterrupted_training(tmp_path):
         assert training.train(tmp_path / "parts", world="sound", seed=5, plan=SHORT, every=2, stop_at=stop) is None
     parts = training.train(tmp_path / "parts", world="sound", seed=5, plan=SHORT, every=2)
     assert weights_hash(parts) == weights_hash(whole)
+    assert weights_hash(whole) != weights_hash(SUBJECT.build_model(5, SHORT.size))
     with pytest.raises(ValueError, match="other settings"):
         training.train(tmp_path / "parts", world="sound", seed=6, plan=SHORT)
 

@@ -1,0 +1,53 @@
+"""Reports of worlds on pages: rows on fewer scenes stay apart, and none replaces another without a word."""
+
+import json
+
+import pytest
+
+from benchmarks import world_report
+from benchmarks.world_report import RESULTS, titled, update_page
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return json.loads((RESULTS / "world_sound_bundled.json").read_text(encoding="utf-8"))
+
+
+def _few(report, scenes, policy):
+    rows = {name: report["policies"][name] for name in ("vanilla", policy)}
+    return {**report, "scenes": scenes, "policies": rows}
+
+
+def test_a_report_on_fewer_scenes_has_a_title_of_its_own(whole):
+    other = {**whole, "model": "seed1", "scenes": 8}
+    few = _few(whole, 30, "constant")
+    assert titled([whole, few, other]) == {"bundled": whole, "bundled, 30 scenes": few, "seed1": other}
+    with pytest.raises(ValueError, match="on 30 scenes of the model bundled, one was expected"):
+        titled([whole, few, _few(whole, 30, "contrast")])
+
+
+def test_rows_on_fewer_scenes_have_a_table_of_their_own_on_the_page(whole, tmp_path):
+    page = tmp_path / "page.md"
+    marks = "<!-- world-table -->\nold\n<!-- /world-table -->\n"
+    page.write_text(marks)
+    update_page(page, titled([whole]))
+    text = page.read_text()
+    assert "old" not in text
+    assert sum(line.startswith("| `") for line in text.splitlines()) == len(whole["policies"])
+
+    measured = titled([whole, _few(whole, 30, "constant")])
+    with pytest.raises(ValueError, match="has no <!-- few-table -->"):
+        update_page(page, measured)
+    page.write_text(marks + "<!-- few-table -->\n<!-- /few-table -->\n")
+    update_page(page, measured)
+    few = page.read_text().partition("<!-- few-table -->")[2]
+    assert "seed 5, 30 scenes, noise 0.03:" in few
+    assert [line.split("`")[1] for line in few.splitlines() if line.startswith("| `")] == ["vanilla", "constant"]
+
+
+def test_the_page_in_the_repository_is_what_its_report_gives(whole, tmp_path):
+    source = world_report.PAGES["sound"].read_text(encoding="utf-8")
+    page = tmp_path / "sound-world.md"
+    page.write_text(source, encoding="utf-8")
+    update_page(page, titled([whole]))
+    assert page.read_text(encoding="utf-8") == source
