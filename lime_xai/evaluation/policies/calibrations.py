@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedModel
+from transformers import BatchFeature, PreTrainedModel
 
 from lime_xai.generation.calibrate import calibrate
 from lime_xai.policies.calibration import Calibration
@@ -18,7 +18,7 @@ from lime_xai.worlds.shared.models import protocol
 SCENES = 60
 
 
-def unlabelled_prompts(processor: Any, evaluation: EvaluationSet) -> Iterator[Mapping[str, Any]]:
+def unlabelled_prompts(processor: Any, evaluation: EvaluationSet) -> Iterator[BatchFeature]:
     """Return, scene by scene, a request for a caption and then all closed questions; about as many steps of each.
 
     Parameters
@@ -52,4 +52,5 @@ def world_calibration(world: World, model: PreTrainedModel, processor: Any, path
         If the file is of another model.
     """
     evaluation = world.evaluation_set(protocol(world).seeds["tuning"][0], scenes=SCENES)
-    return calibrate(model, unlabelled_prompts(processor, evaluation), max_new_tokens=CAPTION_TOKENS, path=path)
+    prompts = (inputs.to(model.device) for inputs in unlabelled_prompts(processor, evaluation))
+    return calibrate(model, prompts, max_new_tokens=CAPTION_TOKENS, path=path)
