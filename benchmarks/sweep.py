@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks.sweep_figure import sweep_figure, sweep_page
 from lime_xai.decoding.policy import Policy
+from lime_xai.evaluation.benchmarks.sweep import EDITED, Edited, sweep_name, sweep_policy
 from lime_xai.evaluation.bootstrap import Floats, estimate, resampling_weights
 from lime_xai.evaluation.policies.world import timed_captions
 from lime_xai.generation.steer import steering
@@ -35,7 +35,6 @@ from lime_xai.worlds.shared.closed import closed_values
 from lime_xai.worlds.shared.models import load_frozen, protocol
 
 RESULTS = Path(__file__).parent / "results"
-EDITED = ("keys", "values", "both")
 LAMBDAS = (0.0, 0.1, 1.0, 10.0, 100.0)
 PAPER_LAMBDA = 0.1
 RATES = (0.003, 0.01, 0.03, 0.1)
@@ -45,15 +44,9 @@ SPLIT = "dialogue"
 PLAIN = "plain"
 
 
-def policy_of(edited: str, weight: float, rate: float, scope: str) -> Edit:
+def policy_of(edited: Edited, weight: float, rate: float, scope: str) -> Edit:
     """Return the paper's edit of keys, values or both with a weight of the KL term."""
-    edit = Edit.paper(scope=scope, learning_rate=rate)
-    return replace(edit, edit=edited, objective=replace(edit.objective, kl_weight=weight))  # type: ignore[arg-type]
-
-
-def name_of(edited: str, weight: float) -> str:
-    """Return the key of a row."""
-    return f"{edited}, {weight:g}"
+    return sweep_policy(Edit.paper(scope=scope, learning_rate=rate), edited, weight)
 
 
 def f1_of(model: Any, processor: Any, evaluation: Any, policy: Policy) -> float:
@@ -137,7 +130,7 @@ def run(sweep: Sweep, model: Any, processor: Any, lambdas: Sequence[float], prog
                 sweep.note("tuning", edited, f"{rate:g}", value=number(f1, 6))
             progress.advance(task)
     wanted = [(edited, weight) for weight in lambdas for edited in EDITED]
-    missing = [pair for pair in wanted if name_of(*pair) not in about["rows"]]
+    missing = [pair for pair in wanted if sweep_name(*pair) not in about["rows"]]
     progress.advance(task, len(wanted) - len(missing))
     if not missing:
         return
@@ -150,7 +143,7 @@ def run(sweep: Sweep, model: Any, processor: Any, lambdas: Sequence[float], prog
         policy = policy_of(edited, weight, sweep.rates[edited], about["scope"])
         start = time.perf_counter()
         found = measured(model, processor, evaluation, policy)
-        sweep.note("rows", name_of(edited, weight), value=row_of(found, plain, policy, time.perf_counter() - start))
+        sweep.note("rows", sweep_name(edited, weight), value=row_of(found, plain, policy, time.perf_counter() - start))
         progress.advance(task)
 
 

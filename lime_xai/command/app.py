@@ -19,12 +19,13 @@ from .audit import audit
 from .compare import compare
 from .conformance import conformance
 from .demo import demo
+from .draw import draw_ids
 from .evaluate import evaluate, score
 from .explain import explain
 from .export import export_custom_generate
 from .ground import ground
 from .plot import plot
-from .reproduce import reproduce
+from .reproduce import reproduce_app
 from .screen import console, fail, literal_output, notices
 from .steer import steer
 from .world import world_app
@@ -119,12 +120,13 @@ _COMMANDS = (
     compare,
     evaluate,
     score,
-    reproduce,
     ground,
+    draw_ids,
     export_custom_generate,
 )
 for command in _COMMANDS:
     app.command()(command)
+app.add_typer(reproduce_app, name="reproduce")
 app.add_typer(world_app, name="world")
 
 

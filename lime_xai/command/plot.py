@@ -20,6 +20,7 @@ class Kind(StrEnum):
     matrix = "matrix"
     before_after = "before-after"
     steps = "steps"
+    relevance_steps = "relevance-steps"
     sound = "sound"
 
 

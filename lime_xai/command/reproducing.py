@@ -1,4 +1,4 @@
-"""What the parts of ``lime-xai reproduce`` share: the folder of results, and notes on model and items."""
+"""What the parts of ``lime-xai reproduce`` share: checks of folder and processes, notes on model and items."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lime_xai.evaluation.benchmarks.paper import PaperModel
+from lime_xai.evaluation.benchmarks.shares import Share
 
 from .screen import notice
 
@@ -28,6 +29,20 @@ def check_folder(folder: Path) -> None:
         raise FileNotFoundError(f"--out {folder}: there is no folder {parent}; make it first.")
     if not os.access(parent, os.W_OK | os.X_OK):
         raise PermissionError(f"--out {folder} may not be written; check the permissions of {parent}.")
+
+
+def check_alone(what: str, share: Share) -> None:
+    """Refuse a process that is one of several.
+
+    Raises
+    ------
+    ValueError
+        Naming how many there are.
+    """
+    if share.of > 1:
+        raise ValueError(
+            f"reproduce {what} runs in one process, and this is one of {share.of}; start it without accelerate launch."
+        )
 
 
 def model_notes(name: str, config: Any, paper: PaperModel | None, named: str | None) -> list[str]:

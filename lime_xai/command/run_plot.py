@@ -34,7 +34,8 @@ def run_plot(
     out, html : Path, optional
         Figure and page, checked before.
     kind : str
-        Of an explained answer: ``word``, ``words``, ``matrix``, ``before-after``, ``steps`` or ``sound``.
+        Of an explained answer: ``word``, ``words``, ``matrix``, ``before-after``, ``steps``,
+        ``relevance-steps`` or ``sound``.
     word : str, optional
         Of an explained answer.
     columns : int
@@ -76,6 +77,7 @@ def drawn(
         "matrix": lambda: answer.plot_matrix(columns=columns),
         "before-after": lambda: answer.plot_before_after(word, columns=columns),
         "steps": lambda: answer.plot_steps(columns=columns),
+        "relevance-steps": lambda: answer.plot_steps("relevance", columns=columns),
         "sound": lambda: answer.plot_sound(word, events=events, columns=columns),
     }
     return kinds[kind]()

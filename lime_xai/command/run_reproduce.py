@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
-from lime_xai.decoding.policy import Policy
 from lime_xai.evaluation.benchmarks import protocols as protocols  # registers them
-from lime_xai.evaluation.benchmarks.answers import KeptAnswers, changes, check_resumable, read_answers
-from lime_xai.evaluation.benchmarks.asking import Asking, Decoding, limited
+from lime_xai.evaluation.benchmarks.answers import changes, check_resumable
+from lime_xai.evaluation.benchmarks.asking import Asking, Decoding
 from lime_xai.evaluation.benchmarks.paper import PaperModel, named_model, paper_model
 from lime_xai.evaluation.benchmarks.protocol import protocol_of
-from lime_xai.evaluation.benchmarks.reproduction import SUBJECTS, Row, plain_sampling, reproduction, rows_of
-from lime_xai.evaluation.benchmarks.run import evaluate
-from lime_xai.evaluation.benchmarks.shares import Share, device_of_process, evaluate_share, share_of_process
+from lime_xai.evaluation.benchmarks.reproduction import SUBJECTS, Row, reproduction, rows_of
+from lime_xai.evaluation.benchmarks.shares import device_of_process, share_of_process
 from lime_xai.evaluation.benchmarks.written import Written
 from lime_xai.storage.store import write_json
 
 from .loading import check_device, find_checkpoint, load_model, read_config
 from .memory import show_memory_of
-from .progress import counting, duration
+from .parts import Part, Run, answers_of, estimate_parts
 from .reproducing import check_folder, item_notes, model_notes
 from .run_evaluate import Asked, asking_of
 from .run_score import note_changes
@@ -56,31 +49,6 @@ class Order:
     parsers: Sequence[str | None]
     paper_model: str | None
     estimate: bool
-
-
-@dataclass(frozen=True)
-class Part:
-    """What goes into one file of answers."""
-
-    decoding: str
-    path: Path
-    asking: Asking
-    policies: dict[str, Policy | None]
-
-    def sampled(self, model: Any) -> AbstractContextManager[None]:
-        """Context in which the model decodes as this file says."""
-        return plain_sampling(model) if self.decoding == "sampling" else nullcontext()
-
-
-@dataclass(frozen=True)
-class Run:
-    """A loaded model with what it is asked."""
-
-    name: str
-    model: Any
-    processor: Any
-    share: Share
-    note: Notices
 
 
 def run_reproduce(asked: Asked, order: Order) -> None:
@@ -119,10 +87,10 @@ def run_reproduce(asked: Asked, order: Order) -> None:
     run = Run(asked.model, model, processor, share, Notices())
     if share.number == 0:
         show_memory_of(console, model, processor, asking, parts[0].policies)
-    _estimate(run, parts)
+    estimate_parts(run, parts)
     if order.estimate:
         return
-    kept = _answers(run, parts)
+    kept = answers_of(run, parts)
     if kept is None:
         console.print(f"{order.folder}: process {share.number + 1} of {share.of} has ended", soft_wrap=True)
         return
@@ -153,58 +121,6 @@ def _parts(rows: Sequence[Row], asking: Asking, seed: int, folder: Path) -> list
         )
         for name, decoding in decodings.items()
     ]
-
-
-def _answers(run: Run, parts: Sequence[Part]) -> dict[str, KeptAnswers] | None:
-    """Return the answers of all rows; None if other processes have not ended yet."""
-    found: dict[str, KeptAnswers | None] = {}
-    for part in parts:
-        with counting(f"{part.decoding} answers") as progress, part.sampled(run.model):
-            given: dict[str, Any] = {"name": run.name, "progress": progress, "note": run.note}
-            found[part.decoding] = evaluate_share(
-                run.share, run.model, run.processor, part.asking, part.policies, part.path, **given
-            )
-    if found[parts[-1].decoding] is None:
-        return None
-    # Every process ends the first file before it begins the last one, so all files are whole now.
-    return {part.decoding: found[part.decoding] or read_answers(part.path) for part in parts}
-
-
-def _estimate(run: Run, parts: Sequence[Part]) -> None:
-    """Time an answer of each group under each row, keep these answers, and print how long the others will take."""
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left", title="estimate")
-    for name in ("decoding", "policy", "answers left", "seconds each", "time"):
-        table.add_column(name, justify="left" if name in ("decoding", "policy") else "right")
-    total = 0.0
-    for part in parts:
-        own = run.share.items(part.asking.items)
-        there = _timed(run, part, own)
-        for key in part.policies:
-            seconds = [value for (_, name), value in there.items() if name == key]
-            left = sum((item.id, key) not in there for item in own)
-            if not seconds:
-                continue
-            each = median(seconds)
-            total += left * each
-            table.add_row(part.decoding, key, str(left), f"{each:.2f}", duration(left * each))
-    console.print(table)
-    of = "" if run.share.of == 1 else f" of process {run.share.number + 1} of {run.share.of}"
-    console.print(f"about {duration(total)} left{of}, by the median time of the answers that are there", soft_wrap=True)
-
-
-def _timed(run: Run, part: Part, own: Sequence[Any]) -> dict[tuple[str, str], float]:
-    """Return the seconds of the answers that are there; the first item of each group is answered if it is not."""
-    alone = run.share.of == 1
-    whole = read_answers(part.path).answers if not alone and part.path.exists() else {}
-    waiting = [item for item in own if any((item.id, key) not in whole for key in part.policies)]
-    answers = dict(whole)
-    if waiting:
-        asking = replace(part.asking, items=limited(waiting, 1))
-        path = part.path if alone else run.share.part(part.path)
-        with counting(f"{part.decoding} answers timed") as progress, part.sampled(run.model):
-            given: dict[str, Any] = {"name": run.name, "progress": progress, "note": run.note}
-            answers |= evaluate(run.model, run.processor, asking, part.policies, path, **given).answers
-    return {key: answer.seconds for key, answer in answers.items() if answer.seconds is not None}
 
 
 def _notes(asked: Asked, config: Any, paper: PaperModel | None, named: str | None) -> list[str]:

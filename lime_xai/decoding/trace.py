@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from rich.table import Table
@@ -29,6 +29,11 @@ class StepTrace(Content):
         not evaluate the objective again after the last: ``[steps, B]`` losses.
     share_before, share_after : Tensor or None
         ``[B]``: perceptual share of the absolute relevance.
+    shares : Tensor or None
+        ``[steps + 1, B]``: that share before each update and after the last. None for edits in forward direction, which
+        compute no relevance of single positions.
+    relevance_before, relevance_after : Tensor or None
+        ``[B, T]``: relevance of every position for the target of the objective, without the policy and with it.
     """
 
     index: int
@@ -38,6 +43,9 @@ class StepTrace(Content):
     divergences: Tensor | None = None
     share_before: Tensor | None = None
     share_after: Tensor | None = None
+    shares: Tensor | None = None
+    relevance_before: Tensor | None = None
+    relevance_after: Tensor | None = None
 
     @property
     def numbers(self) -> tuple[Tensor | None, ...]:
@@ -48,12 +56,8 @@ class StepTrace(Content):
         """Return this entry, with fields that are None taken from an earlier policy's."""
         if earlier is None:
             return self
-        unknown = {
-            name: getattr(earlier, name)
-            for name in ("losses", "divergences", "share_before", "share_after")
-            if getattr(self, name) is None
-        }
-        return replace(self, **unknown)
+        names = [one.name for one in fields(self) if one.default is None]
+        return replace(self, **{name: getattr(earlier, name) for name in names if getattr(self, name) is None})
 
 
 @dataclass(eq=False, repr=False)
@@ -72,8 +76,9 @@ class SteeringTrace(Content):
         return len(self.steps)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain lists, ready for JSON (waits for the device once)."""
-        names = [name for name in StepTrace.__dataclass_fields__ if name != "index"]
+        """Return plain lists, ready for JSON (waits for the device once); without relevance of single positions."""
+        left_out = ("index", "relevance_before", "relevance_after")
+        names = [name for name in StepTrace.__dataclass_fields__ if name not in left_out]
         rows = []
         for step in self.steps:
             row: dict[str, Any] = {"index": step.index}

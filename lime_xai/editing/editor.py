@@ -43,8 +43,10 @@ class EditResult(ShortRepr):
     share_before, share_after : Tensor or None
         ``[B]``: share of the absolute relevance on the positions that the objective asks for; None in forward
         direction.
-    relevance_before : Tensor or None
-        ``[B, T]``: relevance of the unedited step; None in forward direction.
+    shares : Tensor or None
+        ``[steps + 1, B]``: that share before each update and after the last; None in forward direction.
+    relevance_before, relevance_after : Tensor or None
+        ``[B, T]``: relevance of the unedited step, and after the last update; None in forward direction.
     deltas : Deltas
         What was found.
     layers : int
@@ -56,7 +58,9 @@ class EditResult(ShortRepr):
     divergences: Tensor
     share_before: Tensor | None
     share_after: Tensor | None
+    shares: Tensor | None
     relevance_before: Tensor | None
+    relevance_after: Tensor | None
     deltas: Deltas
     layers: int
 
@@ -129,17 +133,18 @@ class KVEditor:
         losses = [one.loss for one in values if one.loss is not None]
         masks = self.settings.masks(step.positions).to(last.logits.device)
 
-        def share(found: ObjectiveValue) -> Tensor | None:
-            return None if found.relevance is None else perceptual_share(found.relevance, *masks)
-
+        every = [perceptual_share(one.relevance, *masks) for one in values if one.relevance is not None]
+        shares = torch.stack(every) if len(every) == len(values) else None
         return EditResult(
             logits=last.logits.to(step.plain.dtype),
             # In forward direction without steps there is none.
             losses=torch.stack(losses) if losses else last.divergence[None][:0],
             divergences=torch.stack([one.divergence for one in values]),
-            share_before=share(first),
-            share_after=share(last),
+            share_before=None if shares is None else shares[0],
+            share_after=None if shares is None else shares[-1],
+            shares=shares,
             relevance_before=first.relevance,
+            relevance_after=last.relevance,
             deltas=deltas,
             layers=len(step.past.layers),
         )

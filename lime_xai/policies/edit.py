@@ -112,6 +112,9 @@ class Edit(EditSettings, Policy):
             result.divergences,
             result.share_before,
             result.share_after,
+            result.shares,
+            result.relevance_before,
+            result.relevance_after,
         )
         return logits
 

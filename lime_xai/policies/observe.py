@@ -12,6 +12,7 @@ from lime_xai.decoding.policy import Needs, Policy
 from lime_xai.decoding.step import DecodingStep
 from lime_xai.decoding.trace import StepTrace
 from lime_xai.editing.editor import KVEditor
+from lime_xai.editing.objective import ObjectiveTarget, RelevanceObjective
 from lime_xai.editing.settings import EditSettings
 from lime_xai.model.modalities import Modalities
 from lime_xai.values.checking import Known
@@ -22,7 +23,7 @@ from .registry import register_policy
 @register_policy("observe")
 @dataclass(frozen=True)
 class Observe(Policy):
-    """Record the perceptual share of every token's relevance in the trace; the logits stay as they are.
+    """Record the relevance of every token in the trace, with its perceptual share; the logits stay as they are.
 
     It is the share of absolute relevance.
 
@@ -34,20 +35,28 @@ class Observe(Policy):
         Relevance of the direct form over the cache, or full propagation over the sequence.
     modalities : tuple of str, optional
         Whose share; None: that of all modalities of the prompt.
+    target : {"argmax", "margin", "expected"}
+        The scalar whose relevance is taken, as in ``RelevanceObjective``.
 
     Raises
     ------
     ValueError
-        For an unknown method or scope.
+        For an unknown method, scope or target.
     """
 
     method: Annotated[str, Known(LRP_METHODS)] = "attnlrp"
     scope: Literal["cache", "sequence"] = "cache"
     modalities: Modalities = None
+    target: ObjectiveTarget = "expected"
 
     def _settings(self) -> EditSettings:
         return EditSettings(
-            method=self.method, scope=self.scope, steps=0, direction="backward", modalities=self.modalities
+            RelevanceObjective(form="difference", target=self.target),
+            method=self.method,
+            scope=self.scope,
+            steps=0,
+            direction="backward",
+            modalities=self.modalities,
         )
 
     @property
@@ -60,6 +69,13 @@ class Observe(Policy):
         result = KVEditor(self._settings()).edit(step)
         token = step.plain.argmax(-1)
         step.state["trace"] = StepTrace(
-            step.index, token, token, share_before=result.share_before, share_after=result.share_after
+            step.index,
+            token,
+            token,
+            share_before=result.share_before,
+            share_after=result.share_after,
+            shares=result.shares,
+            relevance_before=result.relevance_before,
+            relevance_after=result.relevance_after,
         )
         return step.logits

@@ -105,13 +105,14 @@ class Step:
     ----------
     losses : tuple of float
         The objective before every update and after the last.
-    share_before, share_after : tuple of float
-        Perceptual share of the absolute relevance, without and with the policy.
+    share_before, share_after, shares : tuple of float
+        Perceptual share of the absolute relevance: without the policy; with it; before every update and after the last.
     """
 
     losses: tuple[float, ...] = ()
     share_before: tuple[float, ...] = ()
     share_after: tuple[float, ...] = ()
+    shares: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, repr=False)

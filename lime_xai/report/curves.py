@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from matplotlib import colormaps
@@ -17,10 +17,12 @@ from lime_xai.attribution.maps import draw_sound, largest
 from lime_xai.attribution.row import RowRelevance, readable
 from lime_xai.attribution.sheet import LARGE, LINE, SMALL, Columns, Sheet, ShownFigure, label_axes, signed
 from lime_xai.attribution.time import TimeRelevance
+from lime_xai.errors import unknown_name
 from lime_xai.model.layouts.layout import SoundLayout, UnknownLayout
 
 from .answer import ExplainedAnswer
 from .figures import name_of, names_of, row_of, word_bars, word_caption
+from .plots import StepMeasure
 
 _TOLD = 8
 """Curves that are named one by one; more have a colour bar."""
@@ -29,35 +31,52 @@ _PALETTE = "cividis"
 """Sequential, with one order for every kind of colour blindness."""
 
 
-def steps_figure(found: ExplainedAnswer, columns: Columns = 1) -> ShownFigure:
-    """Return the objective over the optimisation steps of an edit, one curve per token.
+_WORDS: Final = {"objective": "objective", "relevance": "perceptual share of absolute relevance"}
+"""What is drawn over the steps, by measure."""
 
-    Raises
-    ------
-    ValueError
-        If no policy noted an objective.
-    """
-    curves = [(index, step.losses) for index, step in enumerate(found.steps) if step.losses]
+
+def _curves(found: ExplainedAnswer, measure: StepMeasure) -> Sequence[tuple[int, Sequence[float]]]:
+    """Return the tokens for which a measure was noted, with its values over the steps."""
+    if measure not in _WORDS:
+        raise unknown_name("measure", measure, _WORDS)
+    noted = [step.losses if measure == "objective" else step.shares for step in found.steps]
+    curves = [(index, values) for index, values in enumerate(noted) if values]
+    if not curves and measure == "relevance":
+        raise ValueError(
+            "plot_steps needs the relevance at every step of an edit, which this answer does not have; call "
+            "explain(model, inputs, Edit(direction='backward')) without answer= and num_beams=."
+        )
     if not curves:
         raise ValueError(
             "plot_steps needs the objective of an edit, which this answer does not have; call explain(model, inputs, "
             "'edit') without answer= and num_beams=."
         )
+    return curves
+
+
+def steps_figure(found: ExplainedAnswer, columns: Columns = 1, measure: StepMeasure = "objective") -> ShownFigure:
+    """Return the objective or the perceptual relevance over the steps of an edit, one curve per token.
+
+    Raises
+    ------
+    ValueError
+        For another measure; if no policy noted it.
+    """
+    curves, words = _curves(found, measure), _WORDS[measure]
     sheet = Sheet(columns)
     inner = sheet.width - 2 * MARGIN
-    top = (
-        sheet.wrapped(MARGIN, MARGIN, "Objective over the steps of the edit, one curve per token", inner, LARGE) + 0.06
-    )
+    title = f"{words[0].upper()}{words[1:]} over the steps of the edit, one curve per token"
+    top = sheet.wrapped(MARGIN, MARGIN, title, inner, LARGE) + 0.06
     left, tall = 0.55, 1.7
     told = len(curves) <= _TOLD
     room = 1.0 if told else 0.55
     axes = sheet.axes(left, top, sheet.width - left - room, tall)
     colours = colormaps[_PALETTE]
     last = max(len(curves) - 1, 1)
-    for order, (index, losses) in enumerate(curves):
+    for order, (index, values) in enumerate(curves):
         axes.plot(
-            range(len(losses)),
-            losses,
+            range(len(values)),
+            values,
             color=colours(0.92 * order / last),
             linewidth=1.0,
             marker=".",
@@ -66,7 +85,7 @@ def steps_figure(found: ExplainedAnswer, columns: Columns = 1) -> ShownFigure:
         )
     axes.set_xlim(left=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    label_axes(axes, "update step", "objective")
+    label_axes(axes, "update step", words)
     if told:
         _tell(sheet, curves, found, (sheet.width - room + 0.08, top))
     else:
@@ -75,13 +94,14 @@ def steps_figure(found: ExplainedAnswer, columns: Columns = 1) -> ShownFigure:
         bar.ax.set_ylim(0, last)
         label_axes(bar.ax, y="token of the answer")
     bottom = top + tall + 2.8 * SMALL * LINE
-    fell = sum(losses[-1] < losses[0] for _, losses in curves)
-    caption = f"{names_of(found)}; the objective fell at {fell} of {len(curves)} tokens"
+    change, moves = (-1, "the objective fell") if measure == "objective" else (1, "the share rose")
+    moved = sum(change * (values[-1] - values[0]) > 0 for _, values in curves)
+    caption = f"{names_of(found)}; {moves} at {moved} of {len(curves)} tokens"
     bottom = sheet.wrapped(MARGIN, bottom, caption, inner, SMALL, color="#333333")
     numbers = [
-        {"token": index, "word": _token_name(found, index), "step": step, "objective": loss}
-        for index, losses in curves
-        for step, loss in enumerate(losses)
+        {"token": index, "word": _token_name(found, index), "step": step, measure: value}
+        for index, values in curves
+        for step, value in enumerate(values)
     ]
     return sheet.finished(bottom + MARGIN, numbers)
 

@@ -54,6 +54,7 @@ class _Step(TypedDict):
     losses: list[float]
     share_before: list[float]
     share_after: list[float]
+    shares: list[float]
 
 
 class _Answer(TypedDict):

@@ -117,7 +117,7 @@ def steps_of(trace: SteeringTrace | None) -> tuple[Step, ...]:
     if trace is None:
         return ()
     return tuple(
-        Step(_numbers(step.losses), _numbers(step.share_before), _numbers(step.share_after)) for step in trace.steps
+        Step(*map(_numbers, (step.losses, step.share_before, step.share_after, step.shares))) for step in trace.steps
     )
 
 

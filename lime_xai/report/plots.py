@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 if TYPE_CHECKING:
     from lime_xai.attribution.sheet import Columns, ShownFigure
 
     from .answer import ExplainedAnswer
+
+
+StepMeasure = Literal["objective", "relevance"]
 
 
 class Plots:
@@ -69,17 +72,25 @@ class Plots:
 
         return before_after_figure(self._answer, self._answer.word_index(word), columns)
 
-    def plot_steps(self, *, columns: Columns = 1) -> ShownFigure:
-        """Return the objective of an edit over its update steps, one curve per token (figure 3 of the paper).
+    def plot_steps(self, measure: StepMeasure = "objective", *, columns: Columns = 1) -> ShownFigure:
+        """Return what an edit noted over its update steps, one curve per token (figure 3 of the paper).
+
+        Parameters
+        ----------
+        measure : {"objective", "relevance"}
+            The objective, or the perceptual share of the absolute relevance, which ``Edit`` notes in backward direction
+            only.
+        columns : int
+            Of a page: 1 or 2.
 
         Raises
         ------
         ValueError
-            If no policy noted an objective.
+            For another measure; if no policy noted it.
         """
         from .curves import steps_figure
 
-        return steps_figure(self._answer, columns)
+        return steps_figure(self._answer, columns, measure)
 
     def plot_sound(
         self,

@@ -50,6 +50,7 @@ def test_plain_data_holds_everything(trace):
                 "divergences": [[0.0, 0.0], [0.25, 0.125]],
                 "share_before": [0.25, 0.5],
                 "share_after": [0.375, 0.625],
+                "shares": None,
             },
             {
                 "index": 1,
@@ -59,6 +60,7 @@ def test_plain_data_holds_everything(trace):
                 "divergences": None,
                 "share_before": None,
                 "share_after": None,
+                "shares": None,
             },
         ]
     }
@@ -110,7 +112,7 @@ def test_the_trace_of_an_edit_has_a_value_for_every_update(direction):
         assert entry.losses.shape == ((3, 2) if direction == "forward" else (4, 2))
         assert entry.divergences.shape == (4, 2)
         if direction == "forward":
-            assert entry.share_before is entry.share_after is None
+            assert entry.share_before is entry.share_after is entry.shares is entry.relevance_after is None
         else:
             assert entry.share_before.shape == entry.share_after.shape == (2,)
         assert not any(value.requires_grad for value in vars(entry).values() if isinstance(value, torch.Tensor))

@@ -7,7 +7,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import butter, lfilter, sosfilt
 
 from .events import CLASSES, PITCHES, SAMPLING_RATE
 
@@ -45,6 +44,8 @@ def _harmonics(frequency: Wave | float, count: int, slope: float) -> Wave:
 
 def _band(noise: Wave, low: float, high: float) -> Wave:
     """Return noise between two frequencies in hertz."""
+    from scipy.signal import butter, sosfilt  # slow to import
+
     sections = butter(2, (low, min(high, 7800.0)), "bandpass", fs=SAMPLING_RATE, output="sos")
     filtered: Wave = sosfilt(sections, noise)
     return filtered
@@ -52,6 +53,8 @@ def _band(noise: Wave, low: float, high: float) -> Wave:
 
 def _resonance(wave: Wave, frequency: float, width: float) -> Wave:
     """Return a wave through a two-pole resonance of a centre and a bandwidth in hertz."""
+    from scipy.signal import lfilter
+
     radius = np.exp(-np.pi * width / SAMPLING_RATE)
     angle = 2 * np.pi * frequency / SAMPLING_RATE
     filtered: Wave = lfilter([1 - radius], [1, -2 * radius * np.cos(angle), radius**2], wave)

@@ -171,8 +171,8 @@ def test_policies_are_measured_by_what_they_say(seeing, examples):
         tokens[: inputs["input_ids"].shape[1]] = inputs["input_ids"][0] == model.config.image_token_id
         expected = float(relevance[tokens].sum() / relevance[1:].sum())
         assert found.values(name, "reliance")[0] == pytest.approx(expected, rel=1e-5)
-    assert np.isfinite(found.values("edit", "reliance_under")).all()
-    assert np.isnan(found.values("vanilla", "reliance_under")).all()
+    assert np.isfinite(found.values("edit", "reliance_after")).all()
+    assert np.isnan(found.values("vanilla", "reliance_after")).all()
 
 
 def test_policies_and_methods_are_measured_together(seeing, examples):

@@ -13,15 +13,14 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 from transformers import PreTrainedModel
 
 from lime_xai.attribution.attribute import attribute
 from lime_xai.attribution.methods.lookup import MethodLike, as_method
 from lime_xai.attribution.targets import TargetLike
 from lime_xai.decoding.policy import Policy
+from lime_xai.decoding.trace import StepTrace
 from lime_xai.evaluation.attributions.identity import described
-from lime_xai.evaluation.attributions.localisation import hits, positive_share
 from lime_xai.evaluation.bootstrap import Floats
 from lime_xai.generation.checks import check_counterfactual, check_policies
 from lime_xai.generation.steer import steer
@@ -34,7 +33,7 @@ from lime_xai.model.modalities import placeholder_ids
 from lime_xai.model.prompt import Prompt, read_prompt
 from lime_xai.model.sounds import heard_sound
 from lime_xai.policies.registry import PolicyLike, as_policies, policy_to_dict
-from lime_xai.storage.store import check_identity, check_writable, number
+from lime_xai.storage.store import check_identity, check_writable
 from lime_xai.storage.weights import weights_hash
 from lime_xai.values.checking import Count, check_arguments
 
@@ -42,6 +41,7 @@ from .examples import GroundingExample, check_examples, examples_hash
 from .regions import TimeRegion
 from .results import EVEN, RANDOM, GroundingResult
 from .tokens import TokenRegion, picture_tokens, sound_tokens
+from .values import STEP_MEASURES, relevance_values, step_values
 
 Say = Callable[[str], None]
 
@@ -78,6 +78,7 @@ def measure_grounding(
     policies: Mapping[str, PolicyLike] | None = None,
     max_new_tokens: Count = 16,
     out: str | Path | None = None,
+    most: Count | None = None,
     progress: Callable[[int, int], None] | None = None,
     note: Say | None = None,
 ) -> GroundingResult:
@@ -92,6 +93,10 @@ def measure_grounding(
       share.
     - ``reliance``: :math:`\sum_{i \in M} |R_i| / \sum_i |R_i|` with all perceptual positions :math:`M`; the beginning
       of the sequence, an attention sink, is left out of both sums.
+    - ``grounding_before``, ``reliance_before``: the same of the relevance that a policy recorded at its steps before it
+      changed anything; ``grounding_after``, ``reliance_after``: with its changes of keys and values. They are means
+      over the tokens of the answer but the one that ends it. ``Edit`` in backward direction and ``Observe`` record
+      relevance, of the objective's target and in the form of the scope; where nothing was recorded there is no value.
 
     These are our readings of the two columns of the paper's table 4, which gives no definition.
 
@@ -111,6 +116,8 @@ def measure_grounding(
         Of an answer under a policy at most.
     out : str or Path, optional
         JSON file, written at least once per second of work and at the end; an interrupted measurement goes on from it.
+    most : int, optional
+        Examples that this call measures at most; a later one goes on from the file.
     progress : callable, optional
         Told the number of examples that are done, and that of all, at the beginning and after each.
     note : callable, optional
@@ -127,7 +134,7 @@ def measure_grounding(
         For a model, examples, methods, policies or a file that cannot be used, before anything is computed. For a
         picture or a sound that is damaged, naming file and line: what was measured before is kept.
     """
-    check_arguments(measure_grounding, max_new_tokens=max_new_tokens)
+    check_arguments(measure_grounding, max_new_tokens=max_new_tokens, most=most)
     checked_replayer(model)
     check_processor(processor)
     methods = _methods(method)
@@ -147,7 +154,7 @@ def measure_grounding(
     with _file(out, identity, asked, model) as (rows, keep):
         if progress is not None:
             progress(len(rows), len(examples))
-        for example in examples[len(rows) :]:
+        for example in examples[len(rows) :][:most]:
             rows.append({"id": example.id, "cluster": example.cluster, **_measured(asked, example)})
             keep()
             if progress is not None:
@@ -256,46 +263,62 @@ def _measured(asked: _Asked, example: GroundingExample) -> dict[str, Any]:
     values: dict[str, dict[str, float | None]] = {}
     for name, system in asked.systems.items():
         answer = answers[system.policy]
-        values[name] = dict.fromkeys(("grounding", "pointing", "reliance"))
+        values[name] = dict.fromkeys(("grounding", "pointing", "reliance", *STEP_MEASURES))
         if not answer.silent:
             found = attribute(asked.model, prompt, answer.target, system.method, per_token=False)
-            values[name] = _values(found.relevance[0], found.attended[0], prompt, region)
-        values[name]["reliance_under"] = answer.under
+            values[name] |= relevance_values(found.relevance[0], found.attended[0], prompt, region)
+            values[name] |= step_values(answer.steps, prompt, region)
     attended = prompt.positions.attended[0].cpu()
     noise = torch.from_numpy(np.random.default_rng(list(example.id.encode())).standard_normal(len(attended)))
-    values[EVEN] = _values(torch.ones(len(attended)), attended, prompt, region)
-    values[RANDOM] = _values(noise, attended, prompt, region)
+    values[EVEN] = relevance_values(torch.ones(len(attended)), attended, prompt, region)
+    values[RANDOM] = relevance_values(noise, attended, prompt, region)
     return {"values": values, "tokens": len(region.positions), "inside": int(region.inside.sum())}
 
 
 def _read(asked: _Asked, example: GroundingExample) -> tuple[Prompt, TokenRegion]:
     """Return the prompt of an example and the tokens of its region."""
+    prompt = example_prompt(asked.model, asked.processor, example, asked.note)
     if isinstance(example.region, TimeRegion):
-        sound = heard_sound(example.medium, asked.processor, asked.note)
-        prompt = _prompt(asked, Request(example.question, sounds=[sound]))
         return prompt, sound_tokens(prompt, example.region)
-    picture = read_image(example.medium, asked.note)
-    coverage: Floats = example.region.coverage(picture.size)
 
     def ask(image: Image.Image) -> Prompt:
-        return _prompt(asked, Request(example.question, images=[image]))
+        return _prompt(asked.model, asked.processor, Request(example.question, images=[image]))
 
-    prompt = ask(picture)
+    coverage: Floats = example.region.coverage(read_image(example.medium, _silent).size)
     return prompt, picture_tokens(prompt, coverage, ask)
 
 
-def _prompt(asked: _Asked, request: Request) -> Prompt:
-    inputs = placed(make_inputs(asked.model, asked.processor, request), asked.model)
-    return read_prompt(asked.model, inputs, processor=asked.processor)
+def example_prompt(model: PreTrainedModel, processor: Any, example: GroundingExample, note: Say) -> Prompt:
+    """Return the prompt of an example.
+
+    Parameters
+    ----------
+    model, processor, example, note : object
+        As in ``measure_grounding``.
+
+    Raises
+    ------
+    ValueError
+        For a picture or sound that is damaged.
+    """
+    if isinstance(example.region, TimeRegion):
+        request = Request(example.question, sounds=[heard_sound(example.medium, processor, note)])
+    else:
+        request = Request(example.question, images=[read_image(example.medium, note)])
+    return _prompt(model, processor, request)
+
+
+def _prompt(model: PreTrainedModel, processor: Any, request: Request) -> Prompt:
+    return read_prompt(model, placed(make_inputs(model, processor, request), model), processor=processor)
 
 
 @dataclass(frozen=True)
 class _Answer:
-    """What is attributed; and the perceptual share that a policy recorded, if it did."""
+    """What is attributed, whether it is nothing, and what a policy noted at its tokens."""
 
     target: TargetLike
     silent: bool = False
-    under: float | None = None
+    steps: Sequence[StepTrace] = ()
 
 
 def _answers(asked: _Asked, example: GroundingExample, prompt: Prompt) -> dict[str | None, _Answer]:
@@ -308,30 +331,14 @@ def _answers(asked: _Asked, example: GroundingExample, prompt: Prompt) -> dict[s
     settings: dict[str, Any] = {"max_new_tokens": asked.max_new_tokens, "do_sample": False}
     found: dict[str | None, _Answer] = {}
     for name, policies in asked.policies.items():
-        shares: list[float] = []
+        steps: Sequence[StepTrace] = ()
         if policies:
             output = steer(asked.model, prompt, list(policies), **settings)
-            sequences = output.sequences
-            shares = [float(step.share_after[0]) for step in output.trace.steps if step.share_after is not None]
+            sequences, steps = output.sequences, output.trace.steps
         else:
             sequences = generate(**prompt.inputs, **settings)
-        said = [token for token in sequences[0, prompt.positions.length :].tolist() if token not in ends]
-        found[name] = _Answer(said, not said, number(float(np.mean(shares))) if shares else None)
+        tokens = sequences[0, prompt.positions.length :].tolist()
+        said = [token for token in tokens if token not in ends]
+        kept = [step for step, token in zip(steps, tokens, strict=True) if token not in ends] if steps else ()
+        found[name] = _Answer(said, not said, kept)
     return found
-
-
-def _values(relevance: Tensor, attended: Tensor, prompt: Prompt, region: TokenRegion) -> dict[str, float | None]:
-    """Return the measures of relevance ``[T]`` of a prompt and the tokens after it."""
-    relevance, counted = relevance.cpu().double(), attended.cpu().clone()
-    length = prompt.positions.length
-    counted[:length] &= ~prompt.positions.bos[0].cpu()
-    perceptual = torch.zeros_like(counted)
-    perceptual[:length] = prompt.positions.perceptual[0].cpu()
-    weight = relevance.abs()
-    total = float(weight[counted].sum())
-    located = relevance[region.positions]
-    return {
-        "grounding": number(positive_share(located, region.inside)),
-        "pointing": number(hits(located, region.inside, count=1)),
-        "reliance": number(float(weight[counted & perceptual].sum()) / total) if total > 0 else None,
-    }

@@ -18,13 +18,16 @@ from lime_xai.evaluation.titled import titled_table
 from lime_xai.printing import foreign
 from lime_xai.storage.store import DamagedFileError, number, read_json, write_json
 
-FORMAT: Final = "grounding of lime_xai, 1"
+FORMAT: Final = "grounding of lime_xai, 2"
 
 MEASURES: Final[Mapping[str, str]] = {
     "grounding": "share of the positive relevance of the medium's tokens that lies in the region",
     "pointing": "whether the most relevant token of the medium lies in the region; equal ones count their share",
     "reliance": "share of the absolute relevance, but that of the first position, that the medium's tokens have",
-    "reliance_under": "the same, as the policy itself left it: mean over generated tokens; a dash if it records none",
+    "grounding_before": "grounding of what the policy recorded at its steps before a change: mean over tokens",
+    "grounding_after": "the same after its change of keys and values; a dash if it records none",
+    "reliance_before": "reliance of what the policy recorded at its steps before a change: mean over tokens",
+    "reliance_after": "the same after its change of keys and values; a dash if it records none",
 }
 """By name: what it is."""
 
@@ -87,6 +90,18 @@ class GroundingResult:
         """Return the mean of ``system`` minus that of another over the same examples; by default the first system."""
         other = self.systems[0] if against is None else against
         return self._mean(self.values(system, measure) - self.values(other, measure))
+
+    def change(self, system: str, measure: str) -> Estimate:
+        """Return the mean of what a policy's own steps recorded after a change minus that before it, over examples.
+
+        Parameters
+        ----------
+        system : str
+            Of ``systems``.
+        measure : {"grounding", "reliance"}
+            Which.
+        """
+        return self._mean(self.values(system, f"{measure}_after") - self.values(system, f"{measure}_before"))
 
     def _mean(self, values: Floats) -> Estimate:
         if self._clusters is None:
