@@ -11,6 +11,7 @@ from support.layout_families import CASES, background
 from support.layout_grid_families import GRID_CASES
 from support.layout_sounds import SOUNDS
 from support.recordings import text_model
+from support.versions import RECORDED
 from transformers import CONFIG_MAPPING
 
 import lime_xai
@@ -160,6 +161,7 @@ def test_a_reason_is_known_for_resamplers():
     assert "cross-attention" in reasons["mllama"]
 
 
+@pytest.mark.skipif(not RECORDED, reason="another release of transformers may lack some of the families")
 def test_every_registered_name_is_a_model_type():
     assert {name for name, _ in LAYOUTS} <= set(CONFIG_MAPPING)
 

@@ -21,6 +21,7 @@ from lime_xai.model.replay import Replayer
 
 from .family_parts import MROPE, QWEN3_VISION, SMALL, clip, pixtral, qwen2_5_vision, siglip, text
 from .recordings import recorded
+from .versions import built
 
 WORDS = ("<pad>", "<s>", "</s>", "<unk>", "see", "what", "is", "that", "it", "and", "image")
 CROP_WORDS = ("Here", "the", "original", "here", "are", "some", "crops", "to", "help", "you", "better")
@@ -85,7 +86,7 @@ class Case:
 
     def build(self) -> tuple[Any, Any]:
         torch.manual_seed(0)
-        model, processor = self.make()
+        model, processor = built(self.make)
         model.eval().requires_grad_(False)
         with torch.no_grad():
             for parameter in model.parameters():

@@ -13,6 +13,7 @@ from torch import Tensor
 from . import family_audio as audio
 from .family_parts import AUDIO, text
 from .layout_families import localise
+from .versions import built
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class SoundCase:
 
     def build(self) -> tuple[Any, dict[str, Tensor]]:
         torch.manual_seed(0)
-        model = self.make()
+        model = built(self.make)
         model.eval().requires_grad_(False)
         with torch.no_grad():
             for parameter in model.parameters():

@@ -4,8 +4,6 @@ import importlib.util
 import inspect
 
 import pytest
-import transformers
-from huggingface_hub.errors import StrictDataclassError
 from support import (
     every_family,
     family_apart,
@@ -22,6 +20,7 @@ from support import (
 )
 from support.every_family import EVERY_FAMILY, NOT_BUILT
 from support.known_failures import KNOWN
+from support.versions import RECORDED, built
 from transformers.models.auto import modeling_auto
 
 from benchmarks.conformance import PAGE, conformance_of, page, read_record, recorded, recorded_version
@@ -52,16 +51,11 @@ BUILDERS = (
 def check_family(name):
     if name in TIMM and importlib.util.find_spec("timm") is None:
         pytest.skip("needs timm")
-    try:
-        EVERY_FAMILY[name].build()
-    except (AttributeError, ValueError, StrictDataclassError) as error:
-        if transformers.__version__ == recorded_version():
-            raise
-        pytest.skip(f"transformers {transformers.__version__} does not build it: {error}")
+    built(EVERY_FAMILY[name].build)
     found = conformance_of(EVERY_FAMILY[name])
     unknown = {feature: outcome.reason for feature, outcome in found.failed.items() if (name, feature) not in KNOWN}
     assert not unknown
-    if transformers.__version__ == recorded_version():
+    if RECORDED:
         assert {feature: recorded(outcome) for feature, outcome in found.outcomes.items()} == read_record()[name]
 
 
