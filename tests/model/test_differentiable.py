@@ -9,6 +9,7 @@ from support.families import FAMILIES
 from torch import nn
 
 import lime_xai
+from benchmarks.random_models import Shape, prompt_of, random_llava
 from lime_xai import METHODS, Edit, LogitShift, Observe, Reweight
 from lime_xai.model.differentiable import ALLOWED, WIDTHS, _distance, check_gradient
 from lime_xai.model.replay import Replayer
@@ -91,6 +92,54 @@ def test_the_probe_runs_once_per_model_and_dtype(monkeypatch):
     assert runs.count(2 * len(WIDTHS)) == 1
 
 
+def detached(module, args, output):
+    return output.detach()
+
+
+def deep(kind, dtype):
+    """A LLaVA of 16 layers, one of which has a part without a gradient, and the name of that part."""
+    torch.manual_seed(0)
+    model = random_llava(Shape(32, 64, 16, 4, 2, image=8, text=6, vocabulary=100), dtype=dtype)
+    layer = model.get_decoder().layers[9]
+    name = "layers.9.mlp.down_proj"
+    if kind == "rounded":
+        layer.mlp.down_proj = Rounded(layer.mlp.down_proj)
+    elif kind == "int8":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            layer.mlp = torch.ao.quantization.quantize_dynamic(layer.mlp, {nn.Linear}, dtype=torch.qint8)
+        name = "layers.9.mlp.gate_proj"
+    elif kind == "activation":
+        layer.mlp.act_fn.register_forward_hook(detached)
+        name = "layers.9.mlp.act_fn"
+    else:
+        layer.self_attn.o_proj.register_forward_hook(detached)
+        name = "layers.9.self_attn.o_proj"
+    return model, prompt_of(model, Shape(32, 64, 16, 4, 2, image=8, text=6, vocabulary=100)), name
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype"),
+    [(kind, dtype) for kind in ("rounded", "activation", "attention") for dtype in (torch.float32, torch.bfloat16)]
+    + [("int8", torch.float32)],
+    ids=str,
+)
+def test_one_layer_of_many_without_a_gradient_is_named(kind, dtype):
+    """Compared over the whole decoder, derivatives and differences agree well enough."""
+    model, inputs, name = deep(kind, dtype)
+    with pytest.raises(NotImplementedError, match=rf"\({name}.*: the output depends on the input, and has no gradient"):
+        lime_xai.attribute(model, inputs, 7)
+    for policy in (Edit(), Edit.paper("cache")):
+        with pytest.raises(NotImplementedError, match=name):
+            lime_xai.steer(model, inputs, policy, **SETTINGS)
+
+
+def test_hooks_of_the_probe_are_taken_away():
+    model, inputs, _ = FAMILIES["llava"].build()
+    lime_xai.attribute(model, inputs, 7)
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.get_decoder().modules())
+
+
 @pytest.mark.parametrize("make", [int8, rounded])
 @pytest.mark.parametrize("method", GRADIENT)
 def test_missing_gradients_are_refused(make, method):
@@ -128,7 +177,7 @@ def test_a_gradient_that_ends_in_the_last_layer_is_found_in_half_precision_too(d
 
     with (
         model.get_decoder().norm.register_forward_hook(cut),
-        pytest.raises(NotImplementedError, match="some layers give no gradient"),
+        pytest.raises(NotImplementedError, match=r"\(norm: the output depends on the input, and has no gradient"),
     ):
         lime_xai.attribute(model, inputs, 7)
 
