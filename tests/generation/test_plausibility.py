@@ -79,9 +79,79 @@ def test_the_mask_is_that_of_the_definition(rows, tokens, fraction, banned, seed
 def test_the_mask_stands_between_what_bans_and_what_narrows():
     mask, ban, top = PlausibilityMask(0.1, False), Ban([1]), TopKLogitsWarper(2)
     last = [TemperatureLogitsWarper(0.5), top, LogitNormalization()]
-    assert list(with_mask(LogitsProcessorList([ban, *last]), mask)) == [ban, mask, *last]
-    assert list(with_mask(LogitsProcessorList([top, ban]), mask)) == [top, ban, mask]
+    assert list(with_mask(LogitsProcessorList([ban, *last]), mask))[1:] == [ban, mask, *last]
+    assert list(with_mask(LogitsProcessorList([top, ban]), mask))[1:] == [top, ban, mask]
+    assert list(with_mask(LogitsProcessorList(last), mask)) == [mask, *last]
     assert list(with_mask(None, mask)) == [mask]
+
+
+class Added(LogitsProcessor):
+    """Adds a number to the scores of some tokens, or sets them to it, in place as many processors do."""
+
+    def __init__(self, tokens, number, instead):
+        self.tokens, self.number, self.instead = tokens, number, instead
+
+    def __call__(self, input_ids, scores):
+        if self.instead:
+            scores[:, self.tokens] = self.number
+        else:
+            scores[:, self.tokens] += self.number
+        return scores
+
+
+class Scaled(LogitsProcessor):
+    """A temperature of a user's own."""
+
+    def __call__(self, input_ids, scores):
+        return scores / 3
+
+
+BANS = {
+    "-1e9 instead": (-1e9, True),
+    "the lowest number instead": (torch.finfo(torch.float32).min, True),
+    "-100 added": (-100.0, False),
+}
+MODES = {
+    "greedy": {"do_sample": False},
+    "sample": {"do_sample": True},
+    "beams": {"do_sample": False, "num_beams": 3},
+    "beam_sample": {"do_sample": True, "num_beams": 3},
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("ban", BANS)
+@pytest.mark.parametrize("name", MASKED)
+def test_a_ban_by_a_finite_number_is_a_ban(name, ban, mode):
+    model, inputs, _ = FAMILIES["llava"].build()
+    settings = {"max_new_tokens": NEW, "eos_token_id": None}
+    plain = model.generate(**inputs, **settings, do_sample=False, output_logits=True, return_dict_in_generate=True)
+    banned = torch.stack(plain.logits).amax(0)[0].topk(20).indices.tolist()
+    torch.manual_seed(0)
+    processors = LogitsProcessorList([Added(banned, *BANS[ban])])
+    found = lime_xai.steer(model, inputs, POLICIES[name](), **settings, **MODES[mode], logits_processor=processors)
+    assert not set(found.sequences[0, -NEW:].tolist()) & set(banned)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"sequence_bias": [[[17], 50.0]]},
+        {"sequence_bias": [[[17], -50.0], [[18], 3.0]]},
+        {"repetition_penalty": 3.0},
+        {"exponential_decay_length_penalty": (1, 50.0), "eos_token_id": 5},
+        {"logits_processor": LogitsProcessorList([Scaled()])},
+        {"logits_processor": LogitsProcessorList([Added([17], 30.0, False)]), "renormalize_logits": True},
+    ],
+    ids=lambda settings: next(iter(settings)),
+)
+@pytest.mark.parametrize("fraction", [0.1, 0.999])
+def test_a_mask_alone_never_excludes_what_the_processed_plain_model_says(settings, fraction):
+    model, inputs, _ = FAMILIES["llava"].build()
+    asked = {"max_new_tokens": NEW, **settings}
+    plain = model.generate(**inputs, do_sample=False, **asked)
+    found = lime_xai.steer(model, inputs, lime_xai.Plausible(fraction), do_sample=False, **asked)
+    assert torch.equal(found.sequences, plain)
 
 
 def words(plain, fraction, allowed):
@@ -91,7 +161,7 @@ def words(plain, fraction, allowed):
     return {t for t in allowed if own[t] >= fraction * best}
 
 
-@pytest.mark.parametrize("mode", ["greedy", "sample", "beams", "beam_sample"])
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", MASKED)
 def test_a_ban_and_the_mask_leave_a_candidate_at_every_token(name, mode):
     """The model's most probable tokens are banned: a mask that came first would exclude all others."""
@@ -99,16 +169,15 @@ def test_a_ban_and_the_mask_leave_a_candidate_at_every_token(name, mode):
     settings = {"max_new_tokens": NEW, "eos_token_id": None, "return_dict_in_generate": True, "output_scores": True}
     plain = model.generate(**inputs, **settings, do_sample=False, output_logits=True).logits
     allowed = torch.stack(plain).mean(0)[0].argsort()[10:20].tolist()
-    how = {
-        "greedy": {"do_sample": False},
-        "sample": {"do_sample": True},
-        "beams": {"do_sample": False, "num_beams": 3},
-        "beam_sample": {"do_sample": True, "num_beams": 3},
-    }[mode]
     torch.manual_seed(0)
     keep = KeepPlain()
     output = lime_xai.steer(
-        model, inputs, [keep, POLICIES[name]()], logits_processor=LogitsProcessorList([Ban(allowed)]), **settings, **how
+        model,
+        inputs,
+        [keep, POLICIES[name]()],
+        logits_processor=LogitsProcessorList([Ban(allowed)]),
+        **settings,
+        **MODES[mode],
     )
     assert set(output.sequences[0, -NEW:].tolist()) <= set(allowed)
     fraction = POLICIES[name]().needs.plausibility
