@@ -16,7 +16,14 @@ from .decoder_call import DecoderCall
 from .gradient_flow import impassable
 from .replay import Replayer
 
-_CHECKED: WeakKeyDictionary[PreTrainedModel, set[torch.dtype]] = WeakKeyDictionary()
+Makeup = tuple[tuple[object, ...], ...]
+"""What may be exchanged after a check: modules, their ``forward``, their hooks."""
+
+_CHECKED: WeakKeyDictionary[PreTrainedModel, dict[torch.dtype, Makeup]] = WeakKeyDictionary()
+"""What a decoder was made of when it passed, by model and dtype."""
+
+_OWN = ("lime_xai", "lime_rules", "zennit", "captum")
+"""Packages whose hooks say nothing about the model."""
 
 WIDTHS = (1e-4, 1e-3, 1e-2, 1e-1, 3e-1)
 """Widths of the differences, relative to the embeddings.
@@ -82,7 +89,7 @@ def check_gradient(replayer: Replayer, prompt: DecoderCall) -> None:
     """Refuse a decoder whose gradients are not the derivatives of what it computes.
 
     Kernels of quantised layers may have no gradient, or one that leaves out the rounding of activations. Once per model
-    and dtype:
+    and dtype, and again when a module of the decoder, its ``forward`` or its hooks were exchanged:
 
     1. Draw embeddings of two tokens, a direction of the logits, and eight directions of the embeddings, from a seed. A
        decoder that needs more than embeddings gets the user's prompt instead, two directions and one width. In half
@@ -107,8 +114,8 @@ def check_gradient(replayer: Replayer, prompt: DecoderCall) -> None:
         With the distance, or the names of the modules.
     """
     model = replayer.model
-    checked = _CHECKED.setdefault(model, set())
-    if model.dtype in checked:
+    checked, makeup = _CHECKED.setdefault(model, {}), makeup_of(replayer.decoder)
+    if checked.get(model.dtype) == makeup:
         return
     half = model.dtype in (torch.float16, torch.bfloat16)
     reason = None
@@ -127,7 +134,28 @@ def check_gradient(replayer: Replayer, prompt: DecoderCall) -> None:
             "gradient, as quantised kernels do). Use the model without it, or with weights-only quantisation; "
             "perturbation methods (feature_ablation, kernel_shap) need no gradients."
         )
-    checked.add(model.dtype)
+    checked[model.dtype] = makeup
+
+
+def makeup_of(decoder: nn.Module) -> Makeup:
+    """Return what a decoder is made of: each module with its type, its own ``forward``, and hooks of others.
+
+    Quantising in place exchanges modules; offloading and patches exchange ``forward``.
+    """
+    return tuple(
+        (
+            id(module),
+            type(module),
+            id(vars(module).get("forward")),
+            *(
+                id(hook)
+                for hooks in (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks)
+                for hook in hooks.values()
+                if not str(getattr(hook, "__module__", "")).startswith(_OWN)
+            ),
+        )
+        for module in decoder.modules()
+    )
 
 
 def _dead_ends(replayer: Replayer, prompt: DecoderCall) -> list[str]:

@@ -21,6 +21,7 @@ SHARES = (
     (of_models.estimate_memory, 1, {"estimate_memory"}),
     (of_measurements.calibrate, 3, {"calibrate"}),
     (of_measurements.compare_attributions, 3, {"compare_attributions"}),
+    (of_measurements.deletion_curves, 2, {"deletion_curves", "DeletionCurves"}),
     (of_values.settings, 6, set(of_values.SETTINGS)),
     (of_values.policy_from_dict, 2, {"policy_from_dict"}),
     (of_values.policy_to_dict, 1, {"policy_to_dict"}),

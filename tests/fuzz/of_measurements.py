@@ -1,5 +1,6 @@
-"""Calls that measure over prompts: ``calibrate`` and ``compare_attributions``."""
+"""Calls that measure: ``calibrate``, ``compare_attributions`` and ``deletion_curves``."""
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -123,3 +124,33 @@ def compare_attributions(draw, folder):
         subject.model.generate(**given, max_new_tokens=1)
 
     return Call("compare_attributions", run, check, "", subject, inputs, plain, mode=drawn_mode(draw))
+
+
+def deletion_curves(draw, folder):
+    """``deletion_curves``."""
+    subject = drawn_subject(draw)
+    inputs = drawn_inputs(draw, subject, wrong=0.3)
+    model, target = drawn_model(draw, subject), drawn_target(draw, shape_of(inputs)[0])
+    cheap = ("attnlrp", "gradient_input", "saliency", "tam")
+    methods = draw.sample(cheap, k=draw.choice((1, 2))) if draw.chance(0.9) else draw.choice(("nonsense", draw.junk()))
+    table = {
+        "replacement": ("deletion", "mean", "zero", "blur", "nonsense"),
+        "seed": (0, 5),
+        "rows_per_pass": (1, 8, 64),
+    }
+    given = draw.some(table, most=2)
+    draw.note(f"{methods} {given}")
+
+    def run():
+        return lime_xai.deletion_curves(model, inputs, methods, target=target, **given)
+
+    def check(found):
+        assert set(found.areas) == set(methods)
+        assert all(math.isfinite(area) for area in found.areas.values())
+        assert len(found.frame()) == 3 * len(found.areas) * len(found.shares)
+
+    def plain():
+        given = inputs.inputs if isinstance(inputs, lime_xai.Prompt) else inputs
+        subject.model.generate(**given, max_new_tokens=1)
+
+    return Call("deletion_curves", run, check, "", subject, inputs, plain, mode=drawn_mode(draw))

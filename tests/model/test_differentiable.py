@@ -11,7 +11,7 @@ from torch import nn
 import lime_xai
 from benchmarks.random_models import Shape, prompt_of, random_llava
 from lime_xai import METHODS, Edit, LogitShift, Observe, Reweight
-from lime_xai.model.differentiable import ALLOWED, WIDTHS, _distance, check_gradient
+from lime_xai.model.differentiable import ALLOWED, WIDTHS, _distance, check_gradient, makeup_of
 from lime_xai.model.replay import Replayer
 
 NO_GRADIENT = ("feature_ablation", "attention_rollout")
@@ -132,6 +132,50 @@ def test_one_layer_of_many_without_a_gradient_is_named(kind, dtype):
     for policy in (Edit(), Edit.paper("cache")):
         with pytest.raises(NotImplementedError, match=name):
             lime_xai.steer(model, inputs, policy, **SETTINGS)
+
+
+def quantised_in_place(model):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.ao.quantization.quantize_dynamic(model.get_decoder(), {nn.Linear}, dtype=torch.qint8, inplace=True)
+
+
+def hooked(model):
+    model.get_decoder().layers[0].mlp.register_forward_hook(detached)
+
+
+def patched(model):
+    mlp = model.get_decoder().layers[0].mlp
+    plain = mlp.forward
+    mlp.forward = lambda hidden: plain(hidden).detach()
+
+
+@pytest.mark.parametrize("change", [quantised_in_place, hooked, patched])
+def test_a_model_that_was_changed_after_the_check_is_checked_again(change):
+    model, inputs, _ = FAMILIES["llava"].build()
+    lime_xai.attribute(model, inputs, 7)
+    lime_xai.steer(model, inputs, Edit(), **SETTINGS)
+    change(model)
+    with pytest.raises(NotImplementedError, match="are not the derivatives"):
+        lime_xai.attribute(model, inputs, 7)
+    with pytest.raises(NotImplementedError):
+        lime_xai.steer(model, inputs, Edit(), **SETTINGS)
+
+
+def test_calls_of_ours_leave_the_makeup_of_a_model():
+    model, inputs, _ = FAMILIES["llava"].build()
+    before = makeup_of(model.get_decoder())
+    seen = []
+
+    class Seeing(Observe):
+        def step(self, step):
+            seen.append(makeup_of(model.get_decoder()))
+            return super().step(step)
+
+    lime_xai.attribute(model, inputs, 7)
+    lime_xai.steer(model, inputs, [Seeing(), Edit()], **SETTINGS)
+    assert seen
+    assert {*seen, makeup_of(model.get_decoder())} == {before}
 
 
 def test_hooks_of_the_probe_are_taken_away():
