@@ -6,7 +6,7 @@ import copy
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,8 @@ from transformers import PreTrainedModel
 from lime_rules import Audit, EncoderLRP, RelevanceForm, audit_encoder
 from lime_rules.encoders import CONVOLUTIONS, attends_inline
 from lime_rules.structure import is_linear
+from lime_xai.model.differentiable import Makeup, makeup_of
+from lime_xai.model.gradient_flow import impassable
 from lime_xai.model.gradients import DifferentiableCall
 from lime_xai.model.perception import encoder_of, perceive, signals
 from lime_xai.model.prompt import Prompt
@@ -22,6 +24,7 @@ from lime_xai.model.prompt import Prompt
 TOLERANCE, HALF_TOLERANCE = 1e-3, 5e-2
 """Largest relative difference of what the decoder is given with and without rules, in float32 and in half precision."""
 
+_PASSABLE: WeakKeyDictionary[PreTrainedModel, Makeup] = WeakKeyDictionary()
 _WARNED: WeakSet[PreTrainedModel] = WeakSet()
 
 
@@ -81,6 +84,7 @@ def propagate(
     1. Run the encoder once with the rules active, pictures and sounds being leaves of a graph.
     2. Compare what it gives to the decoder with what the plain model gives.
     3. One backward pass per explained value, from the gradients of the decoder's inputs.
+    4. Once per model, look for modules of the encoder through which no gradient passes (``impassable``).
 
     Parameters
     ----------
@@ -96,7 +100,8 @@ def propagate(
     Raises
     ------
     NotImplementedError
-        If the encoder computes something else under the rules, or a picture reaches the decoder without a gradient.
+        If the encoder computes something else under the rules, a picture reaches the decoder without a gradient, or
+        modules of the encoder give none.
     """
     root, given = encoder_of(prompt.replayer), signals(prompt.inputs)
     composite = copy.copy(composite)
@@ -114,6 +119,7 @@ def propagate(
             rows.append(_backward(prompt, found, gradient, leaves, retain=index + 1 < len(gradients)))
             if forms:
                 _check_first(rows[-1], sum(form.total for form in forms))
+    _check_gradient(prompt, root, given)
     if forms:
         return {name: torch.stack([row[name] for row in rows]) for name in leaves}
     return {name: torch.stack([row[name] * leaf.detach() for row in rows]) for name, leaf in leaves.items()}
@@ -142,6 +148,30 @@ def _backward(
         for name, grad in zip(leaves, grads, strict=True)
         if grad is not None
     }
+
+
+def _check_gradient(prompt: Prompt, root: nn.Module, given: Mapping[str, Tensor]) -> None:
+    """Refuse an encoder with modules that depend on the picture and have no gradient, as quantised kernels do.
+
+    Once per model, and again when modules were exchanged.
+    """
+    model, makeup = prompt.model, makeup_of(root)
+    if _PASSABLE.get(model) == makeup:
+        return
+
+    def run() -> None:
+        perceive(
+            prompt.replayer, prompt.inputs, {key: one.detach().clone().requires_grad_() for key, one in given.items()}
+        )
+
+    names = impassable(root, run)
+    if names:
+        raise NotImplementedError(
+            f"{_listed(names)} of what encodes pictures and sounds in {type(model).__name__} depends on its input and "
+            "has no gradient, as quantised kernels do: relevance of pixels would be wrong. Use an encoder that is not "
+            "quantised, or weights-only quantisation. Relevance of tokens (attribute) is not affected."
+        )
+    _PASSABLE[model] = makeup
 
 
 def _first_layer(prompt: Prompt, root: nn.Module, name: str) -> str:

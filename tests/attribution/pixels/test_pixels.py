@@ -17,6 +17,7 @@ from lime_xai.attribution.methods.task import AttributionTask
 from lime_xai.attribution.pixels import encoding
 from lime_xai.attribution.targets import resolve_target
 from lime_xai.evaluation.conformance.state import model_state
+from lime_xai.model.perception import encoder_of
 
 REFUSED = {
     "mllama": (ValueError, "reads images or sounds by cross-attention"),
@@ -254,3 +255,24 @@ def test_a_method_that_is_not_lrp_is_refused():
         attribute_pixels(model, inputs, 20, "saliency")
     with pytest.raises(TypeError, match="encoder is int"):
         attribute_pixels(model, inputs, 20, encoder=3)
+
+
+@pytest.mark.parametrize("family", ["llava", "qwen2_vl", "qwen2_audio"])
+@pytest.mark.parametrize("first", [False, True])
+def test_an_encoder_with_a_quantised_layer_is_refused_by_its_name(family, first):
+    """Its kernels have no gradient; the ways around them gave relevance that was wrong without a word."""
+    model, inputs, _ = FAMILIES[family].build()
+    if first:
+        lime_xai.attribute_pixels(model, inputs, 7)  # a check that passed before does not count
+    encoder = encoder_of(lime_xai.read_prompt(model, inputs).replayer)
+    decoder = set(model.get_decoder().modules())
+    name, parent = next(
+        (name, module)
+        for name, module in encoder.named_modules()
+        if module not in decoder and name.endswith("mlp" if family != "qwen2_audio" else "layers.0")
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.ao.quantization.quantize_dynamic(parent, {torch.nn.Linear}, dtype=torch.qint8, inplace=True)
+        with pytest.raises(NotImplementedError, match=rf"{name}.*depends on its input and has no gradient"):
+            lime_xai.attribute_pixels(model, inputs, 7, encoder="gradient_input")
