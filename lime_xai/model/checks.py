@@ -249,6 +249,12 @@ def check_relevance(relevance: Tensor, what: str) -> None:
         )
 
 
+_ALL_EQUAL = (
+    "Under the policies all logits of a row are the same number: values inside the decoder have overflowed. Take "
+    "smaller settings (gain, learning_rate, strength)."
+)
+
+
 class FiniteWatch:
     """Checks numbers of a generation without a device synchronisation at every token."""
 
@@ -283,12 +289,17 @@ class FiniteWatch:
         Raises
         ------
         FloatingPointError
-            If logits are NaN or plus infinity, all logits of a row are minus infinity, or another number is not finite.
+            If logits are NaN or plus infinity, all logits of a row are minus infinity or the same number, or another
+            number is not finite.
         """
         at_once = first or logits.device.type == "cpu"
         usable = ~logits.isnan() & (logits != float("inf"))
         self._keep(_NOT_FINITE.format("logits are NaN or infinite"), usable, at_once)
         self._keep("The policies excluded every token of a row.", logits.isfinite().any(-1), at_once)
+        finite = logits.isfinite()
+        # a normalisation makes zeros of values that overflow: logits are finite then, and the first token would be said
+        high, low = (logits.masked_fill(~finite, bound) for bound in (-float("inf"), float("inf")))
+        self._keep(_ALL_EQUAL, (high.amax(-1) > low.amin(-1)) | (finite.sum(-1) < 2), at_once)
         for value in others:
             if value is not None:
                 self._keep(_NOT_FINITE.format("losses or shares are NaN or infinite"), value.isfinite(), at_once)

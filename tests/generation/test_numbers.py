@@ -7,7 +7,7 @@ import torch
 from support.families import FAMILIES
 
 import lime_xai
-from lime_xai import METHODS, Edit, Observe, Policy, Reweight
+from lime_xai import METHODS, Edit, Observe, Policy, Reweight, UniformGain
 from lime_xai.evaluation.conformance.state import model_state
 
 SETTINGS = {"max_new_tokens": 3, "do_sample": False}
@@ -48,6 +48,19 @@ def test_a_policy_that_makes_them_is_refused(value, tokens, message, first, samp
     before = model_state(model)
     with pytest.raises(FloatingPointError, match=message):
         lime_xai.steer(model, inputs, Makes(value, first, tokens), max_new_tokens=3, do_sample=sample)
+    assert model_state(model) == before
+
+
+@pytest.mark.parametrize("family", ["llava", "qwen2_vl"])
+@pytest.mark.parametrize(
+    "policy", [UniformGain(1e25), Edit(learning_rate=1e30), Edit(deltas="free", learning_rate=1e30)], ids=repr
+)
+def test_settings_at_which_values_inside_the_decoder_overflow_are_refused(policy, family):
+    """Its norm makes zeros of them, so that all logits are finite and the first token is said at every step."""
+    model, inputs, _ = FAMILIES[family].build()
+    before = model_state(model)
+    with pytest.raises(FloatingPointError, match="the same number: values inside the decoder have overflowed"):
+        lime_xai.steer(model, inputs, policy, **SETTINGS)
     assert model_state(model) == before
 
 
