@@ -72,6 +72,9 @@ def _entry(entry: Entry) -> dict[str, Any]:
     after = f"under {', '.join(_short(policy) for policy in found.policies)}" if found.policies else "the answer"
     answers = [] if found.before is None else [payload(found.before, "without a policy", entry.events)]
     answers.append(payload(found, after, entry.events))
+    if len(answers) > 1:  # the same relevance has the same colour in both
+        limit = max(answer["limit"] for answer in answers)
+        answers = [answer | {"limit": limit, "shared": True} for answer in answers]
     pictures = [one for one in found.received if one.kind == "pictures"]
     return {
         "name": entry.name,

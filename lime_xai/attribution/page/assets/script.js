@@ -6,6 +6,7 @@
   const own = document.getElementById("own");
   const opacity = document.getElementById("opacity");
   const panels = [];
+  let current = null;  // the panel of the word that was chosen last
   const styles = getComputedStyle(document.documentElement);
   const POSITIVE = styles.getPropertyValue("--positive"), NEGATIVE = styles.getPropertyValue("--negative");
 
@@ -75,17 +76,9 @@
       this.buttons = answer.words.map((word, index) => {
         const button = make("button", { type: "button", text: named(word.text), "aria-pressed": "false" });
         if (word.special) button.classList.add("special");
-        button.addEventListener("click", () => this.choose(index));
+        button.addEventListener("click", () => this.go(index));
         this.said.append(word.lead.includes("\n") ? make("br") : word.lead ? " " : "", button);
         return button;
-      });
-      this.said.addEventListener("keydown", (event) => {
-        const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-        if (!step) return;
-        event.preventDefault();
-        const index = Math.min(this.buttons.length - 1, Math.max(0, this.word + step));
-        this.choose(index);
-        this.buttons[index].focus();
       });
       home.append(this.said);
       this.maps = make("div", { class: "maps" });
@@ -189,7 +182,7 @@
           pen.fillRect(x, y, Math.max(right - x, cell.bar ? 1 : 0), bottom - y);
         }
       }
-      const scope = own && own.checked ? `scale of this ${unit}` : `one scale for all ${unit}s of this answer`;
+      const scope = own && own.checked ? `scale of this ${unit}` : `one scale for all ${unit}s of ${this.answer.shared ? "both answers" : "this answer"}`;
       this.scale(this.bar, limit, `relevance of a ${this.cell}, ${this.answer.words.length > 1 ? scope : "one scale for all maps"}`);
       let largest = 1e-12;
       for (const { start, stop } of this.spans) largest = Math.max(largest, Math.abs(this.sum(start, stop)));
@@ -217,6 +210,21 @@
       const x = (event.clientX - box.left) / box.width, y = (event.clientY - box.top) / box.height;
       const cell = entry.cells.find((one) => x >= one.x && x < one.x + one.width && y >= one.y && y < one.y + one.height);
       entry.value.textContent = cell ? `here ${signed(this.value(cell), 3)}` : "";
+    }
+
+    // The word that a person chooses; keys go on from it.
+    go(index) {
+      current = this;
+      this.choose(index);
+    }
+
+    focus(index) {
+      this.go(index);
+      this.buttons[index].focus();
+    }
+
+    step(by) {
+      this.focus(Math.min(this.buttons.length - 1, Math.max(0, this.word + by)));
     }
 
     choose(index) {
@@ -284,18 +292,14 @@
         this.buttons[index].classList.toggle("marked", marked);
       });
     }
+  }
 
-    nextMarked() {
-      const count = this.buttons.length;
-      for (let step = 1; step <= count; step++) {
-        const index = (Math.max(this.word, -1) + step) % count;
-        if (this.buttons[index].classList.contains("marked")) {
-          this.choose(index);
-          this.buttons[index].focus();
-          return;
-        }
-      }
-    }
+  // The marked words of all answers in order; behind the last one, the first one follows.
+  function nextMarked() {
+    const words = panels.flatMap((panel) => panel.buttons.map((button, index) => ({ panel, button, index })));
+    const from = words.findIndex(({ panel, index }) => panel === current && index === panel.word) + 1;
+    const next = [...words.slice(from), ...words.slice(0, from)].find(({ button }) => button.classList.contains("marked"));
+    if (next) next.panel.focus(next.index);
   }
 
   function union(intervals) {
@@ -347,6 +351,7 @@
       panels.push(new Panel(answer, section));
     }
     for (const panel of panels) panel.choose(panel.answer.first);
+    current = panels[0];
     for (const button of index.children) button.setAttribute("aria-current", String(Number(button.dataset.number) === number));
   }
 
@@ -370,10 +375,18 @@
   }
   if (threshold) {
     threshold.addEventListener("input", () => panels.forEach((panel) => panel.mark()));
-    document.getElementById("next").addEventListener("click", () => panels[panels.length - 1].nextMarked());
+    document.getElementById("next").addEventListener("click", nextMarked);
   }
+  const SWITCHES = ["checkbox", "range", "button"];  // inputs into which no letter is written
   document.addEventListener("keydown", (event) => {
-    if (threshold && event.key === "u" && !event.ctrlKey && !event.metaKey && !event.altKey && event.target.tagName !== "INPUT") panels[panels.length - 1].nextMarked();
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const within = (selector) => event.target instanceof Element && event.target.closest(selector);
+    const input = within("input");
+    if (threshold && event.key === "u" && (!input || SWITCHES.includes(input.type))) nextMarked();
+    const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!by || input || within(".scroll")) return;
+    event.preventDefault();
+    current.step(by);
   });
   let waiting = 0;
   window.addEventListener("resize", () => {
