@@ -13,7 +13,8 @@ from support.families import FAMILIES
 from support.words import numbered_tokenizer
 
 from lime_xai.report.explain import explain
-from lime_xai.report.page import answer_page
+from lime_xai.report.opening import DIFFERENT
+from lime_xai.report.page import Entry, answer_page, report_page
 
 pytestmark = [
     pytest.mark.browser,
@@ -36,14 +37,18 @@ window.addEventListener("load", () => {
 """
 
 
+def explained(family, policy=None):
+    model, inputs, _ = FAMILIES[family].build()
+    length = {"max_new_tokens": 4, "min_new_tokens": 4, "do_sample": False}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return explain(model, inputs, policy, processor=numbered_tokenizer(), **length)
+
+
 @pytest.fixture(scope="module")
 def pair():
     """An answer of four words under a policy, and the answer without it; the first and the last word are marked."""
-    model, inputs, _ = FAMILIES["llava"].build()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        length = {"max_new_tokens": 4, "min_new_tokens": 4, "do_sample": False}
-        found = explain(model, inputs, "contrast", processor=numbered_tokenizer(), **length)
+    found = explained("llava", "contrast")
     return replace(marked(found), before=marked(found.before))
 
 
@@ -111,3 +116,42 @@ def test_arrow_keys_work_on_a_page_that_was_just_opened(pair, logged):
       key("ArrowRight", document.body); log.push(chosen());
     """
     assert logged(answer_page(pair), steps) == [2, 1, 1, [1, 3]]
+
+
+def test_dark_pages_have_dark_tracks(pair, logged):
+    steps = 'log.push(getComputedStyle(document.querySelector(".meter")).backgroundColor);'
+    dark = logged(answer_page(pair), steps, "--force-dark-mode", "--blink-settings=preferredColorScheme=0")
+    light = logged(answer_page(pair), steps)
+    brightness = [max(map(int, re.findall(r"\d+", colour[0])[:3])) for colour in (dark, light)]
+    assert brightness[0] < 100 < 200 < brightness[1]
+
+
+def test_a_panel_of_a_batch_is_headed_by_its_file(pair, logged):
+    page = report_page([Entry("a.png", pair), Entry("b.png", pair.before)], "Two")
+    steps = """
+      for (const button of all("#index button")) {
+        button.click();
+        log.push(all(".answer h2").map((one) => one.textContent));
+      }
+    """
+    assert logged(page, steps) == [
+        ["a.png: without a policy", "a.png: under Contrast"],
+        ["b.png: the answer"],
+    ]
+
+
+def test_a_page_opens_where_it_says(pair, logged):
+    words = [replace(word, text=text) for word, text in zip(pair.words, ["sun", ".", "moon", "."], strict=True)]
+    other = [replace(word, text=text) for word, text in zip(pair.words, ["sun", ".", "star", "."], strict=True)]
+    page = answer_page(replace(pair, words=tuple(words), before=replace(pair.before, words=tuple(other))))
+    sentence = 'document.getElementById("opening").textContent'
+    assert logged(page, f"log.push(chosen(), {sentence});") == [[2, 2], DIFFERENT]
+
+
+def test_a_sound_has_an_axis_of_time(logged):
+    found = explained("qwen2_audio")
+    ticks = logged(answer_page(found), 'log.push(...all(".axis span").map((one) => one.textContent));')
+    assert ticks[0].startswith("0")
+    assert len(ticks) > 2
+    numbers = [float(tick.split()[0]) for tick in ticks]
+    assert numbers == sorted(numbers)

@@ -63,15 +63,16 @@
   }
 
   class Panel {
-    constructor(answer, home) {
+    constructor(answer, home, name) {
       this.answer = answer;
       this.rows = decode(answer);
       this.word = -1;
       this.canvases = [];
       this.home = home;
       const sounds = answer.items.filter((item) => item.kind === "sound").length;
+      this.zero = answer.items.some((item) => item.views.some((view) => view.source)) ? "shows the picture" : "shows the background";
       this.cell = !sounds ? "token" : sounds === answer.items.length ? "stretch" : "token or stretch";
-      home.append(make("h2", { text: answer.title }));
+      home.append(make("h2", { dir: "auto", text: [name, answer.title].filter(Boolean).join(": ") }));
       this.said = make("p", { class: "said", dir: "auto", role: "group", "aria-label": `${answer.unit}s of the answer` });
       this.buttons = answer.words.map((word, index) => {
         const button = make("button", { type: "button", text: named(word.text), "aria-pressed": "false" });
@@ -83,7 +84,7 @@
       home.append(this.said);
       this.maps = make("div", { class: "maps" });
       answer.items.forEach((item) => this.addItem(item));
-      this.bar = make("div", { class: "bar" });
+      this.bar = make("div", { class: this.zero === "shows the picture" ? "bar" : "bar plain" });
       this.facts = make("div", { class: "facts", "aria-live": "polite" });
       const seen = answer.items.length ? [make("div", { class: "seen" }, this.maps, this.bar)] : [];
       home.append(make("div", { class: "beside" }, ...seen, this.facts));
@@ -113,7 +114,8 @@
         const caption = make("figcaption", { text: [item.name, view.title].filter(Boolean).join(", ") });
         const value = make("span", { class: "value" });
         caption.append(" ", value);
-        this.maps.append(make("figure", { class: view.strip || item.kind === "sound" ? "wide" : "picture" }, ...(events.length ? [lanes(view)] : []), map, caption));
+        const above = events.length ? [lanes(view)] : [], below = view.ticks ? [axis(view.ticks)] : [];
+        this.maps.append(make("figure", { class: view.strip || item.kind === "sound" ? "wide" : "picture" }, ...above, map, ...below, caption));
         const cells = [];
         for (const tile of view.tiles) {
           const [x0, y0, x1, y1] = tile.box;
@@ -183,7 +185,7 @@
         }
       }
       const scope = own && own.checked ? `scale of this ${unit}` : `one scale for all ${unit}s of ${this.answer.shared ? "both answers" : "this answer"}`;
-      this.scale(this.bar, limit, `relevance of a ${this.cell}, ${this.answer.words.length > 1 ? scope : "one scale for all maps"}`);
+      this.scale(this.bar, limit, `relevance of a ${this.cell}, 0 ${this.zero}, ${this.answer.words.length > 1 ? scope : "one scale for all maps"}`);
       let largest = 1e-12;
       for (const { start, stop } of this.spans) largest = Math.max(largest, Math.abs(this.sum(start, stop)));
       for (const { span, start, stop } of this.spans) {
@@ -191,7 +193,7 @@
         span.style.background = value ? colour(value, largest, 0.6) : "";
         span.title = signed(value);
       }
-      this.scale(this.textBar, largest, `relevance of a ${unit} of the text, scale of this ${unit}`);
+      this.scale(this.textBar, largest, `relevance of a ${unit} of the text, 0 shows the background, scale of this ${unit}`);
     }
 
     scale(bar, limit, text) {
@@ -251,7 +253,7 @@
       for (const [name, text] of facts) table.append(make("tr", {}, make("td", { text: name }), make("td", { class: "number", text })));
       const parts = make("table");
       for (const [name, share] of Object.entries(word.shares)) {
-        const meter = make("meter", { min: "0", max: "1", value: String(share) });
+        const meter = make("div", { class: "meter", role: "meter", "aria-label": name, "aria-valuemin": "0", "aria-valuemax": "1", "aria-valuenow": String(share) }, make("i", { style: `width: ${100 * share}%` }));
         parts.append(make("tr", {}, make("td", { text: name }), make("td", {}, meter), make("td", { class: "number", text: percent(share) }), make("td", { class: "number", text: signed(word.relevance[name]) })));
       }
       const top = this.spans
@@ -324,6 +326,13 @@
     return node;
   }
 
+  // Times under a sound.
+  function axis(ticks) {
+    const node = make("div", { class: "axis" });
+    for (const tick of ticks) node.append(make("span", { class: tick.place > 0.97 ? "end" : "", style: `left: ${100 * tick.place}%`, text: tick.text }));
+    return node;
+  }
+
   function curve(losses) {
     const space = "http://www.w3.org/2000/svg";
     const svg = document.createElementNS(space, "svg");
@@ -343,13 +352,17 @@
   const index = document.getElementById("index");
 
   function show(number) {
+    const { name, answers, opening } = data.entries[number];
     panels.length = 0;
     home.replaceChildren();
-    for (const answer of data.entries[number].answers) {
+    for (const answer of answers) {
       const section = make("section", { class: "answer" });
       home.append(section);
-      panels.push(new Panel(answer, section));
+      panels.push(new Panel(answer, section, name));
     }
+    const why = document.getElementById("opening");
+    why.textContent = opening || "";  // of an attribution, nothing is said
+    why.hidden = !opening;
     for (const panel of panels) panel.choose(panel.answer.first);
     current = panels[0];
     for (const button of index.children) button.setAttribute("aria-current", String(Number(button.dataset.number) === number));
@@ -371,8 +384,9 @@
   if (grey) {
     grey.addEventListener("input", paint);
     paint();
-    for (const control of [own, opacity]) control.addEventListener("input", () => panels.forEach((panel) => panel.draw()));
   }
+  for (const control of [own, opacity])
+    if (control) control.addEventListener("input", () => panels.forEach((panel) => panel.draw()));
   if (threshold) {
     threshold.addEventListener("input", () => panels.forEach((panel) => panel.mark()));
     document.getElementById("next").addEventListener("click", nextMarked);
