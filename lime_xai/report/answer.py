@@ -209,7 +209,7 @@ class ExplainedAnswer(Content, Plots):
 
     @property
     def first_word(self) -> int:
-        """The word that is shown first: the one with the lowest grounding, or the first if grounding is not known."""
+        """The word of figures by default: the one with the lowest grounding, or the first if grounding is not known."""
         return min(self.ranked, key=lambda index: self.words[index].grounding or 0.0, default=0)
 
     @property
@@ -272,8 +272,8 @@ class ExplainedAnswer(Content, Plots):
     def to_html(self, path: str | Path | None = None, title: str | None = None, *, events: Any = None) -> str:
         """Return a page to click through, and write it if a path is given.
 
-        One file that needs no network: choose a word to see its map on the pictures and sounds as the model received
-        them, its words in the prompt and its numbers; before and after a policy side by side.
+        One file that needs no network: choose a word to see its map on the pictures and sounds, its words in the prompt
+        and its numbers. It opens on the word with the largest perceptual share, or where two answers differ.
 
         Parameters
         ----------

@@ -11,6 +11,7 @@ from lime_xai.attribution.page.template import Page, rendered
 from lime_xai.model.layouts.pictures import Received
 
 from .answer import ExplainedAnswer
+from .opening import opening
 from .payload import payload
 
 THRESHOLD = 0.5
@@ -45,8 +46,7 @@ class Entry:
 def answer_page(found: ExplainedAnswer, title: str | None = None, events: Any = None) -> str:
     """Return the page of one answer, with a table of its words, and with bounds of ``events`` on its sounds."""
     heading = title or found.prompt or "Explained answer"
-    columns, rows = _table(found)
-    return _page([Entry("", found, events)], heading, columns, rows)
+    return _page([Entry("", found, events)], heading)
 
 
 def report_page(entries: Sequence[Entry], title: str) -> str:
@@ -62,7 +62,8 @@ def report_page(entries: Sequence[Entry], title: str) -> str:
     return _page(sorted(entries, key=_lowest), title)
 
 
-def _page(entries: Sequence[Entry], title: str, columns: Sequence[str] = (), rows: Sequence[Sequence[str]] = ()) -> str:
+def _page(entries: Sequence[Entry], title: str) -> str:
+    columns, rows = _table(entries)
     method = entries[0].answer.attribution.method
     return rendered(Page(title, list(map(_entry, entries)), method, "word", THRESHOLD, columns, rows))
 
@@ -72,11 +73,17 @@ def _entry(entry: Entry) -> dict[str, Any]:
     after = f"under {', '.join(_short(policy) for policy in found.policies)}" if found.policies else "the answer"
     answers = [] if found.before is None else [payload(found.before, "without a policy", entry.events)]
     answers.append(payload(found, after, entry.events))
+    if len(answers) > 1:  # the same relevance has the same colour in both
+        limit = max(answer["limit"] for answer in answers)
+        answers = [answer | {"limit": limit, "shared": True} for answer in answers]
+    firsts, why = opening(found)
+    answers = [answer | {"first": first} for answer, first in zip(answers, firsts, strict=True)]
     pictures = [one for one in found.received if one.kind == "pictures"]
     return {
         "name": entry.name,
         "text": found.text,
         "worst": _worst(found),
+        "opening": why,
         "thumbnail": _thumbnail(pictures[0]) if pictures else None,
         "answers": answers,
     }
@@ -109,12 +116,16 @@ def _worst(found: ExplainedAnswer) -> str:
     return f"{text} {value:+.2f}"
 
 
-def _table(found: ExplainedAnswer) -> tuple[list[str], list[list[str]]]:
-    """Return the columns and rows of the table of words."""
-    names = list(found.words[0].shares) if found.words else []
+def _table(entries: Sequence[Entry]) -> tuple[list[str], list[list[str]]]:
+    """Return the columns and rows of the table of words; shares that an answer does not have are empty."""
+    words = [(entry.name, word) for entry in entries for word in entry.answer.words]
+    names = list(dict.fromkeys(name for _, word in words for name in word.shares))
     rows = []
-    for word in found.words:
+    for file, word in words:
         grounding = "not known" if word.grounding is None else f"{word.grounding:+.2f}"
         numbers = [f"{word.probability:.3f}", f"{word.entropy:.2f}", f"{word.logit:+.2f}", f"{word.residual:+.2f}"]
-        rows.append([word.text, grounding, *numbers, *(f"{word.shares[name]:.1%}" for name in names)])
-    return [*COLUMNS, *(f"share of {name}" for name in names)], rows
+        shares = [f"{word.shares[name]:.1%}" if name in word.shares else "" for name in names]
+        cells = [word.text, grounding, *numbers, *shares]
+        rows.append([*cells, file] if len(entries) > 1 else cells)
+    columns = [*COLUMNS, *(f"share of {name}" for name in names)]
+    return [*columns, "file"] if len(entries) > 1 else columns, rows

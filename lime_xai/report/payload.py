@@ -25,7 +25,6 @@ def payload(found: ExplainedAnswer, title: str, events: Any = None) -> dict[str,
         "title": title,
         "unit": "word",
         "context_title": "The prompt, and the answer before the word",
-        "first": found.first_word,
         **maps_data(
             row,
             values,

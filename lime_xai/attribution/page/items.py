@@ -132,6 +132,7 @@ def _sound(row: RowRelevance, layout: SoundLayout, received: Received, events: S
         "width": 6,
         "height": 1,
         "tiles": [],
+        "ticks": ticks(end, "s" if layout.intervals else ""),
         "stretches": [
             {"start": start / end, "stop": stop / end, "positions": runs(positions)}
             for (start, stop), positions in members.items()
@@ -143,6 +144,14 @@ def _sound(row: RowRelevance, layout: SoundLayout, received: Received, events: S
     if events:
         found |= _lanes(events, end)
     return found
+
+
+def ticks(end: float, unit: str) -> list[dict[str, Any]]:
+    """Return at most seven round times from 0 to ``end``, as fractions of it and as text."""
+    from matplotlib.ticker import MaxNLocator  # matplotlib is slow to import
+
+    found = [tick for tick in MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(0, end) if 0 <= tick <= end * (1 + 1e-9)]
+    return [{"place": round(tick / end, 6), "text": f"{round(tick, 9):g} {unit}".strip()} for tick in found]
 
 
 def _lanes(events: Sequence[Event], end: float) -> dict[str, Any]:

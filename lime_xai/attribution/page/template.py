@@ -58,6 +58,7 @@ def rendered(page: Page) -> str:
     """Return a page as HTML; all text but the script and the styles is escaped."""
     assets = files(__package__) / "assets"
     texts = {name: (assets / name).read_text(encoding="utf-8") for name in ("page.html.j2", "style.css", "script.js")}
+    items = [item for entry in page.entries for section in entry["answers"] for item in section["items"]]
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     return environment.from_string(texts["page.html.j2"]).render(
         page=page,
@@ -67,7 +68,8 @@ def rendered(page: Page) -> str:
         colours=COLOURS,
         opacity=OPACITY,
         choice=any(len(section["words"]) > 1 for entry in page.entries for section in entry["answers"]),
-        placed=any(section["items"] for entry in page.entries for section in entry["answers"]),
+        placed=bool(items),
+        pictured=any("source" in view for item in items if item["kind"] != "sound" for view in item["views"]),
         version=version("lime_xai"),
     )
 

@@ -6,6 +6,7 @@
   const own = document.getElementById("own");
   const opacity = document.getElementById("opacity");
   const panels = [];
+  let current = null;  // the panel of the word that was chosen last
   const styles = getComputedStyle(document.documentElement);
   const POSITIVE = styles.getPropertyValue("--positive"), NEGATIVE = styles.getPropertyValue("--negative");
 
@@ -62,35 +63,28 @@
   }
 
   class Panel {
-    constructor(answer, home) {
+    constructor(answer, home, name) {
       this.answer = answer;
       this.rows = decode(answer);
       this.word = -1;
       this.canvases = [];
       this.home = home;
       const sounds = answer.items.filter((item) => item.kind === "sound").length;
+      this.zero = answer.items.some((item) => item.views.some((view) => view.source)) ? "shows the picture" : "shows the background";
       this.cell = !sounds ? "token" : sounds === answer.items.length ? "stretch" : "token or stretch";
-      home.append(make("h2", { text: answer.title }));
+      home.append(make("h2", { dir: "auto", text: [name, answer.title].filter(Boolean).join(": ") }));
       this.said = make("p", { class: "said", dir: "auto", role: "group", "aria-label": `${answer.unit}s of the answer` });
       this.buttons = answer.words.map((word, index) => {
         const button = make("button", { type: "button", text: named(word.text), "aria-pressed": "false" });
         if (word.special) button.classList.add("special");
-        button.addEventListener("click", () => this.choose(index));
+        button.addEventListener("click", () => this.go(index));
         this.said.append(word.lead.includes("\n") ? make("br") : word.lead ? " " : "", button);
         return button;
-      });
-      this.said.addEventListener("keydown", (event) => {
-        const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-        if (!step) return;
-        event.preventDefault();
-        const index = Math.min(this.buttons.length - 1, Math.max(0, this.word + step));
-        this.choose(index);
-        this.buttons[index].focus();
       });
       home.append(this.said);
       this.maps = make("div", { class: "maps" });
       answer.items.forEach((item) => this.addItem(item));
-      this.bar = make("div", { class: "bar" });
+      this.bar = make("div", { class: this.zero === "shows the picture" ? "bar" : "bar plain" });
       this.facts = make("div", { class: "facts", "aria-live": "polite" });
       const seen = answer.items.length ? [make("div", { class: "seen" }, this.maps, this.bar)] : [];
       home.append(make("div", { class: "beside" }, ...seen, this.facts));
@@ -120,7 +114,8 @@
         const caption = make("figcaption", { text: [item.name, view.title].filter(Boolean).join(", ") });
         const value = make("span", { class: "value" });
         caption.append(" ", value);
-        this.maps.append(make("figure", { class: view.strip || item.kind === "sound" ? "wide" : "picture" }, ...(events.length ? [lanes(view)] : []), map, caption));
+        const above = events.length ? [lanes(view)] : [], below = view.ticks ? [axis(view.ticks)] : [];
+        this.maps.append(make("figure", { class: view.strip || item.kind === "sound" ? "wide" : "picture" }, ...above, map, ...below, caption));
         const cells = [];
         for (const tile of view.tiles) {
           const [x0, y0, x1, y1] = tile.box;
@@ -189,8 +184,8 @@
           pen.fillRect(x, y, Math.max(right - x, cell.bar ? 1 : 0), bottom - y);
         }
       }
-      const scope = own && own.checked ? `scale of this ${unit}` : `one scale for all ${unit}s of this answer`;
-      this.scale(this.bar, limit, `relevance of a ${this.cell}, ${this.answer.words.length > 1 ? scope : "one scale for all maps"}`);
+      const scope = own && own.checked ? `scale of this ${unit}` : `one scale for all ${unit}s of ${this.answer.shared ? "both answers" : "this answer"}`;
+      this.scale(this.bar, limit, `relevance of a ${this.cell}, 0 ${this.zero}, ${this.answer.words.length > 1 ? scope : "one scale for all maps"}`);
       let largest = 1e-12;
       for (const { start, stop } of this.spans) largest = Math.max(largest, Math.abs(this.sum(start, stop)));
       for (const { span, start, stop } of this.spans) {
@@ -198,7 +193,7 @@
         span.style.background = value ? colour(value, largest, 0.6) : "";
         span.title = signed(value);
       }
-      this.scale(this.textBar, largest, `relevance of a ${unit} of the text, scale of this ${unit}`);
+      this.scale(this.textBar, largest, `relevance of a ${unit} of the text, 0 shows the background, scale of this ${unit}`);
     }
 
     scale(bar, limit, text) {
@@ -217,6 +212,21 @@
       const x = (event.clientX - box.left) / box.width, y = (event.clientY - box.top) / box.height;
       const cell = entry.cells.find((one) => x >= one.x && x < one.x + one.width && y >= one.y && y < one.y + one.height);
       entry.value.textContent = cell ? `here ${signed(this.value(cell), 3)}` : "";
+    }
+
+    // The word that a person chooses; keys go on from it.
+    go(index) {
+      current = this;
+      this.choose(index);
+    }
+
+    focus(index) {
+      this.go(index);
+      this.buttons[index].focus();
+    }
+
+    step(by) {
+      this.focus(Math.min(this.buttons.length - 1, Math.max(0, this.word + by)));
     }
 
     choose(index) {
@@ -243,7 +253,7 @@
       for (const [name, text] of facts) table.append(make("tr", {}, make("td", { text: name }), make("td", { class: "number", text })));
       const parts = make("table");
       for (const [name, share] of Object.entries(word.shares)) {
-        const meter = make("meter", { min: "0", max: "1", value: String(share) });
+        const meter = make("div", { class: "meter", role: "meter", "aria-label": name, "aria-valuemin": "0", "aria-valuemax": "1", "aria-valuenow": String(share) }, make("i", { style: `width: ${100 * share}%` }));
         parts.append(make("tr", {}, make("td", { text: name }), make("td", {}, meter), make("td", { class: "number", text: percent(share) }), make("td", { class: "number", text: signed(word.relevance[name]) })));
       }
       const top = this.spans
@@ -284,18 +294,14 @@
         this.buttons[index].classList.toggle("marked", marked);
       });
     }
+  }
 
-    nextMarked() {
-      const count = this.buttons.length;
-      for (let step = 1; step <= count; step++) {
-        const index = (Math.max(this.word, -1) + step) % count;
-        if (this.buttons[index].classList.contains("marked")) {
-          this.choose(index);
-          this.buttons[index].focus();
-          return;
-        }
-      }
-    }
+  // The marked words of all answers in order; behind the last one, the first one follows.
+  function nextMarked() {
+    const words = panels.flatMap((panel) => panel.buttons.map((button, index) => ({ panel, button, index })));
+    const from = words.findIndex(({ panel, index }) => panel === current && index === panel.word) + 1;
+    const next = [...words.slice(from), ...words.slice(0, from)].find(({ button }) => button.classList.contains("marked"));
+    if (next) next.panel.focus(next.index);
   }
 
   function union(intervals) {
@@ -320,6 +326,13 @@
     return node;
   }
 
+  // Times under a sound.
+  function axis(ticks) {
+    const node = make("div", { class: "axis" });
+    for (const tick of ticks) node.append(make("span", { class: tick.place > 0.97 ? "end" : "", style: `left: ${100 * tick.place}%`, text: tick.text }));
+    return node;
+  }
+
   function curve(losses) {
     const space = "http://www.w3.org/2000/svg";
     const svg = document.createElementNS(space, "svg");
@@ -339,14 +352,19 @@
   const index = document.getElementById("index");
 
   function show(number) {
+    const { name, answers, opening } = data.entries[number];
     panels.length = 0;
     home.replaceChildren();
-    for (const answer of data.entries[number].answers) {
+    for (const answer of answers) {
       const section = make("section", { class: "answer" });
       home.append(section);
-      panels.push(new Panel(answer, section));
+      panels.push(new Panel(answer, section, name));
     }
+    const why = document.getElementById("opening");
+    why.textContent = opening || "";  // of an attribution, nothing is said
+    why.hidden = !opening;
     for (const panel of panels) panel.choose(panel.answer.first);
+    current = panels[0];
     for (const button of index.children) button.setAttribute("aria-current", String(Number(button.dataset.number) === number));
   }
 
@@ -366,14 +384,23 @@
   if (grey) {
     grey.addEventListener("input", paint);
     paint();
-    for (const control of [own, opacity]) control.addEventListener("input", () => panels.forEach((panel) => panel.draw()));
   }
+  for (const control of [own, opacity])
+    if (control) control.addEventListener("input", () => panels.forEach((panel) => panel.draw()));
   if (threshold) {
     threshold.addEventListener("input", () => panels.forEach((panel) => panel.mark()));
-    document.getElementById("next").addEventListener("click", () => panels[panels.length - 1].nextMarked());
+    document.getElementById("next").addEventListener("click", nextMarked);
   }
+  const SWITCHES = ["checkbox", "range", "button"];  // inputs into which no letter is written
   document.addEventListener("keydown", (event) => {
-    if (threshold && event.key === "u" && !event.ctrlKey && !event.metaKey && !event.altKey && event.target.tagName !== "INPUT") panels[panels.length - 1].nextMarked();
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const within = (selector) => event.target instanceof Element && event.target.closest(selector);
+    const input = within("input");
+    if (threshold && event.key === "u" && (!input || SWITCHES.includes(input.type))) nextMarked();
+    const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!by || input || within(".scroll")) return;
+    event.preventDefault();
+    current.step(by);
   });
   let waiting = 0;
   window.addEventListener("resize", () => {
