@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lime_xai.attribution.phrases import encode_phrase
 from lime_xai.model.arguments import check_values, holds_whole_numbers
 from lime_xai.model.cache import detach_inference
 from lime_xai.model.checks import check_finite
@@ -177,8 +177,9 @@ def resolve_target(
     Raises
     ------
     ValueError
-        For ids out of range, an empty phrase, a phrase without a processor, with words that its tokenizer does not
-        know, or after prompts of which only some end in white space; for a tensor of another shape.
+        For ids out of range, an empty phrase, a phrase without a processor, with text that its tokenizer does not
+        know or drops, or after prompts of which only some end in white space; for a set, mapping or bytes; for a tensor
+        of another shape, or with padding anywhere but at the end of an answer.
 
     Warns
     -----
@@ -199,7 +200,7 @@ def resolve_target(
         first, second = (torch.full((rows, 1), _id(token, vocabulary), device=device) for token in target)
         return Target(first, second)
     if isinstance(target, str):
-        target = _encode(target, processor, prompt)
+        target = encode_phrase(target, processor, prompt)
     if isinstance(target, Tensor):
         check_values("target", target)
         if not holds_whole_numbers(target):
@@ -209,57 +210,16 @@ def resolve_target(
         if target.dim() != 2 or target.shape[0] != rows or target.shape[1] == 0:
             raise ValueError(f"target has shape {tuple(target.shape)}; expected [{rows}] or [{rows}, answer length].")
         return Target(_in_range(target.to(device), vocabulary, padded=True), answer=True)
+    if isinstance(target, (Set, Mapping, bytes, bytearray)):
+        raise ValueError(
+            f"target is a {type(target).__name__}; a phrase is text, or a list of token ids in the order of the phrase."
+        )
     if not isinstance(target, Iterable):
         raise ValueError(f"target is {target!r}, a {type(target).__name__}; token ids are whole numbers.")
     ids = torch.tensor([_id(token, vocabulary) for token in target], dtype=torch.long, device=device)
     if ids.numel() == 0:
         raise ValueError("target is an empty phrase; give at least one token.")
     return Target(ids.expand(rows, -1), answer=True)
-
-
-def _encode(phrase: str, processor: Any, prompt: Tensor | None) -> list[int]:
-    """Return the token ids of a phrase as it can follow the prompt."""
-    if processor is None:
-        raise ValueError(f"target {phrase!r} is text; pass processor= (or a tokenizer) to turn it into token ids.")
-    tokenizer = getattr(processor, "tokenizer", processor)
-
-    def ids_of(text: str) -> list[int]:
-        found: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-        return found
-
-    ids, spaced = ids_of(phrase), ids_of(f" {phrase}")
-    # With some tokenizers a word carries its space in any case; a space before it then adds nothing, or a token alone.
-    differs = bool(phrase) and not phrase[0].isspace() and spaced[-len(ids) :] != ids
-    if differs and prompt is not None and _needs_space(tokenizer, prompt, phrase):
-        warnings.warn(
-            f"The prompt does not end in white space, so that target {phrase!r} is read as {' ' + phrase!r}, which is "
-            f"another token ({spaced} in place of {ids}). Give token ids to explain the other.",
-            stacklevel=4,
-        )
-        ids = spaced
-    unknown = getattr(tokenizer, "unk_token_id", None)
-    if unknown is not None and unknown in ids and tokenizer.unk_token not in phrase:
-        raise ValueError(
-            f"target {phrase!r} has text that the tokenizer does not know: it reads "
-            f"{tokenizer.convert_ids_to_tokens(ids)}. Give a phrase of known words, or token ids."
-        )
-    return ids
-
-
-def _needs_space(tokenizer: Any, prompt: Tensor, phrase: str) -> bool:
-    """Whether a word after the prompt needs a space, which is so if no row ends in white space or a special token."""
-    special = set(tokenizer.all_special_ids)
-    texts = [tokenizer.decode(row[-1:]) for row in prompt]
-    ends = [
-        int(row[-1]) in special or not text.rstrip() or text[-1].isspace()
-        for row, text in zip(prompt, texts, strict=True)
-    ]
-    if len(set(ends)) > 1:
-        raise ValueError(
-            f"Some prompts end in white space and others do not, so that target {phrase!r} is another token after "
-            "each; give token ids, one per row."
-        )
-    return not ends[0]
 
 
 def _id(token: object, vocabulary: int) -> int:
@@ -277,5 +237,13 @@ def _in_range(ids: Tensor, vocabulary: int, padded: bool = False) -> Tensor:
     if bad.numel():
         raise ValueError(
             f"Target ids {sorted(set(bad.tolist()))} are out of range; the vocabulary has {vocabulary} tokens."
+        )
+    padding = ids == IGNORED
+    misplaced = padding[:, 0] | (padding[:, :-1] & ~padding[:, 1:]).any(-1)
+    if misplaced.any():
+        row = int(misplaced.nonzero()[0])
+        raise ValueError(
+            f"target has the row {ids[row].tolist()}; {IGNORED} pads an answer at its end only. Give the tokens of the "
+            "answer first, at least one, and the padding after them."
         )
     return ids

@@ -90,6 +90,19 @@ def test_the_id_of_padding_is_no_target_outside_an_answer(target):
         resolve(target)
 
 
+@pytest.mark.parametrize("row", [[7, IGNORED, 8], [IGNORED, 8, 9], [IGNORED, IGNORED], [7, IGNORED, IGNORED, 8]])
+def test_padding_belongs_at_the_end_of_an_answer(row):
+    whole = [5] * len(row)
+    with pytest.raises(ValueError, match=r"target has the row \[.*-100.*\]; -100 pads an answer at its end only"):
+        resolve(torch.tensor([whole, row]))
+
+
+@pytest.mark.parametrize("target", [{7, 8}, frozenset({7}), {7: 1, 8: 2}, {7: 1}.keys(), b"no", bytearray(b"no")])
+def test_a_collection_that_is_no_sequence_of_ids_is_no_phrase(target):
+    with pytest.raises(ValueError, match=rf"target is a {type(target).__name__}; a phrase is text, or a list"):
+        resolve(target)
+
+
 @pytest.mark.parametrize("target", [torch.tensor([1.5, 2.0]), torch.tensor([[1.0], [2.0]]), 1.5, (1.5, 2), [0.5]])
 def test_fractions_are_no_token_ids(target):
     with pytest.raises((ValueError, TypeError), match="target"):

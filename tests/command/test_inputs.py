@@ -78,10 +78,48 @@ def test_sixteen_bit_grey_is_scaled_and_not_clipped(tmp_path, name):
     assert notes == []
 
 
+def grey_tiff(path, content, width, bits, photometric, sign=1):
+    """Write one row of deep grey, which Pillow itself saves with black as 0 only."""
+    short, long, start = 3, 4, 8
+    fields = [(256, short, width), (257, short, 1), (258, short, bits), (259, short, 1), (262, short, photometric)]
+    fields += [(273, long, start), (277, short, 1), (278, short, 1), (279, long, len(content)), (339, short, sign)]
+    table = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in fields)
+    header = b"II*\0" + struct.pack("<I", start + len(content))
+    path.write_bytes(header + content + struct.pack("<H", len(fields)) + table + bytes(4))
+    return path
+
+
+def test_tiff_whose_zero_is_white_is_inverted(tmp_path):
+    levels = np.array([0, 257 * 64, 257 * 128, 65535], "<u2").tobytes()
+    black, white = (grey_tiff(tmp_path / f"{zero}.tif", levels, 4, 16, zero) for zero in (1, 0))
+    assert read(black)[0][0, :, 1].tolist() == [0, 64, 128, 255]
+    assert read(white)[0][0, :, 1].tolist() == [255, 191, 127, 0]
+
+
+def test_twelve_bits_have_their_own_white(tmp_path):
+    packed = bytes([0x00, 0x0F, 0xFF, 0x80, 0x08, 0x00])  # 0, 4095, 2048, 2048
+    assert read(grey_tiff(tmp_path / "a.tif", packed, 4, 12, 1))[0][0, :, 0].tolist() == [0, 255, 128, 128]
+
+
+@pytest.mark.parametrize("largest", [65535, 1023, 256])
+@pytest.mark.parametrize("plain", [False, True])
+def test_deep_pgm_is_scaled_by_the_largest_value_that_it_names(tmp_path, largest, plain):
+    levels, path = [0, largest // 4, largest // 2, largest], tmp_path / "a.pgm"
+    content = " ".join(map(str, levels)).encode() if plain else np.array(levels, ">u2").tobytes()
+    path.write_bytes(f"P{2 if plain else 5} 4 1 {largest}\n".encode() + content)
+    assert read(path)[0][0, :, 2].tolist() == [round(255 * level / largest) for level in levels]
+
+
+def test_signed_pixels_are_refused(tmp_path):
+    path = grey_tiff(tmp_path / "a.tif", np.array([-5, 5], "<i2").tobytes(), 2, 16, 1, sign=2)
+    with pytest.raises(ValueError, match=r"a\.tif has 32-bit or signed pixels \(mode 'I'\), whose range is not known"):
+        read(path)
+
+
 @pytest.mark.parametrize("kind", [np.int32, np.float32])
 def test_pixels_of_unknown_range_are_refused(tmp_path, kind):
     path = saved(tmp_path, Image.fromarray(np.full((2, 2), 70000, kind)), "a.tif")
-    with pytest.raises(ValueError, match=r"a\.tif has 32-bit pixels .* not known"):
+    with pytest.raises(ValueError, match=r"a\.tif has 32-bit or signed pixels .* not known"):
         read(path)
 
 

@@ -76,13 +76,16 @@ def drawn_target(draw, rows):
         "ids": lambda: [draw.randrange(3, 90) for _ in range(draw.randrange(3))],
         "id per row": lambda: draw.ids(rows),
         "answers": lambda: draw.ids(rows, draw.randrange(1, 4)),
-        "answers of different length": lambda: draw.ids(rows, 2).masked_fill(draw.flags(rows, 2), IGNORED),
+        "answers of different length": lambda: torch.cat(
+            [draw.ids(rows, 1), draw.ids(rows, 1).masked_fill(draw.flags(rows, 1), IGNORED)], -1
+        ),
+        "padding anywhere": lambda: draw.ids(rows, 2).masked_fill(draw.flags(rows, 2), IGNORED),
         "out of range": lambda: draw.choice((128, -1, 10**9, (7, 500), [7, -5], 2**70)),
         "another batch": lambda: draw.ids(rows + 1),
         "of float": lambda: draw.numbers(rows),
         "junk": draw.junk,
     }
-    weights = (30, 18, 8, 4, 8, 6, 10, 6, 4, 2, 2, 4)
+    weights = (30, 18, 8, 4, 8, 6, 10, 6, 2, 4, 2, 2, 4)
     kind = draw.choices(list(kinds), weights)[0]
     found = kinds[kind]()
     draw.note(f"target {kind} {found!r:.60}")

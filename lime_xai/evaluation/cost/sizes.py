@@ -16,6 +16,8 @@ from lime_xai.policies.edit import Edit
 from lime_xai.policies.reweight import Reweight
 
 _NAMES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
+_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
+_HEADS = ("num_key_value_heads", "head_dim")
 
 
 @dataclass(frozen=True)
@@ -47,20 +49,11 @@ class Sizes:
         Raises
         ------
         ValueError
-            For a decoder with recurrent layers or experts, or without one of the sizes in its config.
+            For a decoder with recurrent layers or experts, with layers of different sizes, or without one of the sizes
+            in its config.
         """
         config: Any = model.config.get_text_config()
-        experts = [
-            name for name in ("num_experts", "num_local_experts", "n_routed_experts") if getattr(config, name, 0)
-        ]
-        missing = [name for name in _NAMES if not isinstance(getattr(config, name, None), int)]
-        reason = None
-        if is_recurrent(config):
-            reason = "it has layers with a recurrent state"
-        elif experts:
-            reason = f"it has experts ({experts[0]})"
-        elif missing:
-            reason = f"its config has no number {' and no '.join(missing)}"
+        reason = _unknown(config)
         if reason is not None:
             raise ValueError(
                 f"The memory of {type(model).__name__} is not estimated: {reason}; estimates are for decoders with "
@@ -91,6 +84,22 @@ class Sizes:
             "one square": positions * self.heads * self.length,
             "logits": self.rows * self.vocabulary,
         }
+
+
+def _unknown(config: Any) -> str | None:
+    """Return why no memory is estimated for the config of a decoder, or None."""
+    if is_recurrent(config):
+        return "it has layers with a recurrent state"
+    # transformers raises an error for an attribute of the whole config that single layers have for themselves.
+    single = getattr(config, "per_layer_attributes", None) or ()
+    varying = [name for name in (*_NAMES, *_HEADS, *_EXPERTS) if name in single]
+    if varying:
+        return f"its layers have different sizes ({', '.join(varying)})"
+    experts = [name for name in _EXPERTS if getattr(config, name, 0)]
+    if experts:
+        return f"it has experts ({experts[0]})"
+    missing = [name for name in _NAMES if not isinstance(getattr(config, name, None), int)]
+    return f"its config has no number {' and no '.join(missing)}" if missing else None
 
 
 def _positions(inputs: Mapping[str, Any]) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from support.families import FAMILIES
 from transformers import LlavaForConditionalGeneration
 
 import lime_xai
@@ -79,6 +80,12 @@ def test_a_decoder_with_experts_is_refused(asked, monkeypatch):
     with pytest.raises(ValueError, match=r"LlavaForConditionalGeneration is not estimated: it has experts"):
         Sizes.of(model, inputs, 4)
     assert isinstance(model, LlavaForConditionalGeneration)
+
+
+def test_a_decoder_whose_layers_have_different_sizes_is_refused():
+    model, inputs, _ = FAMILIES["gemma4"].build()
+    with pytest.raises(ValueError, match=r"Gemma4\w+ is not estimated: its layers have different sizes \(.*head_dim"):
+        estimate_memory(model, inputs)
 
 
 @pytest.mark.slow
