@@ -8,6 +8,8 @@ from typing import Any
 
 from lime_xai.attribution.page.items import data_uri
 from lime_xai.attribution.page.template import Page, rendered
+from lime_xai.attribution.row import value_kind
+from lime_xai.attribution.targets import target_name
 from lime_xai.model.layouts.pictures import Received
 
 from .answer import ExplainedAnswer
@@ -19,8 +21,8 @@ THRESHOLD = 0.5
 THUMBNAIL = 96
 """Pixels of the longer side of a thumbnail."""
 
-COLUMNS = ("word", "grounding", "probability", "entropy", "logit", "residual")
-"""Of the table, before the shares."""
+COLUMNS = ("word", "grounding", "probability", "entropy")
+"""Of the table, before what is explained and the shares."""
 
 
 @dataclass(frozen=True)
@@ -116,5 +118,6 @@ def _table(found: ExplainedAnswer) -> tuple[list[str], list[list[str]]]:
     for word in found.words:
         grounding = "not known" if word.grounding is None else f"{word.grounding:+.2f}"
         numbers = [f"{word.probability:.3f}", f"{word.entropy:.2f}", f"{word.logit:+.2f}", f"{word.residual:+.2f}"]
-        rows.append([word.text, grounding, *numbers, *(f"{word.shares[name]:.1%}" for name in names)])
-    return [*COLUMNS, *(f"share of {name}" for name in names)], rows
+        shares = [f"{word.shares[name]:.1%}" for name in names]
+        rows.append([target_name(word.text, found.against), grounding, *numbers, *shares])
+    return [*COLUMNS, value_kind(found.against), "residual", *(f"share of {name}" for name in names)], rows
