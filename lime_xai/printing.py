@@ -33,6 +33,12 @@ def one_line(text: object) -> str:
     return visible(" ".join(str(text).split()))
 
 
+def signed(value: float) -> str:
+    """Return a number with its sign and two decimals; 0.00 without a sign where these are zeros."""
+    text = f"{value:+.2f}"
+    return text[1:] if text in ("+0.00", "-0.00") else text
+
+
 def foreign(text: object, style: str = "") -> Text:
     """Return text for rich that is printed as it is, without markup, emoji names and control characters.
 

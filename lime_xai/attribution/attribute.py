@@ -157,4 +157,5 @@ def as_attribution(task: AttributionTask, found: Explanation, name: str) -> Attr
         received=task.prompt.received,
         targets=found.target.texts(task.prompt.processor) if found.target.ids is not None else [],
         target_tokens=found.target.labels(task.prompt.processor, task.prompt.positions.input_ids[:, -1].tolist()),
+        against=found.target.others(task.prompt.processor),
     )

@@ -230,10 +230,10 @@ def _heading(row: RowRelevance) -> str:
 
 
 def caption_of(row: RowRelevance) -> list[str]:
-    """Return the lines that name method, logit, shares and residual, and the strongest token of each kind."""
+    """Return the lines that name method, logit or margin, shares and residual, and the strongest token of each kind."""
     first = [f"share of {name} {share:.1%}" for name, share in row.shares.items()]
     if row.explained is not None and row.residual is not None:
-        logit = f"logit {signed(row.explained.logit)}"
+        logit = f"{row.explained.kind} {signed(row.explained.logit)}"
         first = [f"method {row.explained.method}", logit, *first, f"residual {signed(row.residual)}"]
     strongest = [f"{name} token {signed(value)}" for name, value in row.strongest().items()]
     return [", ".join(first), f"strongest {', strongest '.join(strongest)}"]

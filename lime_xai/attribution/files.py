@@ -53,12 +53,13 @@ class Described(TypedDict):
 
 
 class Description(Described, total=False):
-    """What the metadata hold; files of earlier versions have no layouts, pictures and texts of targets."""
+    """What the metadata hold; files of earlier versions have no layouts, pictures, texts of targets and of margins."""
 
     layouts: list[list[dict[str, Any]]]
     received: list[list[StoredReceived]]
     targets: list[str]
     target_tokens: list[list[str]] | None
+    against: list[str] | None
 
 
 def described(found: Attribution) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -90,6 +91,7 @@ def described(found: Attribution) -> tuple[dict[str, Any], dict[str, Tensor]]:
         "received": received,
         "targets": found.targets,
         "target_tokens": found.target_tokens,
+        "against": found.against,
     }
     held = {name: getattr(found, name) for name in (*TENSORS, *OPTIONAL)}
     tensors = {name: tensor.detach().clone() for name, tensor in held.items() if tensor is not None}
@@ -131,12 +133,15 @@ def parts_from(found: dict[str, Any], tensors: Mapping[str, Tensor]) -> dict[str
     for name, held in (("layouts", layouts), ("targets", targets), ("received", found.get("received", []))):
         if held and len(held) != rows:
             raise ValueError(f"{name} has {len(held)} rows, spans {rows}")
+    against = found.get("against")
+    if against is not None and len(against) != rows:
+        raise ValueError(f"against has {len(against)} rows, spans {rows}")
     spans = [[Span(*span) for span in row] for row in found["spans"]]
     received = _received(found.get("received", []), layouts, tensors)
     check_target_tokens(found.get("target_tokens"), tensors["target_ids"])
     named = {name: tensors.get(name) for name in (*TENSORS, *OPTIONAL)}
     described = {name: found[name] for name in ("method", "tokens")}
-    described |= {"targets": targets, "target_tokens": found.get("target_tokens")}
+    described |= {"targets": targets, "target_tokens": found.get("target_tokens"), "against": against}
     return {**described, "spans": spans, "layouts": layouts, "received": received, **named}
 
 

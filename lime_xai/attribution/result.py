@@ -67,6 +67,9 @@ class Attribution(Content):
         Per row: what was explained, as text. By default the ids of the target.
     target_tokens : list of list of str, or None
         Per row, the tokens of ``target_ids`` as text, if a processor was given; empty text where an answer is shorter.
+    against : list of str, or None
+        Of a margin: per row, the token whose logit is subtracted, as text. Files that an earlier version wrote do not
+        say it.
 
     Raises
     ------
@@ -89,6 +92,7 @@ class Attribution(Content):
     received: list[list[Received]] = field(default_factory=list)
     targets: list[str] = field(default_factory=list)
     target_tokens: list[list[str]] | None = None
+    against: list[str] | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -99,6 +103,8 @@ class Attribution(Content):
             object.__setattr__(self, "layouts", unknown)
         if len(self.layouts) != len(self.spans):
             raise ValueError(f"layouts has {len(self.layouts)} rows, spans {len(self.spans)}.")
+        if self.against is not None and len(self.against) != len(self.spans):
+            raise ValueError(f"against has {len(self.against)} rows, spans {len(self.spans)}.")
         check_target_tokens(self.target_tokens, self.target_ids)
         if not self.targets:
             object.__setattr__(self, "targets", Target(self.target_ids).texts() if self.target_ids.dim() == 2 else [])
@@ -272,8 +278,14 @@ class Attribution(Content):
             labels,
             self.layouts[index],
             self.received[index] if self.received else (),
-            Explained(self.targets[index], self.method, float(self.logits[index].sum())) if self.targets else None,
+            self._explained(index),
         )
+
+    def _explained(self, index: int) -> Explained | None:
+        if not self.targets:
+            return None
+        other = None if self.against is None else self.against[index]
+        return Explained(self.targets[index], self.method, float(self.logits[index].sum()), other)
 
     def save(self, path: str | Path) -> None:
         """Write everything to one safetensors file.

@@ -24,6 +24,11 @@ GridLike = Grid | Sequence[Grid | None] | None
 """Rows and columns of the tokens of the only image of a row, or one pair per image, video and sound."""
 
 
+def value_kind(against: str | None) -> str:
+    """Return what a value that is explained is called: ``margin`` if another logit is subtracted, else ``logit``."""
+    return "logit" if against is None else "margin"
+
+
 @dataclass(frozen=True)
 class Explained:
     """What the relevance of a row explains.
@@ -35,12 +40,20 @@ class Explained:
     method : str
         Name of the attribution method.
     logit : float
-        Sum over the tokens of an answer.
+        Sum over the tokens of an answer; of a margin, the difference of two logits.
+    against : str or None
+        Of a margin: the token whose logit is subtracted.
     """
 
     target: str
     method: str
     logit: float
+    against: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """What ``logit`` is: ``logit`` or ``margin``."""
+        return value_kind(self.against)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -80,10 +80,16 @@ class Target(Content):
         if self.ids is None:
             raise ValueError("The target has no token ids.")
         found = [_text(row, processor) for row in self.ids.tolist()]
-        if self.against is None:
+        others = self.others(processor)
+        if others is None:
             return found
-        others = [_text(row, processor) for row in self.against.tolist()]
-        return [f"{one} against {other}" for one, other in zip(found, others, strict=True)]
+        return [target_name(one, other) for one, other in zip(found, others, strict=True)]
+
+    def others(self, processor: Any = None) -> list[str] | None:
+        """Return per row the token whose logit is subtracted, as text; None if the target is no margin."""
+        if self.against is None:
+            return None
+        return [_text(row, processor) for row in self.against.tolist()]
 
     def labels(self, processor: Any, before: Sequence[int]) -> list[list[str]] | None:
         """Return the tokens of every row as text, empty where an answer is shorter; None without a processor.
@@ -103,6 +109,11 @@ class Target(Content):
     def continuation(self) -> Tensor | None:
         """The tokens to force while decoding, ``[B, G]``, or None for a single step."""
         return self.ids.clamp(min=0) if self.answer and self.ids is not None else None
+
+
+def target_name(said: str, other: str | None) -> str:
+    """Return the name of what is explained: ``no against yes`` for a margin, else the token or word alone."""
+    return said if other is None else f"{said} against {other}"
 
 
 def _text(ids: Sequence[int], processor: Any) -> str:

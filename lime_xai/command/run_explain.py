@@ -17,11 +17,13 @@ from rich.text import Text
 
 from lime_xai.attribution.events import placed_events
 from lime_xai.attribution.methods.task import AttributionMethod
+from lime_xai.attribution.targets import target_name
 from lime_xai.decoding.policy import Policy
 from lime_xai.model.images import read_image
 from lime_xai.model.modalities import Modalities
 from lime_xai.policies.calibration import Calibration
 from lime_xai.policies.registry import policy_to_dict
+from lime_xai.printing import signed
 from lime_xai.report.answer import ExplainedAnswer, ExplainedWord
 from lime_xai.report.explain import explain
 from lime_xai.report.page import THRESHOLD, Entry, report_page
@@ -245,8 +247,15 @@ def show(found: ExplainedAnswer) -> None:
     for name in ("word", "grounding", "probability", "instead", *parts):
         table.add_column(name, justify="left" if name in ("word", "instead") else "right")
     for word in found.words:
-        table.add_row(*_cells(word, parts))
+        table.add_row(*_cells(word, parts, found.against))
     console.print(table)
+    if found.against is not None:
+        (one,) = found.words
+        console.print(
+            f"margin {signed(one.logit)}: the logit of “{one.text}” minus that of “{found.against}”. Relevance and "
+            "shares are of this margin.",
+            soft_wrap=True,
+        )
     console.print(
         f"grounding: nats that the log-probability loses without images and sounds; words below {THRESHOLD} are "
         "marked. instead: the most probable other token.",
@@ -254,11 +263,12 @@ def show(found: ExplainedAnswer) -> None:
     )
 
 
-def _cells(word: ExplainedWord, parts: Sequence[str]) -> list[Text]:
+def _cells(word: ExplainedWord, parts: Sequence[str], against: str | None = None) -> list[Text]:
     style = MARKED if is_marked(word) else ""
-    grounding = "not known" if word.grounding is None else f"{word.grounding:+.2f}"
+    grounding = "not known" if word.grounding is None else signed(word.grounding)
     other = f"{word.alternative} {word.alternative_probability:.2f}"
-    texts = [word.text, grounding, f"{word.probability:.2f}", other, *(f"{word.shares[name]:.0%}" for name in parts)]
+    shares = [f"{word.shares[name]:.0%}" for name in parts]
+    texts = [target_name(word.text, against), grounding, f"{word.probability:.2f}", other, *shares]
     return [Text(texts[0], style), *map(Text, texts[1:])]
 
 

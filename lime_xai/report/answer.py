@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
@@ -14,12 +13,10 @@ from lime_xai.attribution.result import Attribution
 from lime_xai.attribution.time import TimeRelevance
 from lime_xai.model.layouts.pictures import Received
 from lime_xai.model.records import Content
-from lime_xai.storage.store import number, write_json, write_text
+from lime_xai.storage.store import write_text
 
 from .plots import Plots
-
-if TYPE_CHECKING:
-    import pandas
+from .tables import Tables
 
 
 @dataclass(frozen=True)
@@ -116,7 +113,7 @@ class Step:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ExplainedAnswer(Content, Plots):
+class ExplainedAnswer(Content, Plots, Tables):
     """What ``explain`` returns: an answer, the relevance of every input for each of its words, and how it was decided.
 
     Attributes
@@ -153,6 +150,12 @@ class ExplainedAnswer(Content, Plots):
     def text(self) -> str:
         """The answer, without control tokens."""
         return _joined([word for word in self.words if not word.special])
+
+    @property
+    def against(self) -> str | None:
+        """Of a margin: the token whose logit is subtracted, as text; None if single logits are explained."""
+        others = self.attribution.against
+        return None if others is None else others[0]
 
     @property
     def prompt(self) -> str:
@@ -238,37 +241,6 @@ class ExplainedAnswer(Content, Plots):
             raise IndexError(f"word is {word}; the answer has words 0 to {len(self.words) - 1}.")
         return word
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return words and numbers as JSON-ready data; relevance of single positions is in ``save`` only."""
-        return {
-            "prompt": self.prompt,
-            "answer": self.text,
-            "method": self.attribution.method,
-            "policies": list(self.policies),
-            "no_grounding": self.no_grounding,
-            "words": [_rounded(asdict(word)) for word in self.words],
-            "steps": [_rounded(asdict(step)) for step in self.steps],
-            "before": None if self.before is None else self.before.to_dict(),
-        }
-
-    def to_json(self, path: str | Path | None = None) -> str:
-        """Return ``to_dict`` as JSON text, and write it if a path is given."""
-        if path is not None:
-            write_json(path, self.to_dict())
-        return json.dumps(self.to_dict(), indent=1, ensure_ascii=False)
-
-    def to_frame(self) -> pandas.DataFrame:
-        """Return a table with one row per word; shares and relevance have a column per part of the input."""
-        import pandas
-
-        rows = []
-        for word in self.words:
-            flat = asdict(word)
-            relevance, shares = flat.pop("relevance"), flat.pop("shares")
-            flat |= {f"relevance of {name}": value for name, value in relevance.items()}
-            rows.append(flat | {f"share of {name}": value for name, value in shares.items()})
-        return pandas.DataFrame(rows)
-
     def to_html(self, path: str | Path | None = None, title: str | None = None, *, events: Any = None) -> str:
         """Return a page to click through, and write it if a path is given.
 
@@ -303,10 +275,6 @@ class ExplainedAnswer(Content, Plots):
 
         return embedded(answer_page(self), "explained answer")
 
-    def to_csv(self, path: str | Path) -> None:
-        """Write ``to_frame`` as CSV."""
-        write_text(path, self.to_frame().to_csv(index=False))
-
     def save(self, path: str | Path) -> None:
         """Write everything, pictures and the answer without a policy included, to one safetensors file.
 
@@ -337,14 +305,3 @@ class ExplainedAnswer(Content, Plots):
 
 def _joined(words: Sequence[ContextWord | ExplainedWord]) -> str:
     return "".join(word.lead + word.text for word in words).strip()
-
-
-def _rounded(value: Any) -> Any:
-    """Return data with its floats as JSON numbers."""
-    if isinstance(value, float):
-        return number(value)
-    if isinstance(value, dict):
-        return {name: _rounded(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_rounded(item) for item in value]
-    return value

@@ -9,7 +9,7 @@ from lime_xai.attribution.bars import Bar, chosen, draw_bars
 from lime_xai.attribution.events import placed_events
 from lime_xai.attribution.figure import MARGIN, Words, composed_figure, draw_items, draw_scale, numbers_of
 from lime_xai.attribution.maps import largest
-from lime_xai.attribution.row import Explained, RowRelevance
+from lime_xai.attribution.row import Explained, RowRelevance, value_kind
 from lime_xai.attribution.sheet import (
     LARGE,
     NORMAL,
@@ -19,6 +19,7 @@ from lime_xai.attribution.sheet import (
     ShownFigure,
     signed,
 )
+from lime_xai.attribution.targets import target_name
 
 from .answer import ExplainedAnswer
 
@@ -28,12 +29,17 @@ def row_of(found: ExplainedAnswer, word: int) -> RowRelevance:
     chosen_word = found.words[word]
     values = found.relevance(word).numpy()
     row = found.attribution.row(0)
-    explained = Explained(chosen_word.text, found.attribution.method, chosen_word.logit)
+    explained = Explained(name_of(found, word), found.attribution.method, chosen_word.logit, found.against)
     return replace(row, values=values, explained=explained)
 
 
 def name_of(found: ExplainedAnswer, word: int) -> str:
-    """Return a word as figures name it; tokens may decode to white space, or to nothing."""
+    """Return what is explained as figures name it: a word, or ``no against yes`` for a margin."""
+    return target_name(_said(found, word), found.against)
+
+
+def _said(found: ExplainedAnswer, word: int) -> str:
+    """Return a word; tokens may decode to white space, or to nothing."""
     return found.words[word].text.strip() or "(white space)"
 
 
@@ -58,18 +64,23 @@ def _marked(found: ExplainedAnswer, word: int, around: int = 12) -> str:
     """Return the answer with a word in brackets; of a long answer, the words around it."""
     shown = [(index, one) for index, one in enumerate(found.words) if index == word or (not one.special and one.text)]
     near = [(index, one) for index, one in shown if abs(index - word) <= around]
-    texts = [(one.lead, f"[{name_of(found, index)}]" if index == word else one.text) for index, one in near]
+    texts = [(one.lead, f"[{_said(found, index)}]" if index == word else one.text) for index, one in near]
     parts = [lead.replace("\n", " ") + text for lead, text in texts]
     text = "".join(parts).strip()
     before = "… " if near[0] != shown[0] else ""
     return before + text + (" …" if near[-1] != shown[-1] else "")
 
 
+def value_of(found: ExplainedAnswer, word: int) -> str:
+    """Return the explained value of a word with its name: logit or margin."""
+    return f"{value_kind(found.against)} {signed(found.words[word].logit)}"
+
+
 def word_caption(found: ExplainedAnswer, word: int) -> list[str]:
     """Return the lines below the figure of a word: method, numbers of the word, shares, strongest tokens."""
     one = found.words[word]
     grounding = "grounding not known" if one.grounding is None else f"grounding {signed(one.grounding)} nats"
-    first = f"method {found.attribution.method}, logit {signed(one.logit)}, residual {signed(one.residual)}"
+    first = f"method {found.attribution.method}, {value_of(found, word)}, residual {signed(one.residual)}"
     decided = f"probability {one.probability:.3f}, instead “{one.alternative}” {one.alternative_probability:.3f}"
     shares = ", ".join(f"share of {name} {share:.1%}" for name, share in one.shares.items())
     strongest = row_of(found, word).strongest()
@@ -123,7 +134,7 @@ def before_after_figure(found: ExplainedAnswer, word: int, columns: Columns = 2)
     note = f"method {found.attribution.method}; relevance of both in the model without a policy"
     bottom = sheet.wrapped(MARGIN, bottom, note, inner, SMALL, color="#333333")
     numbers = [
-        {"answer": name, "word": answer.words[index].text} | entry
+        {"answer": name, "word": target_name(answer.words[index].text, answer.against)} | entry
         for (answer, index, name), row, some in zip(sides, rows, bars, strict=True)
         for entry in numbers_of(row, some, "word")
     ]
@@ -150,9 +161,7 @@ def _summary(found: ExplainedAnswer, word: int) -> str:
     one = found.words[word]
     grounding = "" if one.grounding is None else f", grounding {signed(one.grounding)} nats"
     shares = ", ".join(f"{name} {share:.1%}" for name, share in one.shares.items())
-    summary = (
-        f"logit {signed(one.logit)}, probability {one.probability:.3f}{grounding}, residual {signed(one.residual)}"
-    )
+    summary = f"{value_of(found, word)}, probability {one.probability:.3f}{grounding}, residual {signed(one.residual)}"
     steps = found.steps[one.start : one.stop]
     noted = ""
     if steps and steps[0].share_before and steps[0].share_after:

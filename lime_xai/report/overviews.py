@@ -23,6 +23,7 @@ from lime_xai.attribution.sheet import (
     label_axes,
     text_width,
 )
+from lime_xai.attribution.targets import target_name
 
 from .answer import ExplainedAnswer, ExplainedWord
 from .making import ANSWER, PROMPT
@@ -58,11 +59,11 @@ def words_figure(found: ExplainedAnswer, columns: Columns = 2) -> ShownFigure:
     lines = [found.words[start : start + per_line] for start in range(0, len(found.words), per_line)]
     slots = per_line if len(lines) > 1 else max(len(found.words), 6)
     for line in lines:
-        top = _draw_line(sheet, line, names, colours, top, slots, ends) + 0.08
+        top = _draw_line(sheet, line, found.against, names, colours, top, slots, ends) + 0.08
     if found.no_grounding is not None:
         top = sheet.wrapped(MARGIN, top, f"no grounding: {found.no_grounding}", inner, SMALL, color="#333333")
     numbers = [
-        {"word": word.text, "number": index, "grounding": word.grounding}
+        {"word": target_name(word.text, found.against), "number": index, "grounding": word.grounding}
         | {f"share of {name}": word.shares[name] for name in names}
         for index, word in enumerate(found.words)
     ]
@@ -85,6 +86,7 @@ def _legend(sheet: Sheet, colours: dict[str, str], names: Sequence[str], top: fl
 def _draw_line(
     sheet: Sheet,
     words: Sequence[ExplainedWord],
+    against: str | None,
     names: Sequence[str],
     colours: dict[str, str],
     top: float,
@@ -118,7 +120,7 @@ def _draw_line(
     for one in drawn:
         one.set_xlim(-0.6, slots - 0.4)
         one.set_xticks([])
-    labels = [readable(word.text, 18) for word in words]
+    labels = [readable(target_name(word.text, against), 18) for word in words]
     return top + word_ticks(drawn[-1], labels, width / slots)
 
 
@@ -140,7 +142,8 @@ def matrix_figure(found: ExplainedAnswer, columns: Columns = 2) -> ShownFigure:
     sheet = Sheet(columns)
     inner = sheet.width - 2 * MARGIN
     top = sheet.wrapped(MARGIN, MARGIN, "Relevance of every input for every word of the answer", inner, LARGE) + 0.16
-    rows = [readable(word.text, 18) for word in found.words]
+    names = [target_name(word.text, found.against) for word in found.words]
+    rows = [readable(name, 18) for name in names]
     left = MARGIN + max(text_width(label, SMALL) for label in rows) + 0.1
     width = sheet.width - left - MARGIN
     cell = min(width / len(labels), 0.25)
@@ -157,8 +160,8 @@ def matrix_figure(found: ExplainedAnswer, columns: Columns = 2) -> ShownFigure:
     bottom = top + tall + word_ticks(axes, labels, cell)
     bottom = sheet.colour_bar(MARGIN + 0.05, bottom + 0.06, 2.0, limit, "sum of relevance of an input")
     numbers = [
-        {"word": word.text, "number": row, "input": label, "column": column, "relevance": float(values[row, column])}
-        for row, word in enumerate(found.words)
+        {"word": name, "number": row, "input": label, "column": column, "relevance": float(values[row, column])}
+        for row, name in enumerate(names)
         for column, label in enumerate(labels)
         if np.isfinite(values[row, column])
     ]

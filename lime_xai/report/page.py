@@ -8,6 +8,8 @@ from typing import Any
 
 from lime_xai.attribution.page.items import data_uri
 from lime_xai.attribution.page.template import Page, rendered
+from lime_xai.attribution.row import value_kind
+from lime_xai.attribution.targets import target_name
 from lime_xai.model.layouts.pictures import Received
 
 from .answer import ExplainedAnswer
@@ -20,8 +22,11 @@ THRESHOLD = 0.5
 THUMBNAIL = 96
 """Pixels of the longer side of a thumbnail."""
 
-COLUMNS = ("word", "grounding", "probability", "entropy", "logit", "residual")
-"""Of the table, before the shares."""
+TABLE_MOST = 1000
+"""Words of a page of several answers that are shown as a table too."""
+
+COLUMNS = ("word", "grounding", "probability", "entropy")
+"""Of the table, before what is explained and the shares."""
 
 
 @dataclass(frozen=True)
@@ -117,15 +122,22 @@ def _worst(found: ExplainedAnswer) -> str:
 
 
 def _table(entries: Sequence[Entry]) -> tuple[list[str], list[list[str]]]:
-    """Return the columns and rows of the table of words; shares that an answer does not have are empty."""
-    words = [(entry.name, word) for entry in entries for word in entry.answer.words]
+    """Return the columns and rows of the table of words; shares that an answer does not have are empty.
+
+    A page of several answers with more than ``TABLE_MOST`` words has none: it would weigh more than all maps.
+    """
+    words = [(entry, word) for entry in entries for word in entry.answer.words]
+    several = len(entries) > 1
+    if several and len(words) > TABLE_MOST:
+        return [], []
     names = list(dict.fromkeys(name for _, word in words for name in word.shares))
     rows = []
-    for file, word in words:
+    for entry, word in words:
         grounding = "not known" if word.grounding is None else f"{word.grounding:+.2f}"
         numbers = [f"{word.probability:.3f}", f"{word.entropy:.2f}", f"{word.logit:+.2f}", f"{word.residual:+.2f}"]
         shares = [f"{word.shares[name]:.1%}" if name in word.shares else "" for name in names]
-        cells = [word.text, grounding, *numbers, *shares]
-        rows.append([*cells, file] if len(entries) > 1 else cells)
-    columns = [*COLUMNS, *(f"share of {name}" for name in names)]
-    return [*columns, "file"] if len(entries) > 1 else columns, rows
+        cells = [target_name(word.text, entry.answer.against), grounding, *numbers, *shares]
+        rows.append([*cells, entry.name] if several else cells)
+    explained = value_kind(entries[0].answer.against)
+    columns = [*COLUMNS, explained, "residual", *(f"share of {name}" for name in names)]
+    return [*columns, "file"] if several else columns, rows

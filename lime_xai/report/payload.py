@@ -40,6 +40,8 @@ def _word(found: ExplainedAnswer, word: ExplainedWord) -> dict[str, Any]:
     names = ("text", "lead", "special", "alternative")
     numbers = ("logit", "residual", "probability", "entropy", "margin", "alternative_probability", "grounding")
     data: dict[str, Any] = {name: getattr(word, name) for name in names}
+    if found.against is not None:
+        data["against"] = found.against
     for name in numbers:
         value = getattr(word, name)
         data[name] = None if value is None else number(value, 4)

@@ -72,7 +72,9 @@ def test_a_margin_of_two_words(lime, picture, tmp_path):
     result = lime(*ASK, "--image", picture, *words, "--json", tmp_path / "margin.json")
     assert result.exit_code == 0, result.output
     (word,) = json.loads((tmp_path / "margin.json").read_text())["answers"][0]["words"]
-    assert word["text"] == "yes"
+    assert (word["text"], word["against"]) == ("yes", "no")
+    assert "│ yes against no │" in result.stdout
+    assert f"margin {word['logit']:+.2f}: the logit of “yes” minus that of “no”." in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lime_xai.attribution.events import placed_events
 from lime_xai.attribution.row import RowRelevance, readable
-from lime_xai.attribution.targets import IGNORED
+from lime_xai.attribution.targets import IGNORED, target_name
 from lime_xai.storage.store import number
 from lime_xai.values.checking import shown
 
@@ -80,6 +80,13 @@ def _target(found: Attribution, index: int) -> str:
     return f"“{found.targets[index]}”" if found.targets and found.targets[index] else "the target"
 
 
+def _said(found: Attribution, index: int) -> str:
+    """Return the token of a margin from whose logit the other is subtracted."""
+    if found.target_tokens is not None:
+        return found.target_tokens[index][0]
+    return f"token {int(found.target_ids[index, 0])}"
+
+
 def _explained(found: Attribution, index: int) -> tuple[list[str], list[int], Values]:
     """Return labels ``[W]`` of the explained tokens, their places in the answer, and their relevance ``[W, T]``."""
     values = found.relevance[index].double().cpu().numpy()
@@ -117,6 +124,8 @@ def _word(
         "relevance": {name: number(float(values[held].sum()), 4) for name, held in parts.items()},
         "shares": {name: number(float(np.abs(values[held]).sum()) / total, 4) for name, held in parts.items()},
     }
+    if found.against is not None:
+        data |= {"text": _said(found, index).strip(), "against": found.against[index]}
     if found.convergence_delta is not None:
         data["convergence_delta"] = number(float(found.convergence_delta[index].reshape(-1)[place]), 4)
     return data
@@ -147,9 +156,11 @@ def _table(sections: list[dict[str, Any]], several: bool) -> tuple[list[str], li
     for index, section in enumerate(sections):
         for word in section["words"]:
             shares = [f"{word['shares'][name]:.1%}" if name in word["shares"] else "" for name in names]
-            cells = [word["text"], _signed(word["logit"]), _signed(word["residual"]), *shares]
+            name = target_name(word["text"], word.get("against"))
+            cells = [name, _signed(word["logit"]), _signed(word["residual"]), *shares]
             rows.append([*cells, str(index)] if several else cells)
-    columns = ["token", "logit", "residual", *(f"share of {name}" for name in names)]
+    margins = all("against" in word for section in sections for word in section["words"])
+    columns = ["token", "margin" if margins else "logit", "residual", *(f"share of {name}" for name in names)]
     return [*columns, "row"] if several else columns, rows
 
 

@@ -71,7 +71,14 @@ def rendered(page: Page) -> str:
         placed=bool(items),
         pictured=any("source" in view for item in items if item["kind"] != "sound" for view in item["views"]),
         version=version("lime_xai"),
+        margins=_margins(page),
     )
+
+
+def _margins(page: Page) -> list[tuple[str, str]]:
+    """Return the two tokens of every margin on a page, each pair once."""
+    words = [word for entry in page.entries for section in entry["answers"] for word in section["words"]]
+    return list(dict.fromkeys((word["text"], word["against"]) for word in words if "against" in word))
 
 
 def embedded(page: str, title: str, height: int = 900) -> str:

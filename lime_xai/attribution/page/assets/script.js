@@ -238,7 +238,7 @@
 
     describe() {
       const word = this.answer.words[this.word];
-      const unit = this.answer.unit, facts = [[unit, named(word.text)]];
+      const unit = this.answer.unit, facts = [[unit, word.against === undefined ? named(word.text) : `${named(word.text)} against ${named(word.against)}`]];
       const known = (name, keys, write) => {  // what is not known of this kind of page has no line
         if (keys.every((key) => word[key] !== undefined)) facts.push([name, write()]);
       };
@@ -246,7 +246,8 @@
       known("probability", ["probability"], () => fixed(word.probability, 3));
       known("instead", ["alternative", "alternative_probability"], () => `${word.alternative} (${fixed(word.alternative_probability, 3)})`);
       known("margin, entropy", ["margin", "entropy"], () => `${signed(word.margin)}, ${fixed(word.entropy, 2)} nats`);
-      known("logit, residual", ["logit", "residual"], () => `${signed(word.logit)}, ${signed(word.residual)}`);
+      const margin = word.against === undefined ? "logit" : `margin over ${named(word.against)}`;
+      known(`${margin}, residual`, ["logit", "residual"], () => `${signed(word.logit)}, ${signed(word.residual)}`);
       known("convergence delta", ["convergence_delta"], () => signed(word.convergence_delta));
       known("image share of a step", ["steps"], () => word.steps);
       const table = make("table");
