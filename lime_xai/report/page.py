@@ -11,6 +11,7 @@ from lime_xai.attribution.page.template import Page, rendered
 from lime_xai.attribution.row import value_kind
 from lime_xai.attribution.targets import target_name
 from lime_xai.model.layouts.pictures import Received
+from lime_xai.printing import signed
 
 from .answer import ExplainedAnswer
 from .payload import payload
@@ -61,7 +62,17 @@ def report_page(entries: Sequence[Entry], title: str) -> str:
     """
     if not entries:
         raise ValueError("A report needs at least one answer.")
-    return _page(sorted(entries, key=_lowest), title)
+    return _page(worst_first(entries), title)
+
+
+def worst_first(entries: Sequence[Entry]) -> list[Entry]:
+    """Return answers by the lowest grounding of their words; answers without one come last."""
+    return sorted(entries, key=_lowest)
+
+
+def worst_word(found: ExplainedAnswer) -> tuple[float, str] | None:
+    """Return the lowest grounding of an answer in nats, and its word; None if grounding is not known."""
+    return min(_grounded(found), default=None)
 
 
 def _page(entries: Sequence[Entry], title: str, columns: Sequence[str] = (), rows: Sequence[Sequence[str]] = ()) -> str:
@@ -104,11 +115,11 @@ def _lowest(entry: Entry) -> float:
 
 
 def _worst(found: ExplainedAnswer) -> str:
-    grounded = _grounded(found)
-    if not grounded:
+    worst = worst_word(found)
+    if worst is None:
         return "grounding not known"
-    value, text = min(grounded)
-    return f"{text} {value:+.2f}"
+    value, text = worst
+    return f"{text} {signed(value)}"
 
 
 def _table(found: ExplainedAnswer) -> tuple[list[str], list[list[str]]]:
@@ -116,8 +127,8 @@ def _table(found: ExplainedAnswer) -> tuple[list[str], list[list[str]]]:
     names = list(found.words[0].shares) if found.words else []
     rows = []
     for word in found.words:
-        grounding = "not known" if word.grounding is None else f"{word.grounding:+.2f}"
-        numbers = [f"{word.probability:.3f}", f"{word.entropy:.2f}", f"{word.logit:+.2f}", f"{word.residual:+.2f}"]
+        grounding = "not known" if word.grounding is None else signed(word.grounding)
+        numbers = [f"{word.probability:.3f}", f"{word.entropy:.2f}", signed(word.logit), signed(word.residual)]
         shares = [f"{word.shares[name]:.1%}" for name in names]
         rows.append([target_name(word.text, found.against), grounding, *numbers, *shares])
     return [*COLUMNS, value_kind(found.against), "residual", *(f"share of {name}" for name in names)], rows
