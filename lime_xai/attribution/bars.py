@@ -139,7 +139,8 @@ def draw_bars(
     left, top, width = place
     top = sheet.text(left, top, f"relevance of the text: {signed(total)}", NORMAL)
     if found.left_out:
-        note = f"{found.left_out} {kind}s left out, together {signed(found.rest)}"
+        count = f"{found.left_out} {kind}{'' if found.left_out == 1 else 's'}"
+        note = f"{count} left out, together {signed(found.rest)}"
         top = sheet.wrapped(left, top, note, width, SMALL, color="#555555")
     top += 0.03
     labels = [GAP_LABEL if bar is None else readable(bar.label, 18) for bar in found.bars]

@@ -11,6 +11,7 @@ from rich.style import Style
 from rich.text import Text
 
 from lime_xai.model.layouts.layout import ImageLayout, Layout, SoundLayout, UnknownLayout, VideoLayout
+from lime_xai.printing import signed
 
 from .colours import Rgb, ink_on, on_white
 from .row import GridLike, RowRelevance, Values, View, readable, stretches, views
@@ -64,7 +65,7 @@ def relevance_text(row: RowRelevance, width: int | None = None, grid: GridLike =
                 value = row.values[position]
                 text.append(f"{readable(row.labels[position])} ")
                 paper = on_white(value, loudest)
-                text.append(f"{value:+.2f}", style=_style(ink_on(paper), paper))
+                text.append(signed(value), style=_style(ink_on(paper), paper))
                 text.append(" ")
             text.append("\n")
         for position in range(span.start, span.stop):
@@ -72,7 +73,7 @@ def relevance_text(row: RowRelevance, width: int | None = None, grid: GridLike =
                 _add_layout(text, row, *first[position], columns)
     if row.layouts:
         _add_legend(text)
-    strongest = [f"{name} token {value:+.2f}" for name, value in row.strongest().items()]
+    strongest = [f"{name} token {signed(value)}" for name, value in row.strongest().items()]
     if len(strongest) > 1:
         text.append(f"strongest {', strongest '.join(strongest)}\n")
     return text
@@ -92,10 +93,10 @@ def _add_layout(text: Text, row: RowRelevance, layout: Layout, name: str, width:
     """Add one image, video or sound."""
     values = row.of(layout.positions)
     scale = max(float(np.abs(values).max()), 1e-12)
-    text.append(f"\n{name}: {len(values)} tokens, sum {values.sum():+.2f}, a full cell is {scale:.2f}\n")
+    text.append(f"\n{name}: {len(values)} tokens, sum {signed(float(values.sum()))}, a full cell is {scale:.2f}\n")
     if layout.tiles and layout.unplaced:
         rest = row.of(layout.unplaced)
-        text.append(f"not drawn: {len(rest)} tokens of no place, {rest.sum():+.2f}\n")
+        text.append(f"not drawn: {len(rest)} tokens of no place, {signed(float(rest.sum()))}\n")
     if isinstance(layout, UnknownLayout):
         text.append(f"layout unknown: {layout.reason}; tokens in their order\n")
         _add_lines(text, values, scale, width)

@@ -24,6 +24,20 @@ class Kind(StrEnum):
     sound = "sound"
 
 
+def read_kind(text: str) -> Kind:
+    """Return the figure of a name; underscores are read as hyphens, as the methods are named with underscores.
+
+    Raises
+    ------
+    typer.BadParameter
+        For another name; lists the names.
+    """
+    name = text.replace("_", "-")
+    if name not in list(Kind):
+        raise typer.BadParameter(f"{text!r} is not one of {', '.join(Kind)}.")
+    return Kind(name)
+
+
 def plot(
     file: Annotated[
         Path, typer.Argument(exists=True, dir_okay=False, help="What --save of attribute or explain wrote.")
@@ -33,7 +47,9 @@ def plot(
         typer.Option(help="Figure to write, PNG, PDF, SVG or JPEG; its numbers go to a CSV file."),
     ] = None,
     html: Annotated[Path | None, typer.Option(help="Page of an explained answer to write.")] = None,
-    kind: Annotated[Kind, typer.Option(help="Of an explained answer.")] = Kind.word,
+    kind: Annotated[
+        Kind, typer.Option(parser=read_kind, metavar=f"[{'|'.join(Kind)}]", help="Of an explained answer.")
+    ] = Kind.word,
     word: Annotated[
         str | None, typer.Option(help="Word of the answer; by default the one with the lowest grounding.")
     ] = None,

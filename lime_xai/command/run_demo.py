@@ -18,7 +18,7 @@ from scipy.special import softmax
 from lime_xai.attribution.attribute import attribute
 from lime_xai.generation.steer import steering
 from lime_xai.policies.edit import Edit
-from lime_xai.printing import foreign
+from lime_xai.printing import foreign, signed
 from lime_xai.worlds import World, bundled_model, load_world
 from lime_xai.worlds.shared.evaluation import EvaluationSet
 from lime_xai.worlds.shared.language import Language, Truth, article
@@ -258,4 +258,4 @@ def _strongest(lead: Lead, most: int = 3) -> str:
         for name, layout in zip(row.names, row.layouts, strict=True)
     ]
     found.sort(key=lambda pair: -abs(pair[1]))
-    return ", ".join(f"{name} {value:+.2f}" for name, value in found[:most])
+    return ", ".join(f"{name} {signed(value)}" for name, value in found[:most])

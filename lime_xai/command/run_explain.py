@@ -23,10 +23,10 @@ from lime_xai.model.images import read_image
 from lime_xai.model.modalities import Modalities
 from lime_xai.policies.calibration import Calibration
 from lime_xai.policies.registry import policy_to_dict
-from lime_xai.printing import signed
+from lime_xai.printing import one_line, signed
 from lime_xai.report.answer import ExplainedAnswer, ExplainedWord
 from lime_xai.report.explain import explain
-from lime_xai.report.page import THRESHOLD, Entry, report_page
+from lime_xai.report.page import THRESHOLD, Entry, report_page, worst_first, worst_word
 from lime_xai.storage.store import write_json, write_text
 from lime_xai.storage.weights import weights_hash
 
@@ -39,6 +39,9 @@ from .screen import console, labelled, notice, notices
 MARKED = "bold yellow"
 """Style of words with a grounding below ``THRESHOLD``."""
 
+
+SHOWN = 20
+"""Answers of a folder that are printed."""
 
 COUNTERFACTUAL = ("counterfactual_images", "counterfactual_audios")
 """Of what is asked: the files of a counterfactual."""
@@ -101,6 +104,7 @@ def run_explain(asked: Asked, wanted: Wanted, folder: Path | None, files: Files,
         raise ValueError("--folder and --events are given; --events is for a single answer. Give one of them.")
     if folder is not None:
         entries = _explained_folder(asked, wanted, folder, files)
+        show_folder(entries)
     else:
         opened = open_prompt(asked)
         placed_events(opened.prompt.layouts[0], events)  # refused here, before anything is computed
@@ -127,7 +131,7 @@ def _write(entries: Sequence[Entry], asked: Asked, files: Files) -> None:
         _write_page(entries, files.html, asked)
         console.print(f"page: {files.html}", soft_wrap=True)
     if files.csv is not None:
-        frames = [entry.answer.to_frame().assign(file=entry.name) for entry in entries]
+        frames = [entry.answer.to_frame().assign(file=entry.name) for entry in worst_first(entries)]
         write_text(files.csv, pandas.concat(frames).to_csv(index=False))
         console.print(f"table: {files.csv}", soft_wrap=True)
     if files.json is not None:
@@ -233,6 +237,23 @@ def _write_page(entries: Sequence[Entry], html: Path, asked: Asked) -> None:
         entries[0].answer.to_html(html, events=entries[0].events)
     else:
         write_text(html, report_page(entries, asked.prompt))
+
+
+def show_folder(entries: Sequence[Entry]) -> None:
+    """Print a table of the answers of a folder with their worst grounded words: those with the lowest come first."""
+    table = Table(title="answers, the worst grounded first", title_justify="left")
+    table.add_column("file", overflow="fold")
+    table.add_column("grounding", justify="right")
+    table.add_column("worst word", overflow="fold")
+    table.add_column("answer", no_wrap=True, overflow="ellipsis")
+    for entry in worst_first(entries)[:SHOWN]:
+        worst = worst_word(entry.answer)
+        value, text = ("not known", "") if worst is None else (signed(worst[0]), worst[1])
+        style = MARKED if worst is not None and worst[0] < THRESHOLD else ""
+        table.add_row(Text(entry.name), value, Text(text, style), Text(one_line(entry.answer.text)))
+    console.print(table)
+    if len(entries) > SHOWN:
+        console.print(f"{len(entries) - SHOWN} of {len(entries)} answers are not listed; give --html or --csv for all.")
 
 
 def show(found: ExplainedAnswer) -> None:

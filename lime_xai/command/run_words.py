@@ -17,6 +17,7 @@ from lime_xai.evaluation.benchmarks.answers import Answer
 from lime_xai.evaluation.benchmarks.asking import Asking, item_prompt
 from lime_xai.evaluation.benchmarks.protocol import Item
 from lime_xai.evaluation.benchmarks.records import read_records
+from lime_xai.printing import signed
 from lime_xai.report.page import THRESHOLD
 from lime_xai.report.scored import ScoredAnswer, score_answer
 from lime_xai.storage.store import DamagedFileError, check_identity, check_writable, write_text
@@ -185,6 +186,6 @@ def _table(words: Sequence[Scored], systems: Mapping[str, Any]) -> Table:
     for name in ("word", "answer to", "of"):
         table.add_column(name)
     for word in sorted(words, key=lambda word: word.grounding)[:WORST]:
-        numbers = f"{word.grounding:+.2f}", f"{word.probability:.2f}"
+        numbers = signed(word.grounding), f"{word.probability:.2f}"
         table.add_row(*numbers, *(Text(text) for text in (word.word, word.item, word.system)))
     return table

@@ -144,7 +144,8 @@ class ExplainedAnswer(Content, Plots, Tables):
 
     def __repr__(self) -> str:
         under = f" under {', '.join(self.policies)}" if self.policies else ""
-        return f"ExplainedAnswer({self.text!r}, {len(self.words)} words, {self.attribution.method}{under})"
+        count = f"{len(self.words)} word{'' if len(self.words) == 1 else 's'}"
+        return f"ExplainedAnswer({self.text!r}, {count}, {self.attribution.method}{under})"
 
     @property
     def text(self) -> str:

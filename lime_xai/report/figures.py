@@ -112,8 +112,7 @@ def before_after_figure(found: ExplainedAnswer, word: int, columns: Columns = 2)
     sheet = Sheet(columns)
     inner = sheet.width - 2 * MARGIN
     wide = (inner - 0.2) / 2
-    title = f"“{name_of(found, word)}” without and with the policy"
-    start = sheet.wrapped(MARGIN, MARGIN, title, inner, LARGE) + 0.04
+    start = sheet.wrapped(MARGIN, MARGIN, _change(found, word), inner, LARGE) + 0.04
     lefts = (MARGIN, MARGIN + wide + 0.2)
     top = max(
         sheet.wrapped(left, start, f"{name}: {_marked(answer, index, 6)}", wide, NORMAL)
@@ -139,6 +138,17 @@ def before_after_figure(found: ExplainedAnswer, word: int, columns: Columns = 2)
         for entry in numbers_of(row, some, "word")
     ]
     return sheet.finished(bottom + MARGIN, numbers)
+
+
+def _change(found: ExplainedAnswer, word: int) -> str:
+    """Return the title of a figure of before and after: the word, or what was said in its place and the word."""
+    before, other = found.before, counterpart(found, word)
+    after = name_of(found, word)
+    if before is None or before.words[other].text.casefold() == found.words[word].text.casefold():
+        return f"“{after}” without and with the policy"
+    if other == word:
+        return f"“{name_of(before, other)}” → “{after}” without and with the policy"
+    return f"“{after}” with the policy; the answer without it ends before this place, with “{name_of(before, other)}”"
 
 
 def counterpart(found: ExplainedAnswer, word: int) -> int:

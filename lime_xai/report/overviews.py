@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lime_xai.attribution.colours import ANSWER_COLOUR, PARTS, PROMPT_COLOUR
 from lime_xai.attribution.figure import MARGIN
-from lime_xai.attribution.row import readable
+from lime_xai.attribution.row import readable, value_kind
 from lime_xai.attribution.sheet import (
     LARGE,
     LINE,
@@ -21,6 +21,7 @@ from lime_xai.attribution.sheet import (
     ShownFigure,
     fonts,
     label_axes,
+    signed,
     text_width,
 )
 from lime_xai.attribution.targets import target_name
@@ -62,12 +63,22 @@ def words_figure(found: ExplainedAnswer, columns: Columns = 2) -> ShownFigure:
         top = _draw_line(sheet, line, found.against, names, colours, top, slots, ends) + 0.08
     if found.no_grounding is not None:
         top = sheet.wrapped(MARGIN, top, f"no grounding: {found.no_grounding}", inner, SMALL, color="#333333")
+    top = sheet.wrapped(MARGIN, top, _words_caption(found), inner, SMALL, color="#333333")
     numbers = [
         {"word": target_name(word.text, found.against), "number": index, "grounding": word.grounding}
+        | {value_kind(found.against): word.logit, "residual": word.residual}
         | {f"share of {name}": word.shares[name] for name in names}
         for index, word in enumerate(found.words)
     ]
     return sheet.finished(top + MARGIN, numbers)
+
+
+def _words_caption(found: ExplainedAnswer) -> str:
+    """Return the line that names the method and the residuals, and the value of a margin."""
+    low, high = (signed(end([word.residual for word in found.words])) for end in (min, max))
+    residual = f"residual {low}" if low == high else f"residual of a word {low} to {high}"
+    margin = "" if found.against is None else f", margin {signed(found.words[0].logit)}"
+    return f"method {found.attribution.method}{margin}, {residual}"
 
 
 def _legend(sheet: Sheet, colours: dict[str, str], names: Sequence[str], top: float) -> float:

@@ -11,6 +11,7 @@ from lime_xai.attribution.page.template import Page, rendered
 from lime_xai.attribution.row import value_kind
 from lime_xai.attribution.targets import target_name
 from lime_xai.model.layouts.pictures import Received
+from lime_xai.printing import signed
 
 from .answer import ExplainedAnswer
 from .opening import opening
@@ -64,7 +65,17 @@ def report_page(entries: Sequence[Entry], title: str) -> str:
     """
     if not entries:
         raise ValueError("A report needs at least one answer.")
-    return _page(sorted(entries, key=_lowest), title)
+    return _page(worst_first(entries), title)
+
+
+def worst_first(entries: Sequence[Entry]) -> list[Entry]:
+    """Return answers by the lowest grounding of their words; answers without one come last."""
+    return sorted(entries, key=_lowest)
+
+
+def worst_word(found: ExplainedAnswer) -> tuple[float, str] | None:
+    """Return the lowest grounding of an answer in nats, and its word; None if grounding is not known."""
+    return min(_grounded(found), default=None)
 
 
 def _page(entries: Sequence[Entry], title: str) -> str:
@@ -114,11 +125,11 @@ def _lowest(entry: Entry) -> float:
 
 
 def _worst(found: ExplainedAnswer) -> str:
-    grounded = _grounded(found)
-    if not grounded:
+    worst = worst_word(found)
+    if worst is None:
         return "grounding not known"
-    value, text = min(grounded)
-    return f"{text} {value:+.2f}"
+    value, text = worst
+    return f"{text} {signed(value)}"
 
 
 def _table(entries: Sequence[Entry]) -> tuple[list[str], list[list[str]]]:
@@ -133,8 +144,8 @@ def _table(entries: Sequence[Entry]) -> tuple[list[str], list[list[str]]]:
     names = list(dict.fromkeys(name for _, word in words for name in word.shares))
     rows = []
     for entry, word in words:
-        grounding = "not known" if word.grounding is None else f"{word.grounding:+.2f}"
-        numbers = [f"{word.probability:.3f}", f"{word.entropy:.2f}", f"{word.logit:+.2f}", f"{word.residual:+.2f}"]
+        grounding = "not known" if word.grounding is None else signed(word.grounding)
+        numbers = [f"{word.probability:.3f}", f"{word.entropy:.2f}", signed(word.logit), signed(word.residual)]
         shares = [f"{word.shares[name]:.1%}" if name in word.shares else "" for name in names]
         cells = [target_name(word.text, entry.answer.against), grounding, *numbers, *shares]
         rows.append([*cells, entry.name] if several else cells)

@@ -1,11 +1,13 @@
 """``lime-xai explain``: what it prints and writes."""
 
 import json
+import re
 
 import pandas
 import pytest
 
 from lime_xai.command import run_explain
+from lime_xai.printing import signed
 
 ASK = ("explain", "scene", "--prompt", "describe this picture", "--max-new-tokens", "6")
 
@@ -37,6 +39,39 @@ def test_every_picture_of_a_folder_is_explained_on_one_page(lime, evaluation, tm
     assert result.exit_code == 0, result.output
     assert [one["file"] for one in json.loads((tmp_path / "all.json").read_text())["answers"]] == ["a.jpg", "b.png"]
     assert "a.jpg" in (tmp_path / "all.html").read_text()
+
+
+def test_a_folder_is_listed_by_its_worst_grounded_words(lime, evaluation, tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for index, name in enumerate(("a.png", "b.png", "c.png")):
+        evaluation.images[0].rotate(90 * index).save(folder / name)
+    result = lime(*ASK, "--folder", folder, "--csv", tmp_path / "all.csv", "--json", tmp_path / "all.json")
+    assert result.exit_code == 0, result.output
+    lowest = {}
+    for one in json.loads((tmp_path / "all.json").read_text())["answers"]:
+        words = [word for word in one["words"] if not word["special"] and any(map(str.isalnum, word["text"]))]
+        lowest[one["file"]] = min((word["grounding"], word["text"]) for word in words)
+    order = sorted(lowest, key=lambda name: lowest[name][0])
+    rows = [re.split(" *│ *", line) for line in result.stdout.splitlines() if ".png" in line]
+    assert [row[1:4] for row in rows] == [[name, signed(lowest[name][0]), lowest[name][1]] for name in order]
+    table = pandas.read_csv(tmp_path / "all.csv", keep_default_na=False)
+    assert list(dict.fromkeys(table["file"])) == order
+
+
+@pytest.mark.parametrize(("value", "text"), [(-0.004, "0.00"), (0.004, "0.00"), (0.0, "0.00"), (-0.006, "-0.01")])
+def test_zero_has_no_sign(value, text):
+    assert signed(value) == text
+
+
+def test_the_kind_of_a_figure_is_read_with_underscores_too(lime, refused, picture, tmp_path):
+    saved = tmp_path / "a.safetensors"
+    assert lime(*ASK, "--image", picture, "--policy", "contrast", "--save", saved).exit_code == 0
+    for kind in ("before_after", "before-after"):
+        result = lime("plot", saved, "--kind", kind, "--out", tmp_path / f"{kind}.png")
+        assert result.exit_code == 0, result.output
+    assert (tmp_path / "before_after.csv").read_text() == (tmp_path / "before-after.csv").read_text()
+    refused("plot", saved, "--kind", "before", "--out", tmp_path / "x.png", says=["'before' is not one of word, words"])
 
 
 def test_an_interrupted_folder_goes_on_from_the_answers_that_are_kept(lime, evaluation, tmp_path, monkeypatch):

@@ -9,9 +9,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from support.families import FAMILIES
 from support.words import numbered_tokenizer
 
+from lime_xai.attribution.bars import Bar, Chosen, draw_bars
 from lime_xai.attribution.colours import NEGATIVE, OPACITY, POSITIVE
 from lime_xai.attribution.events import as_events
-from lime_xai.attribution.sheet import DPI, WIDTHS
+from lime_xai.attribution.sheet import DPI, WIDTHS, Sheet, signed
 from lime_xai.report.answer import ExplainedAnswer, Step
 from lime_xai.report.explain import explain
 from lime_xai.report.page import answer_page
@@ -219,3 +220,30 @@ def test_the_names_of_axes_of_a_sound_lie_inside_the_figure(heard, factor):
     names = [axes.yaxis.label.get_window_extent() for axes in figure.axes if axes.get_ylabel()]
     assert names
     assert all(0 <= name.x0 < name.x1 for name in names)
+
+
+def test_before_and_after_are_titled_by_what_is_said_in_the_place(edited):
+    def titled(*texts):
+        words = [tuple(replace(w, text=t) for w, t in zip(edited.words, one, strict=False)) for one in texts]
+        before = replace(edited.before, words=words[0])
+        return lines(replace(edited, words=words[1], before=before).plot_before_after(1))[0]
+
+    assert titled("abcd", "aXcd") == "“b” → “X” without and with the policy"
+    assert titled("abcX", "aXcd") == "“X” without and with the policy"
+    assert "ends before this place, with “a”" in titled("a", "aXcd").replace("\n", " ")
+
+
+def test_the_figure_of_words_names_method_and_residuals(edited):
+    residuals = [word.residual for word in edited.words]
+    figure = edited.plot_words()
+    told = f"method attnlrp, residual of a word {signed(min(residuals))} to {signed(max(residuals))}"
+    assert told in lines(figure)
+    assert [entry["residual"] for entry in figure.numbers] == residuals
+
+
+@pytest.mark.parametrize(("extra", "told"), [(1, "1 word left out"), (2, "2 words left out")])
+def test_words_that_are_left_out_are_counted(extra, told):
+    sheet = Sheet()
+    bars = [Bar("a", 1.0, 0)]
+    draw_bars(sheet, Chosen(tuple(bars), extra, 0.5), 1.5, (0, 0, 3), kind="word")
+    assert any(line.startswith(f"{told}, together +0.50") for line in lines(sheet.figure))

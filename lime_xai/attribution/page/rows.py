@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from lime_xai.attribution.events import placed_events
 from lime_xai.attribution.row import RowRelevance, readable
 from lime_xai.attribution.targets import IGNORED, target_name
+from lime_xai.printing import signed
 from lime_xai.storage.store import number
 from lime_xai.values.checking import shown
 
@@ -165,4 +166,4 @@ def _table(sections: list[dict[str, Any]], several: bool) -> tuple[list[str], li
 
 
 def _signed(value: float | None) -> str:
-    return "not finite" if value is None else f"{value:+.2f}"
+    return "not finite" if value is None else signed(value)
