@@ -5,12 +5,12 @@ import os
 import random
 import signal
 import time
-import warnings
 from dataclasses import astuple, replace
 
 import pytest
 import torch
 from support.calls import counted
+from support.forked import child
 
 from lime_xai import Contrast, Edit
 from lime_xai.evaluation.benchmarks import answers as answers_module
@@ -73,22 +73,6 @@ def test_an_answer_that_the_model_ends_is_finished(bundled, folder, tmp_path):
     asking = Asking(protocol, protocol.read(files)[:2], files, Decoding(4))
     found = evaluate(*bundled, asking, {"vanilla": None}, tmp_path / "a.jsonl").answers.values()
     assert {(answer.text, answer.tokens, answer.finished) for answer in found} <= {("yes", 2, True), ("no", 2, True)}
-
-
-def child(work):
-    """Run in a copy of this process; return its wait status."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # threads of libraries, none of which the child uses
-        pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            torch.set_num_threads(1)
-            work()
-            status = 0
-        finally:
-            os._exit(status)
-    return pid
 
 
 MOMENTS = ["generating", "before a line", "in a line", "after a line"]

@@ -2,11 +2,15 @@
 
 import json
 import os
+import random
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import astuple, replace
 
 import pytest
+from support.forked import child
 
 from lime_xai import Contrast
 from lime_xai.evaluation.benchmarks import shares
@@ -141,3 +145,27 @@ def test_torchrun_with_two_processes_gives_the_file_of_one(files, tmp_path):
     assert records(one) == records(two)
     assert "has ended" in ran.stdout
     assert json.loads(two.read_text().splitlines()[1])["run"]["policies"].keys() == {"vanilla", "contrast"}
+
+
+@pytest.mark.slow
+def test_twenty_kills_of_two_processes_at_random_moments(bundled, asking, alone, tmp_path):
+    """Both run at once; one of them, drawn, is killed, and then both are started again until one puts them together."""
+    drawn, killed = random.Random(0), 0
+
+    def share(number, out):
+        return child(lambda: evaluate_share(Share(number, 2), *bundled, asking, POLICIES, out))
+
+    start = time.perf_counter()
+    os.waitpid(share(0, tmp_path / "timed.jsonl"), 0)
+    whole = time.perf_counter() - start
+    for run in range(20):
+        out = tmp_path / f"{run}.jsonl"
+        pids = [share(number, out) for number in range(2)]
+        time.sleep(drawn.uniform(0, whole))
+        os.kill(drawn.choice(pids), signal.SIGKILL)
+        killed += sum(os.WIFSIGNALED(os.waitpid(pid, 0)[1]) for pid in pids)
+        again = [share(number, out) for number in range(2)]
+        assert [os.waitpid(pid, 0)[1] for pid in again] == [0, 0]
+        assert records(out) == alone
+        assert not [path for number in range(2) if (path := Share(number, 2).part(out)).exists()]
+    assert killed >= 10
