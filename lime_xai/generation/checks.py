@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from lime_xai.decoding.policy import Policy
 from lime_xai.model.cache import check_cache, given_cache
+from lime_xai.model.checks import check_mask_length
 from lime_xai.model.modalities import placeholder_ids
 from lime_xai.model.positions import Positions
 
@@ -75,7 +76,8 @@ def check_generation(model: PreTrainedModel, kwargs: Mapping[str, Any]) -> None:
     Raises
     ------
     ValueError
-        For assisted decoding, prompt lookup, disabled caches and caches that cannot be forked.
+        For assisted decoding, prompt lookup, disabled caches and caches that cannot be forked, and as
+        ``check_mask_length``.
     """
     config = kwargs.get("generation_config") or model.generation_config
 
@@ -98,6 +100,7 @@ def check_generation(model: PreTrainedModel, kwargs: Mapping[str, Any]) -> None:
         check_cache(given)
     if setting("use_cache") is False:
         raise ValueError("use_cache=False leaves no keys and values to steer; drop it.")
+    check_mask_length(model, kwargs)
 
 
 def check_policies(model: PreTrainedModel, policies: Sequence[Policy]) -> None:

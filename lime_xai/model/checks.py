@@ -14,7 +14,7 @@ from lime_xai.storage.weights import check_loaded
 from lime_xai.values.checking import shown
 
 from .arguments import holds_whole_numbers
-from .cache import given_cache
+from .cache import cache_length, given_cache
 from .differentiable import check_compiled
 from .modalities import has_modality_inputs, placeholder_ids
 from .replay import Replayer
@@ -133,6 +133,29 @@ def check_ids(model: PreTrainedModel, ids: Tensor) -> None:
         raise ValueError(
             f"Token ids {sorted(set(bad.tolist()))[:5]} are out of range; the model has {rows} embeddings. Use the "
             "processor that belongs to this model."
+        )
+
+
+def check_mask_length(model: PreTrainedModel, inputs: Mapping[str, Any]) -> None:
+    """Refuse an attention mask longer than the prompt, where a model reads positions of pictures off the mask.
+
+    Other models, and these on text alone, take the last columns of such a mask.
+
+    Raises
+    ------
+    ValueError
+        For a mask ``[B, S]`` of ids ``[B, T]`` with ``S > T``.
+    """
+    ids, mask, cache = inputs.get("input_ids"), inputs.get("attention_mask"), given_cache(inputs)
+    if not (isinstance(ids, Tensor) and isinstance(mask, Tensor) and ids.dim() == mask.dim() == 2):
+        return
+    seen = any(name.startswith("pixel_values") or name.endswith("_grid_thw") for name in inputs)
+    if mask.shape[1] <= ids.shape[1] or not seen or (cache is not None and cache_length(cache)):
+        return
+    if any(hasattr(module, "get_rope_index") for module in model.modules()):
+        raise ValueError(
+            f"attention_mask has shape {tuple(mask.shape)}, input_ids {tuple(ids.shape)}; {type(model).__name__} "
+            "reads positions of pictures off the mask, so that it needs one entry per prompt token, no more."
         )
 
 

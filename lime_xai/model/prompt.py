@@ -19,6 +19,7 @@ from .cache import detach_inference
 from .checks import (
     check_devices,
     check_inputs,
+    check_mask_length,
     check_mode,
     check_padding,
     check_placeholders,
@@ -268,6 +269,7 @@ def read_prompt(
         return _again(model, inputs, processor, perceptual)
     replayer = checked_replayer(model)
     ids = check_inputs(model, inputs)
+    check_mask_length(model, inputs)
     mask = inputs.get("attention_mask")
     if mask is None and "input_ids" in inputs:
         mask = mask_from_padding(ids, model.generation_config)
