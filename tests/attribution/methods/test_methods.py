@@ -134,12 +134,13 @@ def test_passes_counts_the_rows_that_are_run(name, pair):
     model, _, singles = pair
     (problem,), _ = posed(model, singles[1], 5)
     groups, method = group_tokens(problem), small(name)
-    method.relevance(problem, groups, None)  # a stream is probed once per model
     rows = []
     handle = model.get_decoder().register_forward_pre_hook(
         lambda module, args, kwargs: rows.append(kwargs["inputs_embeds"].shape[0]), with_kwargs=True
     )
     try:
+        method.relevance(problem, groups, None)  # gradients and a stream are probed once per model with its hooks
+        rows.clear()
         method.relevance(problem, groups, None)
     finally:
         handle.remove()
