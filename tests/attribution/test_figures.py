@@ -336,7 +336,7 @@ def test_figures_are_written_as_png(tmp_path):
 def test_text_shows_every_number_and_a_grid_of_shades():
     found = made().text(0, 80)
     words = " ".join(found.plain.split())
-    for part in ("<s> +0.50", "image: 4 tokens", "+3.25", "a -1.00 b +0.00"):
+    for part in ("<s> +0.50", "image: 4 tokens", "+3.25", "a -1.00 b 0.00"):
         assert part in words
     assert cells(made()) == ["░░--", "  ██"]
     papers = {found.plain[span.start : span.end]: span.style.bgcolor.triplet for span in found.spans}

@@ -74,7 +74,7 @@ def test_a_comparison_encodes_each_picture_once():
             model, [Example(inputs, 5, truth)], ["attnlrp", "gradient_input"], progress=False
         )
     assert calls.tower == 1
-    assert calls.decoder == 173  # deletion runs rows of another length one by one
+    assert calls.decoder == 174  # deletion runs rows of another length one by one; two probe the gradients
     assert set(found.summary) == {"attnlrp", "gradient_input"}
 
 
