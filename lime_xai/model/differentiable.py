@@ -140,7 +140,8 @@ def check_gradient(replayer: Replayer, prompt: DecoderCall) -> None:
 def makeup_of(decoder: nn.Module) -> Makeup:
     """Return what a decoder is made of: each module with its type, its own ``forward``, and hooks of others.
 
-    Quantising in place exchanges modules; offloading and patches exchange ``forward``.
+    Quantising in place exchanges modules; offloading and patches exchange ``forward``. Hooks on the decoder itself are
+    left out: users count or record its calls by them.
     """
     return tuple(
         (
@@ -151,7 +152,7 @@ def makeup_of(decoder: nn.Module) -> Makeup:
                 id(hook)
                 for hooks in (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks)
                 for hook in hooks.values()
-                if not str(getattr(hook, "__module__", "")).startswith(_OWN)
+                if module is not decoder and not str(getattr(hook, "__module__", "")).startswith(_OWN)
             ),
         )
         for module in decoder.modules()
