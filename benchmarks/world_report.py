@@ -258,11 +258,21 @@ def put(text: str, mark: str, made: str, page: Path) -> str:
     ValueError
         If the page has no such marks.
     """
-    begin, end = f"<!-- {mark}-table -->\n", f"<!-- /{mark}-table -->"
+    return put_between(text, f"<!-- {mark}-table -->\n", f"<!-- /{mark}-table -->", made, page, "the table belongs")
+
+
+def put_between(text: str, begin: str, end: str, made: str, page: Path, where: str) -> str:
+    """Return the text of a page with ``made`` between two marks; ``where`` says in an error where they should stand.
+
+    Raises
+    ------
+    ValueError
+        If the page has no such marks.
+    """
     before, found, rest = text.partition(begin)
     _, closed, after = rest.partition(end)
     if not found or not closed:
-        raise ValueError(f"{page} has no {begin.strip()} with its end {end}; write both where the table belongs")
+        raise ValueError(f"{page} has no {begin.strip()} with its end {end}; write both where {where}")
     return f"{before}{begin}{made}\n{end}{after}"
 
 

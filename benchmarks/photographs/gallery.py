@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import track
 
 import lime_xai
+from benchmarks.world_report import put_between
 from lime_xai.printing import foreign
 from lime_xai.report.answer import ExplainedAnswer
 from lime_xai.storage.store import check_writable, write_text
@@ -229,8 +230,4 @@ def written(text: str, made: str, page: Path) -> str:
     ValueError
         If the page has no such marks.
     """
-    before, found, rest = text.partition(BEGIN)
-    _, closed, after = rest.partition(END)
-    if not found or not closed:
-        raise ValueError(f"{page} has no {BEGIN.strip()} with its end {END}; write both where the pictures belong")
-    return f"{before}{BEGIN}\n{made}\n\n{END}{after}"
+    return put_between(text, BEGIN, END, f"{made}\n", page, "the pictures belong")

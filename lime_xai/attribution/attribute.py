@@ -7,8 +7,8 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from lime_rules import Audit
-from lime_xai.model.checks import check_relevance
 from lime_xai.model.exclusive import borrowed, exclusive
+from lime_xai.model.numbers import check_relevance
 from lime_xai.model.pieces import readable_labels
 from lime_xai.model.positions import Perceptual
 from lime_xai.model.prompt import PromptLike, read_prompt

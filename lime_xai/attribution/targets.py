@@ -13,8 +13,8 @@ from torch import Tensor
 from lime_xai.attribution.phrases import encode_phrase
 from lime_xai.model.arguments import check_values, holds_whole_numbers
 from lime_xai.model.cache import detach_inference
-from lime_xai.model.checks import check_finite
 from lime_xai.model.modalities import Span
+from lime_xai.model.numbers import check_finite
 from lime_xai.model.pieces import pieces, readable_labels, token_labels
 from lime_xai.model.records import Content
 

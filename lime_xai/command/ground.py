@@ -20,6 +20,13 @@ class Kind(StrEnum):
     events = "events"
 
 
+Masks = Annotated[Path | None, typer.Option(exists=True, file_okay=False, help="Folder of the masks of clevr-xai.")]
+EventQuestion = Annotated[
+    str | None, typer.Option(help="What is asked about each event of a list; {event} stands for its name.")
+]
+Examples = Annotated[int | None, typer.Option(min=1, help="The first N examples only.")]
+
+
 def ground(
     model: Annotated[str, typer.Option(help="Folder, GGUF file, hub id, or a bundled model: 'scene', 'sound'.")],
     file: Annotated[Path, typer.Option(help="Questions with their places, or an event list.")],
@@ -32,12 +39,8 @@ def ground(
             help="Folder of images or sounds; by default that of the file (clevr-xai: images in it).",
         ),
     ] = None,
-    masks: Annotated[
-        Path | None, typer.Option(exists=True, file_okay=False, help="Folder of the masks of clevr-xai.")
-    ] = None,
-    question: Annotated[
-        str | None, typer.Option(help="What is asked about each event of a list; {event} stands for its name.")
-    ] = None,
+    masks: Masks = None,
+    question: EventQuestion = None,
     methods: Annotated[str, typer.Option(help="Names, separated by commas; others are compared with the first.")] = (
         "attnlrp"
     ),
@@ -50,7 +53,7 @@ def ground(
     ] = None,
     calibration: Calibrated = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Of an answer under a policy.")] = 16,
-    limit: Annotated[int | None, typer.Option(min=1, help="The first N examples only.")] = None,
+    limit: Examples = None,
     out: Annotated[Path | None, typer.Option("--json", help="Result; an interrupted run goes on from it.")] = None,
     device: Device = None,
     dtype: Precision = Dtype.auto,

@@ -9,15 +9,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
 from lime_xai.decoding.policy import Policy
 from lime_xai.evaluation.benchmarks.answers import KeptAnswers, read_answers
 from lime_xai.evaluation.benchmarks.asking import Asking, limited
 from lime_xai.evaluation.benchmarks.reproduction import plain_sampling
 from lime_xai.evaluation.benchmarks.run import evaluate
 from lime_xai.evaluation.benchmarks.shares import Share, evaluate_share
+from lime_xai.evaluation.titled import titled_table
 
 from .progress import counting, duration
 from .screen import Notices, console
@@ -65,9 +63,9 @@ def answers_of(run: Run, parts: Sequence[Part]) -> dict[str, KeptAnswers] | None
 
 def estimate_parts(run: Run, parts: Sequence[Part]) -> None:
     """Time an answer of each group under each row, keep these answers, and print how long the others will take."""
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left", title="estimate")
-    for name in ("decoding", "policy", "answers left", "seconds each", "time"):
-        table.add_column(name, justify="left" if name in ("decoding", "policy") else "right")
+    table = titled_table("estimate", ("decoding", "policy"))
+    for name in ("answers left", "seconds each", "time"):
+        table.add_column(name, justify="right")
     total = 0.0
     for part in parts:
         own = run.share.items(part.asking.items)

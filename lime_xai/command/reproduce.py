@@ -10,7 +10,7 @@ import typer
 
 from .benchmarks import Benchmark, BenchmarkFiles, Parsers
 from .common import Audios, Device, Dtype, Images, Precision, Threads, set_threads
-from .ground import Kind
+from .ground import EventQuestion, Examples, Kind, Masks
 
 reproduce_app = typer.Typer(
     help="Measure a table or figure of the paper on a model; the paper's cells stand beside the results.",
@@ -100,13 +100,9 @@ def grounding(
     file: Annotated[Path, typer.Option(help="Questions with their places, or an event list.")],
     kind: Annotated[Kind, typer.Option(help="Form of the file, as in lime-xai ground.")] = Kind.own,
     media: _Media = None,
-    masks: Annotated[
-        Path | None, typer.Option(exists=True, file_okay=False, help="Folder of the masks of clevr-xai.")
-    ] = None,
-    question: Annotated[
-        str | None, typer.Option(help="What is asked about each event of a list; {event} stands for its name.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="The first N examples only.")] = None,
+    masks: Masks = None,
+    question: EventQuestion = None,
+    limit: Examples = None,
     paper_model: _PaperModel = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Of an answer.")] = 16,
     estimate: _Estimate = False,

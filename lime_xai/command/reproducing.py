@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lime_xai.evaluation.benchmarks.paper import PaperModel
 from lime_xai.evaluation.benchmarks.shares import Share
 
-from .screen import notice
+from .screen import console, notice
+
+if TYPE_CHECKING:  # matplotlib is slow to import
+    from lime_xai.attribution.sheet import ShownFigure
 
 
 def check_folder(folder: Path) -> None:
@@ -75,6 +79,18 @@ def item_notes(partial: bool, limit: int | None) -> list[str]:
     if limit is not None:
         notes.append(f"the first {limit} items of each group (--limit)")
     return _said(notes)
+
+
+def list_notes(notes: Iterable[str]) -> None:
+    """Print notes below a result, one a line, as they are."""
+    for note in notes:
+        console.print(f"- {note}", soft_wrap=True, markup=False, highlight=False)
+
+
+def save_both(figure: ShownFigure, place: Path) -> None:
+    """Write a figure as PDF and PNG, with its numbers as CSV; ``place`` has no ending."""
+    for kind in (".pdf", ".png"):
+        figure.save(place.with_name(f"{place.name}{kind}"))
 
 
 def _said(notes: list[str]) -> list[str]:

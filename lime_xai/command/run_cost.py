@@ -21,12 +21,12 @@ from lime_xai.evaluation.cost.measure import (
     expected_seconds,
     measured_peak,
     measured_times,
-    refusals,
     tried,
 )
 from lime_xai.evaluation.cost.paper import CostRow, cost_rows
 from lime_xai.evaluation.cost.peak import peak_is_known
 from lime_xai.evaluation.cost.result import CostResult
+from lime_xai.generation.checks import refusals
 from lime_xai.storage.store import write_json
 
 from .cost_prompt import CostPrompt, cost_inputs
@@ -88,7 +88,7 @@ def run_cost(asked: CostAsked, folder: Path) -> None:
     inputs, what = cost_inputs(asked.model, model, processor, asked.prompt)
     folder.mkdir(exist_ok=True)
     every = cost_rows(paper)
-    refused = refusals(model, every)
+    refused = refusals(model, {row.name: row.policy for row in every})
     rows = [row for row in every if row.name not in refused]
     show_memory(console, model, inputs, [(row.name, row.policy) for row in rows], tokens, what)
     _estimate(model, rows, inputs, tokens, loading)

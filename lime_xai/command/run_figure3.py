@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lime_xai.evaluation.benchmarks.paper import named_model, paper_model
+from lime_xai.evaluation.benchmarks.paper import PaperModel, named_model, paper_model
 from lime_xai.evaluation.benchmarks.shares import share_of_process
 from lime_xai.generation.checks import check_policies
 from lime_xai.generation.steer import steer
@@ -21,7 +21,7 @@ from .cost_prompt import CostPrompt, cost_inputs
 from .loading import check_device, find_checkpoint, load_model, read_config
 from .memory import show_memory
 from .progress import duration
-from .reproducing import check_alone, check_folder, model_notes
+from .reproducing import check_alone, check_folder, list_notes, model_notes, save_both
 from .screen import console
 
 FIGURES = {"figure3": "relevance", "figure3-objective": "objective"}
@@ -76,7 +76,7 @@ def run_figure3(asked: StepsAsked, folder: Path) -> None:
     found = find_checkpoint(asked.model)
     config = read_config(found)
     paper = paper_model(asked.model, config) if asked.paper_model is None else named
-    setting = rated(Edit.paper() if paper is None else paper.policy(), asked.learning_rate)
+    setting = paper_setting(paper, asked.learning_rate)
     model, processor = load_model(found, asked.device, asked.dtype)
     check_policies(model, [setting])
     inputs, what = cost_inputs(asked.model, model, processor, asked.prompt)
@@ -91,19 +91,17 @@ def run_figure3(asked: StepsAsked, folder: Path) -> None:
     )
     answer.save(folder / ANSWER)
     for name, measure in FIGURES.items():
-        figure = answer.plot_steps(measure, columns=2)  # type: ignore[arg-type]
-        for kind in (".pdf", ".png"):
-            figure.save(folder / f"{name}{kind}")
+        save_both(answer.plot_steps(measure, columns=2), folder / name)  # type: ignore[arg-type]
         console.print(f"{measure}: {folder / name}.pdf, .png, numbers: {folder / name}.csv", soft_wrap=True)
     report = {"model": asked.model, "settings": policy_to_dict(setting), "notes": notes, "answer": answer.text}
     write_json(folder / REPORT, {**report, "steps": answer.to_dict()["steps"]})
     console.print(f"answer: {answer.text}", soft_wrap=True, markup=False, highlight=False)
-    for note in notes:
-        console.print(f"- {note}", soft_wrap=True, markup=False, highlight=False)
+    list_notes(notes)
 
 
-def rated(setting: Edit, learning_rate: float | None) -> Edit:
-    """Return a setting with the learning rate of an option, if one is given."""
+def paper_setting(paper: PaperModel | None, learning_rate: float | None) -> Edit:
+    """Return the setting for one of the paper's models, or the usual one, with the learning rate of an option."""
+    setting = Edit.paper() if paper is None else paper.policy()
     return setting if learning_rate is None else replace(setting, learning_rate=learning_rate)
 
 

@@ -17,15 +17,14 @@ from lime_xai.evaluation.benchmarks.results import Results, conditions_of, resul
 from lime_xai.evaluation.benchmarks.shares import device_of_process, share_of_process
 from lime_xai.evaluation.benchmarks.sweep import PANELS, Sweep, sweep_policies
 from lime_xai.evaluation.benchmarks.written import Written
-from lime_xai.policies.edit import Edit
 from lime_xai.storage.store import write_json
 
 from .loading import check_device, find_checkpoint, load_model, read_config
 from .memory import show_memory_of
 from .parts import Part, Run, answers_of, estimate_parts
-from .reproducing import check_folder, item_notes, model_notes
+from .reproducing import check_folder, item_notes, list_notes, model_notes, save_both
 from .run_evaluate import Asked, asking_of
-from .run_figure3 import rated, setting_note
+from .run_figure3 import paper_setting, setting_note
 from .run_score import note_changes
 from .screen import Notices, console
 
@@ -79,7 +78,7 @@ def run_figure5(asked: Asked, order: SweepAsked) -> None:
     found = find_checkpoint(asked.model)
     config = read_config(found)
     paper = paper_model(asked.model, config) if order.paper_model is None else named
-    setting = rated(Edit.paper() if paper is None else paper.policy(), order.learning_rate)
+    setting = paper_setting(paper, order.learning_rate)
     policies: dict[str, Policy | None] = {**sweep_policies(setting, lambdas)}
     identity, path = asking.identity(), order.folder / ANSWERS  # refuses an unknown prompt
     if order.folder.is_dir():
@@ -133,10 +132,7 @@ def _show(sweep: Sweep, folder: Path) -> None:
     console.print(sweep.found.tables())
     report: dict[str, Any] = sweep.to_dict()
     write_json(folder / REPORT, report)
-    figure = sweep.plot()
-    for kind in (".pdf", ".png"):
-        figure.save(folder / f"{FIGURE}{kind}")
     place = folder / FIGURE
+    save_both(sweep.plot(), place)
     console.print(f"figure: {place}.pdf, .png, numbers: {place}.csv, report: {folder / REPORT}", soft_wrap=True)
-    for line in sweep.about:
-        console.print(f"- {line}", soft_wrap=True, markup=False, highlight=False)
+    list_notes(sweep.about)

@@ -11,12 +11,13 @@ from typing import Any
 from lime_xai.evaluation.benchmarks.grounding import GroundingExample, measure_grounding, read_grounding
 from lime_xai.evaluation.benchmarks.grounding.examples import check_examples
 from lime_xai.evaluation.benchmarks.grounding.measure import example_prompt
-from lime_xai.evaluation.benchmarks.grounding.paper import GroundingRow, grounding_refusals, grounding_rows
+from lime_xai.evaluation.benchmarks.grounding.paper import GroundingRow, grounding_rows
 from lime_xai.evaluation.benchmarks.grounding.readers import EVENT_QUESTION
 from lime_xai.evaluation.benchmarks.grounding.reproduction import GroundingReproduction
 from lime_xai.evaluation.benchmarks.grounding.results import GroundingResult
 from lime_xai.evaluation.benchmarks.paper import named_model, paper_model
 from lime_xai.evaluation.benchmarks.shares import share_of_process
+from lime_xai.generation.checks import refusals
 from lime_xai.storage.store import write_json
 
 from .loading import check_device, find_checkpoint, load_model, read_config
@@ -105,7 +106,7 @@ def run_table4(asked: GroundingAsked, folder: Path) -> None:
     paper = paper_model(asked.model, config) if asked.paper_model is None else named
     model, processor = load_model(found, asked.device, asked.dtype)
     rows = grounding_rows(paper)
-    refused = grounding_refusals(model, rows)
+    refused = refusals(model, {row.name: row.policy for row in rows})
     kept = [row for row in rows if row.name not in refused]
     folder.mkdir(exist_ok=True)
     run = _Run(model, processor, examples, kept, asked.max_new_tokens, folder / VALUES)

@@ -16,9 +16,10 @@ from transformers import PreTrainedModel
 from lime_xai.decoding.policy import ContributionNeed, Needs, Policy
 from lime_xai.decoding.step import DecodingStep
 from lime_xai.editing.editor import KVEditor
-from lime_xai.model.checks import check_relevance, checked_replayer
+from lime_xai.model.checks import checked_replayer
 from lime_xai.model.exclusive import memory_kept
 from lime_xai.model.modalities import Modalities
+from lime_xai.model.numbers import check_relevance
 from lime_xai.model.prompt import Prompt, PromptLike, read_prompt
 from lime_xai.policies.calibration import Calibration
 from lime_xai.policies.edit import Edit

@@ -115,6 +115,17 @@ def check_policies(model: PreTrainedModel, policies: Sequence[Policy]) -> None:
         policy.check_model(model)
 
 
+def refusals(model: PreTrainedModel, policies: Mapping[str, Policy | None]) -> dict[str, str]:
+    """Return, by name, why a policy cannot work on a model; those that can are left out, as is the model alone."""
+    found = {}
+    for name, policy in policies.items():
+        try:
+            check_policies(model, [] if policy is None else [policy])
+        except ValueError as error:
+            found[name] = str(error)
+    return found
+
+
 def check_counterfactual(policies: Sequence[Policy], given: bool) -> None:
     """Refuse a contrast with a counterfactual that is not given, and the reverse.
 

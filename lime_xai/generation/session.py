@@ -17,11 +17,12 @@ from lime_xai.decoding.policy import Policy, contribution_groups, merge_needs
 from lime_xai.decoding.step import DecodingStep
 from lime_xai.decoding.trace import SteeringTrace, StepTrace
 from lime_xai.model.cache import cache_length, check_cache, detach_inference, fork_cache, given_cache
-from lime_xai.model.checks import FiniteWatch, check_ids, check_padding
+from lime_xai.model.checks import check_ids, check_padding
 from lime_xai.model.decoder_call import DecoderCall
 from lime_xai.model.differentiable import check_gradient
 from lime_xai.model.layouts.markers import marker_mask, marker_mask_of
 from lime_xai.model.modalities import Modalities
+from lime_xai.model.numbers import FiniteWatch
 from lime_xai.model.positions import Perceptual, Positions, expanded, expanded_mask, read_positions
 from lime_xai.model.prompt import Prompt
 from lime_xai.model.replay import Replayer

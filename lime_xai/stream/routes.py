@@ -13,10 +13,10 @@ from transformers import Cache, DynamicCache, PreTrainedModel
 from lime_rules import LRP_METHODS
 from lime_xai.model.arguments import check_continuation
 from lime_xai.model.cache import slots
-from lime_xai.model.checks import check_finite, check_relevance
 from lime_xai.model.decoder_call import DecoderCall, merged
 from lime_xai.model.exclusive import borrowed
 from lime_xai.model.modalities import modality_masks
+from lime_xai.model.numbers import check_finite, check_relevance
 from lime_xai.model.positions import Perceptual
 from lime_xai.model.prompt import Prompt, PromptLike, read_prompt
 from lime_xai.model.records import Content

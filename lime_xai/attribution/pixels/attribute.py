@@ -13,9 +13,9 @@ from lime_xai.attribution.methods.lrp import LRP
 from lime_xai.attribution.methods.task import AttributionTask
 from lime_xai.attribution.targets import TargetLike, resolve_target
 from lime_xai.errors import unknown_name
-from lime_xai.model.checks import check_relevance
 from lime_xai.model.exclusive import borrowed
 from lime_xai.model.gradients import DifferentiableCall
+from lime_xai.model.numbers import check_relevance
 from lime_xai.model.perception import signals
 from lime_xai.model.positions import Perceptual
 from lime_xai.model.prompt import PromptLike, read_prompt

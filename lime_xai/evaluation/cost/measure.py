@@ -10,7 +10,6 @@ import torch
 from transformers import PreTrainedModel
 
 from lime_xai.evaluation.benchmarks.reproduction import plain_sampling
-from lime_xai.generation.checks import check_policies
 
 from .alternating import Generation, Times, alternate, in_turn, timed
 from .generations import generation
@@ -22,17 +21,6 @@ FEWEST = 3
 
 _TRIED = 2
 """Tokens of the answer that is timed before anything is measured."""
-
-
-def refusals(model: PreTrainedModel, rows: Sequence[CostRow]) -> dict[str, str]:
-    """Return, by name of row, why its policy cannot work on a model; rows that can are left out."""
-    found = {}
-    for row in rows:
-        try:
-            check_policies(model, [] if row.policy is None else [row.policy])
-        except ValueError as error:
-            found[row.name] = str(error)
-    return found
 
 
 def sampled(model: PreTrainedModel, row: CostRow) -> AbstractContextManager[None]:

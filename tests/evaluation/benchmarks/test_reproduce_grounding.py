@@ -12,11 +12,12 @@ from rich.console import Console
 import lime_xai
 from lime_xai import Edit, Observe, RelevanceObjective
 from lime_xai.evaluation.benchmarks.grounding import GroundingExample, GroundingResult, measure_grounding
-from lime_xai.evaluation.benchmarks.grounding.paper import CELLS, grounding_cells, grounding_refusals, grounding_rows
+from lime_xai.evaluation.benchmarks.grounding.paper import CELLS, grounding_cells, grounding_rows
 from lime_xai.evaluation.benchmarks.grounding.regions import BoxRegion
 from lime_xai.evaluation.benchmarks.grounding.reproduction import GroundingReproduction
 from lime_xai.evaluation.benchmarks.grounding.results import EVEN, RANDOM
 from lime_xai.evaluation.benchmarks.paper import MODELS
+from lime_xai.generation.checks import refusals
 from lime_xai.worlds import scene
 
 NOTED = """
@@ -199,13 +200,17 @@ def test_a_row_that_the_model_refuses_is_named_with_the_reason():
     assert found.to_dict()["rows"][2]["refused"] == "no such layer"
 
 
+def refused_of(model, rows):
+    return refusals(model, {row.name: row.policy for row in rows})
+
+
 def test_rows_are_the_papers_setting_of_the_model(sees):
     rows = grounding_rows(MODELS["Qwen2-Audio-7B"])
     assert rows[1].policy == MODELS["Qwen2-Audio-7B"].policy()
     assert "those for LLaVA-1.5-7B" in grounding_rows(None)[1].note
-    assert grounding_refusals(sees[0], rows) == {}
+    assert refused_of(sees[0], rows) == {}
     wrong = [replace(rows[1], policy=replace(Edit.paper(), layers=(99,)))]
-    assert "out of range" in grounding_refusals(sees[0], wrong)["paper's setting"]
+    assert "out of range" in refused_of(sees[0], wrong)["paper's setting"]
 
 
 def test_an_observer_takes_the_target_that_it_is_told(sees, inputs):

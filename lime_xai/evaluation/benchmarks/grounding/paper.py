@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from transformers import PreTrainedModel
-
 from lime_xai.decoding.policy import Policy
 from lime_xai.evaluation.benchmarks.paper import Cell, PaperModel
-from lime_xai.generation.checks import check_policies
 from lime_xai.policies.contrast import Contrast
 from lime_xai.policies.edit import Edit
 from lime_xai.policies.observe import Observe
@@ -102,14 +98,3 @@ def grounding_rows(model: PaperModel | None) -> list[GroundingRow]:
             "branch without image or sound; it changes no keys and values, so that no step has relevance",
         ),
     ]
-
-
-def grounding_refusals(model: PreTrainedModel, rows: Sequence[GroundingRow]) -> dict[str, str]:
-    """Return, by name of row, why its policy cannot work on a model; rows that can are left out."""
-    found = {}
-    for row in rows:
-        try:
-            check_policies(model, [row.policy])
-        except ValueError as error:
-            found[row.name] = str(error)
-    return found
