@@ -190,8 +190,11 @@ def test_figure_5_is_refused_before_a_model_is_loaded(refused, unloaded, picture
 
 
 def test_the_papers_setting_is_the_default_of_the_figures():
-    assert run_figure3.rated(Edit.paper(), None) == Edit.paper()
-    assert run_figure3.rated(Edit.paper(), 0.5) == Edit.paper(learning_rate=0.5)
+    assert run_figure3.paper_setting(None, None) == Edit.paper()
+    assert run_figure3.paper_setting(None, 0.5) == Edit.paper(learning_rate=0.5)
+    for model in paper.MODELS.values():
+        assert run_figure3.paper_setting(model, None) == model.policy()
+        assert run_figure3.paper_setting(model, 0.5).learning_rate == 0.5
 
 
 def test_ids_are_drawn_by_a_command(lime, refused, tmp_path):
