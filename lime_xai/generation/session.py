@@ -167,7 +167,7 @@ class Session:
             return
         self.extras.close()
         self._calls.clear()
-        check_cache(cache)
+        check_cache(cache, self.model)
         ids = self._ids(args, kwargs)
         seen = cache_length(cache)
         wanted = kwargs.get("logits_to_keep")

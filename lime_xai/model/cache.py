@@ -47,19 +47,28 @@ def given_cache(kwargs: Mapping[str, Any]) -> Any:
     return next((kwargs[name] for name in CACHE_NAMES if kwargs.get(name) is not None), None)
 
 
-def check_cache(cache: Any) -> None:
+def check_cache(cache: Any, model: Any = None) -> None:
     """Refuse caches that cannot be forked.
 
     Parameters
     ----------
     cache : Cache
         What ``generate`` uses.
+    model : PreTrainedModel, optional
+        The model that was called with it.
 
     Raises
     ------
     ValueError
-        For static, quantised, offloaded and encoder-decoder caches, and for anything that is no ``Cache``.
+        For static, quantised, offloaded and encoder-decoder caches, for caches with states outside their layers, and
+        for anything that is no ``Cache``.
     """
+    supports = getattr(model, "_supports_default_dynamic_cache", None)
+    if cache is None and supports is not None and not supports():
+        raise ValueError(
+            f"generate gives {type(model).__name__} no cache: the model makes one of its own, which steering cannot "
+            "fork. Use another model; attribute works without a cache."
+        )
     if not isinstance(cache, Cache):
         raise ValueError(
             f"Steering needs a transformers Cache; found {type(cache).__name__}. Pass use_cache=True to generate, a "
@@ -70,10 +79,21 @@ def check_cache(cache: Any) -> None:
     bad = sorted(kind for kind in kinds if kind.startswith(("Static", "Quantized", "EncoderDecoder", "Quanto", "HQQ")))
     if getattr(cache, "offloading", False):
         bad.append("offloaded")
+    outside = sorted(name for name in vars(cache).keys() - vars(DynamicCache()).keys() if _holds(vars(cache)[name]))
     if bad:
         raise ValueError(
             f"Steering cannot edit a {', '.join(bad)} cache; it needs a DynamicCache. Leave cache_implementation unset."
         )
+    if outside:
+        raise ValueError(
+            f"Steering cannot fork a {type(cache).__name__}: it keeps states outside its layers ({', '.join(outside)}). "
+            "Give a DynamicCache; a model that takes no other cache cannot be steered."
+        )
+
+
+def _holds(value: Any) -> bool:
+    """Whether a value of a cache can hold states, which a copy of the cache would share."""
+    return isinstance(value, Tensor | list | dict)
 
 
 def fork_cache(cache: Cache) -> Cache:
