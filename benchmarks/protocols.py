@@ -23,6 +23,7 @@ from rich.progress import Progress
 
 from benchmarks.world_report import put, table
 from lime_xai.decoding.policy import Policy
+from lime_xai.evaluation.against import Against
 from lime_xai.evaluation.benchmarks import Item, Protocol, protocol_of
 from lime_xai.evaluation.benchmarks.answers import KeptAnswers
 from lime_xai.evaluation.benchmarks.asking import Asking, Decoding
@@ -30,7 +31,7 @@ from lime_xai.evaluation.benchmarks.protocols.world import FILES, write_world
 from lime_xai.evaluation.benchmarks.results import PLAIN, conditions_of, results
 from lime_xai.evaluation.benchmarks.run import evaluate
 from lime_xai.evaluation.bootstrap import bounded
-from lime_xai.evaluation.policies.registry import OTHER_MEDIA, Against, usual_policies, world_policies
+from lime_xai.evaluation.policies.registry import ITEM_MEDIA, OTHER_MEDIA, usual_policies, world_policies
 from lime_xai.evaluation.policies.tuning import TUNED
 from lime_xai.policies.calibration import Calibration
 from lime_xai.storage.store import check_writable, write_json
@@ -69,12 +70,16 @@ Report = Mapping[str, Any]
 
 def policies_of(world: World, processor: Any, calibration: Calibration | None) -> tuple[dict[str, Any], dict[str, str]]:
     """Return every policy with the settings shipped for a world, and those left out, with the reason."""
-    known: dict[str, Policy | None] = usual_policies(calibration)
+    usual: dict[str, Policy | None] = usual_policies(calibration)
     tuned = world_policies(world, processor, None, calibration)
-    known |= {name: policy for name, policy in tuned.items() if not isinstance(policy, Against)}
-    left = {name: "changes no token with its usual settings" for name, one in known.items() if one and one.idle}
-    left |= {name: "has no settings chosen for this world" for name in TUNED if name in known and name not in tuned}
-    left |= dict.fromkeys(OTHER_MEDIA, "compares with another medium of the scene, which lime-xai world makes")
+    usual |= {name: policy for name, policy in tuned.items() if not isinstance(policy, Against)}
+    left = {name: "changes no token with its usual settings" for name, one in usual.items() if one and one.idle}
+    left |= {name: "has no settings chosen for this world" for name in TUNED if name in usual and name not in tuned}
+    other = OTHER_MEDIA.keys() - ITEM_MEDIA.keys()
+    left |= dict.fromkeys(other, "compares with the scene with everything erased, which lime-xai world makes")
+    if world.modality != "image":
+        left["contrast_noisy_pixels"] = "is for pictures"
+    known = {**usual, **ITEM_MEDIA}
     return {name: one for name, one in known.items() if name not in left}, left
 
 

@@ -8,16 +8,15 @@ from typing import Any
 
 from rich.console import Console
 
-from lime_xai.decoding.policy import Policy
+from lime_xai.evaluation.against import Against
 from lime_xai.evaluation.benchmarks.asking import Asking, check_asked
+from lime_xai.evaluation.benchmarks.system import System, SystemLike
 from lime_xai.evaluation.cost.memory import MemoryEstimate, estimate_memory
 from lime_xai.evaluation.titled import titled_table
-from lime_xai.policies.registry import as_policies
+from lime_xai.policies.registry import PolicyLike
 
 
-def show_memory_of(
-    to: Console, model: Any, processor: Any, asking: Asking, policies: Mapping[str, Policy | None]
-) -> None:
+def show_memory_of(to: Console, model: Any, processor: Any, asking: Asking, policies: Mapping[str, SystemLike]) -> None:
     """Print the estimate for the first item of a benchmark.
 
     Parameters
@@ -28,7 +27,7 @@ def show_memory_of(
         As loaded.
     asking : Asking
         What is asked.
-    policies : mapping of str to Policy or None
+    policies : mapping of str to Policy, Against or None
         By name.
 
     Raises
@@ -36,16 +35,17 @@ def show_memory_of(
     ValueError, OSError
         For items or policies that do not fit the model, as asking them would.
     """
-    named = {name: () if policy is None else as_policies(policy) for name, policy in policies.items()}
+    named = {name: System.of(given) for name, given in policies.items()}
     prompt = next(iter(check_asked(model, processor, asking, named, lambda text: None).values()))
-    show_memory(to, model, prompt.inputs, policies.items(), asking.decoding.max_new_tokens, "the first item")
+    plain = [(name, one.policy if isinstance(one, Against) else one) for name, one in policies.items()]
+    show_memory(to, model, prompt.inputs, plain, asking.decoding.max_new_tokens, "the first item")
 
 
 def show_memory(
     to: Console,
     model: Any,
     inputs: Mapping[str, Any],
-    policies: Iterable[tuple[str, Policy | None]],
+    policies: Iterable[tuple[str, PolicyLike | None]],
     tokens: int,
     what: str,
 ) -> None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from lime_xai.decoding.policy import Policy
 from lime_xai.evaluation.benchmarks.answers import KeptAnswers, read_answers
 from lime_xai.evaluation.benchmarks.asking import Asking, limited
 from lime_xai.evaluation.benchmarks.reproduction import plain_sampling
 from lime_xai.evaluation.benchmarks.run import evaluate
 from lime_xai.evaluation.benchmarks.shares import Share, evaluate_share
+from lime_xai.evaluation.benchmarks.system import SystemLike
 from lime_xai.evaluation.titled import titled_table
 
 from .progress import counting, duration
@@ -28,7 +28,7 @@ class Part:
     decoding: str
     path: Path
     asking: Asking
-    policies: dict[str, Policy | None]
+    policies: Mapping[str, SystemLike]
 
     def sampled(self, model: Any) -> AbstractContextManager[None]:
         """Context in which the model decodes as this file says."""

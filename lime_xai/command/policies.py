@@ -9,10 +9,11 @@ from typing import Any
 
 from lime_xai.decoding.policy import Policy
 from lime_xai.errors import unknown_name
+from lime_xai.evaluation.against import Against
 from lime_xai.evaluation.policies.registry import (
     CALIBRATED,
+    ITEM_MEDIA,
     WORLD_NAMES,
-    Against,
     Measured,
     PolicyT,
     select_policies,
@@ -29,6 +30,8 @@ from lime_xai.worlds import WORLDS, World
 
 Written = dict[str, Policy | None]
 """Policies as a user wrote them: by name, with those that were given as JSON; None where only a name was given."""
+
+_NAMES = {*POLICIES, *WORLD_NAMES, *ITEM_MEDIA}
 
 
 def read_policies(texts: str | Sequence[str]) -> Written:
@@ -54,8 +57,8 @@ def read_policies(texts: str | Sequence[str]) -> Written:
             if isinstance(item, Mapping):
                 found[name] = policy_from_dict(dict(item))
                 continue
-            if item not in POLICIES and item not in WORLD_NAMES:
-                raise unknown_name("policy", item, {*POLICIES, *WORLD_NAMES})
+            if item not in _NAMES:
+                raise unknown_name("policy", item, _NAMES)
             found[item] = None
     if not found:
         raise ValueError("No policy is named; give a name, or a JSON object as policy_to_dict writes it.")
@@ -158,10 +161,31 @@ def steering_choice(
     ValueError
         For a name that needs a calibration, or another model.
     """
+    return _chosen(written, _steering(model_name, processor, calibration))
+
+
+def asking_choice(
+    written: Written, model_name: str, processor: Any, calibration: Calibration | None = None
+) -> dict[str, Measured]:
+    """Return the policies to ask a benchmark under: those of ``steering_choice``, and contrasts with other media.
+
+    Parameters
+    ----------
+    written, model_name, processor, calibration : optional
+        As in ``steering_choice``.
+
+    Raises
+    ------
+    ValueError
+        As ``steering_choice``.
+    """
+    return _chosen(written, {**_steering(model_name, processor, calibration), **ITEM_MEDIA})
+
+
+def _steering(model_name: str, processor: Any, calibration: Calibration | None) -> Written:
     tuned = world_policies(WORLDS[model_name], processor, None, calibration) if model_name in WORLDS else {}
-    known: Written = usual_policies(calibration)
-    known |= {name: policy for name, policy in tuned.items() if not isinstance(policy, Against)}
-    return _chosen(written, known)
+    usual = usual_policies(calibration)
+    return usual | {name: policy for name, policy in tuned.items() if not isinstance(policy, Against)}
 
 
 def read_modalities(text: str | None) -> Modalities:
@@ -222,7 +246,7 @@ def _chosen(written: Written, known: Mapping[str, PolicyT]) -> dict[str, PolicyT
     return select_policies(list(written), {**known, **given})
 
 
-def uncalibrated(policies: Mapping[str, Policy | None]) -> list[str]:
+def uncalibrated(policies: Mapping[str, Measured]) -> list[str]:
     """Return the names of policies that subtract no mean contribution although they could."""
     return [
         name

@@ -19,7 +19,7 @@ from lime_xai.policies.calibration import Calibration
 from .benchmarks import Wanted, read_files, show_results
 from .loading import check_device, find_checkpoint, load_model
 from .memory import show_memory_of
-from .policies import read_policies, steering_choice, uncalibrated
+from .policies import asking_choice, read_policies, uncalibrated
 from .progress import counting
 from .run_score import note_changes
 from .screen import Notices, console, notice, notices
@@ -82,7 +82,7 @@ def run_evaluate(asked: Asked, out: Path, wanted: Wanted) -> None:
     check_resumable(out, asking.identity())
     found = find_checkpoint(asked.model)
     model, processor = load_model(found, device, asked.dtype)
-    policies = steering_choice(written, asked.model, processor, measured)
+    policies = asking_choice(written, asked.model, processor, measured)
     for name in uncalibrated(policies):
         notice(f"{name} runs uncalibrated; --calibration FILE subtracts the mean contribution.")
     if share.number == 0:

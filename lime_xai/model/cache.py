@@ -86,8 +86,8 @@ def check_cache(cache: Any, model: Any = None) -> None:
         )
     if outside:
         raise ValueError(
-            f"Steering cannot fork a {type(cache).__name__}: it keeps states outside its layers ({', '.join(outside)}). "
-            "Give a DynamicCache; a model that takes no other cache cannot be steered."
+            f"Steering cannot fork a {type(cache).__name__}: it keeps states outside its layers "
+            f"({', '.join(outside)}). Give a DynamicCache; a model that takes no other cache cannot be steered."
         )
 
 

@@ -8,7 +8,8 @@ from lime_xai.command import loading
 from lime_xai.command.progress import Lines, duration
 from lime_xai.evaluation.benchmarks.answers import read_answers
 from lime_xai.evaluation.benchmarks.protocols.world import write_world
-from lime_xai.worlds import load_world
+from lime_xai.evaluation.policies.registry import ITEM_MEDIA, OTHER_MEDIA
+from lime_xai.worlds import load_world, sound
 
 ASK = ("--model", "scene", "--benchmark", "world-questions")
 
@@ -141,3 +142,24 @@ def test_lines_tell_the_remaining_time(monkeypatch, capsys):
         "answers: 10 of 10",
     ]
     assert [duration(value) for value in (5, 119, 120, 7300)] == ["5 s", "119 s", "2 min", "2 h"]
+
+
+def test_the_names_work_in_evaluate_alone(lime, refused, tmp_path):
+    write_world(sound.WORLD, tmp_path / "w", 900, 1)
+    ask = ("--model", "sound", "--benchmark", "world-captions", "--file", "w/captions.jsonl", "--max-new-tokens", 4)
+    run = ("evaluate", *ask, "--out", "a.jsonl", "--policies", "vanilla,contrast_nothing")
+    result = lime(*run)
+    assert result.exit_code == 0, result.output
+    before = (tmp_path / "a.jsonl").read_bytes()
+    settings = read_answers(tmp_path / "a.jsonl").policies
+    assert settings["contrast_nothing"][0]["against"] == "nothing"
+    assert lime(*run).exit_code == 0
+    assert (tmp_path / "a.jsonl").read_bytes() == before
+    refused(
+        *("evaluate", *ask, "--out", "b.jsonl", "--policies", "contrast_noisy_pixels"),
+        says=["has sounds; noise on pixels is for items with pictures alone"],
+    )
+    for name in {**OTHER_MEDIA, **ITEM_MEDIA}:
+        makers = [command for command, known in (("world", OTHER_MEDIA), ("evaluate", ITEM_MEDIA)) if name in known]
+        where = " and ".join(f"`lime-xai {command}`" for command in makers)
+        refused("steer", "scene", "--prompt", "describe .", "--policy", name, says=[f"which only {where} make"])

@@ -39,7 +39,7 @@ def test_an_estimate_is_kept_and_the_run_goes_on_from_it(lime, pope, tmp_path):
     assert "left, by the median time of the answers that are there" in first.stdout
     assert not (tmp_path / "out" / "reproduction.json").exists()
     timed = read_answers(tmp_path / "out" / "greedy.jsonl").answers
-    keys = ["vanilla", "paper", "edit", "contrast", "contrast_noise"]
+    keys = ["vanilla", "paper", "edit", "contrast", "contrast_noisy_pixels"]
     assert list(timed) == [("random-1", key) for key in keys]
     assert list(texts(tmp_path / "out" / "sampling.jsonl")) == [("random-1", "vanilla")]
 
@@ -58,7 +58,7 @@ def test_an_estimate_is_kept_and_the_run_goes_on_from_it(lime, pope, tmp_path):
     notes = " ".join(found["notes"])
     for part in ("hidden size 128", "--partial", "1 tokens at most", "weights in float32", "prompt none"):
         assert part in notes
-    assert {row["name"] for row in found["rows"]} >= {"vanilla, greedy", "vanilla, sampling", "noise (relative of VCD)"}
+    assert {row["name"] for row in found["rows"]} >= {"vanilla, greedy", "vanilla, sampling", "VCD, no gradients"}
 
     before = (tmp_path / "out" / "greedy.jsonl").read_bytes()
     third = lime("reproduce", "pope", *options(paper_model="none", parser="vcd,official"))

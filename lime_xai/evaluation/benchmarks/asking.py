@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from transformers import PreTrainedModel
 
-from lime_xai.decoding.policy import Policy
 from lime_xai.generation.checks import (
     check_counterfactual,
     check_generation,
@@ -23,13 +23,16 @@ from lime_xai.model.chat import Request, make_inputs, placed
 from lime_xai.model.images import read_image
 from lime_xai.model.modalities import PERCEPTUAL, placeholder_ids
 from lime_xai.model.prompt import Prompt, read_prompt
-from lime_xai.model.sounds import heard_sound
+from lime_xai.model.sounds import Sound, heard_sound
 from lime_xai.values.checking import Count, Seed, check_fields
 
 from .answers import Answer
 from .protocol import Item, Protocol, check_media
+from .system import System
 
 Say = Callable[[str], None]
+Media = tuple[list[Image.Image], list[Sound]]
+"""Pictures and sounds of an item, as a processor takes them."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ def check_items(items: Sequence[Item]) -> None:
 
 
 def check_asked(
-    model: PreTrainedModel, processor: Any, asking: Asking, named: Mapping[str, Sequence[Policy]], note: Say
+    model: PreTrainedModel, processor: Any, asking: Asking, named: Mapping[str, System], note: Say
 ) -> dict[str, Prompt]:
     """Refuse policies and items that do not fit the model; the first item with images, with sounds, ... is read.
 
@@ -167,17 +170,19 @@ def check_asked(
                     f"{modality}, so this benchmark needs another model."
                 )
         kinds.setdefault((bool(item.images), bool(item.sounds)), item)
-    for policies in named.values():
-        check_policies(model, policies)
-        check_counterfactual(policies, given=False)
+    for system in named.values():
+        check_policies(model, system.policies)
+        check_counterfactual(system.policies, given=system.medium is not None)
+        for item in asking.items:
+            system.check_item(item)
     read = {}
     for item in kinds.values():
         prompt = read[item.id] = item_prompt(model, processor, asking, item, note)
         check_generation(model, {**prompt.inputs, **asking.decoding.kwargs})
-        if any(named.values()):
+        if any(system.policies for system in named.values()):
             check_perceptual(model, prompt.positions)
-        for policies in named.values():
-            check_modalities(policies, prompt.positions)
+        for system in named.values():
+            check_modalities(system.policies, prompt.positions)
     return read
 
 
@@ -189,9 +194,34 @@ def item_prompt(model: PreTrainedModel, processor: Any, asking: Asking, item: It
     ValueError
         For a file that is damaged, or a text that cannot be given to the model; names the item.
     """
+    return media_prompt(model, processor, asking, item, item_media(item, processor, note))
+
+
+def item_media(item: Item, processor: Any, note: Say) -> Media:
+    """Return the pictures and sounds of an item.
+
+    Raises
+    ------
+    ValueError
+        For a file that is damaged; names the item.
+    """
     try:
         pictures = [read_image(path, note) for path in item.images]
-        sounds = [heard_sound(path, processor, note) for path in item.sounds]
+        return pictures, [heard_sound(path, processor, note) for path in item.sounds]
+    except ValueError as error:
+        raise ValueError(f"{item.place or item.id}: {error}") from error
+
+
+def media_prompt(model: PreTrainedModel, processor: Any, asking: Asking, item: Item, media: Media) -> Prompt:
+    """Return the prompt of an item with given pictures and sounds.
+
+    Raises
+    ------
+    ValueError
+        For a text that cannot be given to the model; names the item.
+    """
+    pictures, sounds = media
+    try:
         text = asking.protocol.prompt(item, asking.style)
         inputs = make_inputs(model, processor, Request(text, None, pictures, sounds))
         return read_prompt(model, placed(inputs, model), processor=processor)

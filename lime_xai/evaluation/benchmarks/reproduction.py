@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from transformers import PreTrainedModel
 
 from lime_xai.decoding.policy import Policy
+from lime_xai.evaluation.against import Against
+from lime_xai.evaluation.policies.registry import ITEM_MEDIA
 from lime_xai.policies.contrast import Contrast
 from lime_xai.policies.edit import Edit
-from lime_xai.policies.registry import policy_to_dict
 from lime_xai.storage.store import number
 
 from .answers import Answer, KeptAnswers
@@ -21,6 +22,7 @@ from .asking import Asking
 from .paper import SOURCE, Cell, PaperModel, cells_of
 from .results import Results, results
 from .scoring import ALL, Estimate
+from .system import System
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -70,7 +72,7 @@ class Row:
         Which file of answers holds it.
     key : str
         Name of the policy in that file.
-    policy : Policy or None
+    policy : Policy, Against or None
         None: the model alone.
     beside : str or None
         The paper's row that stands beside it; None: the paper has none.
@@ -81,7 +83,7 @@ class Row:
     name: str
     decoding: Literal["greedy", "sampling"]
     key: str
-    policy: Policy | None
+    policy: Policy | Against | None
     beside: str | None
     note: str
 
@@ -113,18 +115,24 @@ def rows_of(subject: Subject, model: PaperModel | None) -> list[Row]:
         ),
         Row("our default", "greedy", "edit", Edit(), None, "relevance-guided edit, not of the paper"),
     ]
+    rows.append(
+        Row("contrast, no gradients", "greedy", "contrast", Contrast(), None, f"branch without the {subject.modality}")
+    )
     if subject.modality == "audio":
         note = (
-            "relative of AAD, not AAD: contrast with a branch without the sound and without an instruction before the "
-            "question, where AAD's branch hears silence; no gradients"
+            "AAD: contrast with silence of the same length, strength 1; its instruction before the question is a "
+            "prompt of its own (--style aad, for all rows, where the benchmark has it)"
         )
-        return [*rows, Row("contrast (relative of AAD)", "greedy", "contrast", Contrast(), "AAD", note)]
-    note = "relative of VCD, not VCD: noise on the features that the decoder reads, where VCD's is on pixels"
-    return [
-        *rows,
-        Row("contrast, no gradients", "greedy", "contrast", Contrast(), None, "branch without the image"),
-        Row("noise (relative of VCD)", "greedy", "contrast_noise", Contrast("noise"), "VCD", note),
-    ]
+        return [
+            *rows,
+            Row("AAD, no gradients", "greedy", "contrast_nothing", ITEM_MEDIA["contrast_nothing"], "AAD", note),
+        ]
+    note = (
+        "VCD: contrast with noise on the pixels as the model receives them, step 500 of 1000, strength 1, plausibility "
+        ".1; greedy, where VCD's own script samples"
+    )
+    name = "contrast_noisy_pixels"
+    return [*rows, Row("VCD, no gradients", "greedy", name, ITEM_MEDIA[name], "VCD", note)]
 
 
 @contextmanager
@@ -227,7 +235,7 @@ class Reproduction:
             "name": row.name,
             "answers": f"{row.decoding}.jsonl",
             "policy": row.key,
-            "settings": None if row.policy is None else policy_to_dict(row.policy),
+            "settings": next(iter(System.of(row.policy).settings), None),
             "note": row.note,
             "texts": {name: None if value is None else number(value) for name, value in system.texts.items()},
             "values": [

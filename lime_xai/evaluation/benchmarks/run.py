@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -14,24 +14,24 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from lime_xai.decoding.policy import Policy
 from lime_xai.generation.steer import steer
 from lime_xai.model.chat import tokenizer_of
 from lime_xai.model.draws import Draws
 from lime_xai.model.prompt import Prompt
-from lime_xai.policies.registry import PolicyLike, as_policies, policy_to_dict
 from lime_xai.storage.weights import weights_hash
 
 from .answers import Answer, KeptAnswers, answer_file
 from .asking import Asking, Decoding, Say, check_asked, check_items, check_same_media, file_hash, item_prompt
+from .other_media import other_prompt
 from .protocol import Item
+from .system import System, SystemLike
 
 
 def evaluate(
     model: PreTrainedModel,
     processor: Any,
     asking: Asking,
-    policies: Mapping[str, PolicyLike],
+    policies: Mapping[str, SystemLike],
     out: str | Path,
     *,
     name: str = "",
@@ -50,8 +50,9 @@ def evaluate(
         As ``from_pretrained`` returns them; the processor has a chat template.
     asking : Asking
         What is asked.
-    policies : mapping of str to Policy, str, list or None
-        By name. None is the model alone; several are applied in order.
+    policies : mapping of str to Policy, str, list, Against or None
+        By name. None is the model alone; several are applied in order. ``Against`` contrasts each item with a grey
+        picture, silence, or noisy pixels in place of its own.
     out : str or Path
         File of answers, written or gone on with.
     name : str
@@ -72,7 +73,7 @@ def evaluate(
         For items, policies or a file that cannot be used; nothing has been computed then. For an image or a sound that
         is damaged, and on a full disk: answers before it are kept.
     """
-    named = {key: () if policy is None else as_policies(policy) for key, policy in policies.items()}
+    named = {key: System.of(policy) for key, policy in policies.items()}
     check_items(asking.items)
     settings = _settings(named)
     identity = {**asking.identity(), **_identity(model, processor)}
@@ -91,7 +92,9 @@ def evaluate(
             prompt = read.pop(item.id, None) or item_prompt(model, processor, asking, item, say)
             media = tuple(file_hash(path) for path in (*item.images, *item.sounds))
             for key in keys:
-                file.add(_answered(prompt, asking.decoding, item, key, named[key], media))
+                kind = named[key].medium
+                other = None if kind is None else other_prompt(model, processor, asking, item, prompt, kind, say)
+                file.add(_answered(prompt, asking.decoding, item, key, named[key], media, other))
                 done += 1
                 tell(done, total)
         return file.kept
@@ -101,8 +104,8 @@ def _silent(*_: object) -> None:
     """Take what nobody asked to be told."""
 
 
-def _settings(named: Mapping[str, Sequence[Policy]]) -> dict[str, Any]:
-    """Return the settings of policies for the file; a calibration is named by its content.
+def _settings(named: Mapping[str, System]) -> dict[str, Any]:
+    """Return the settings of policies for the file.
 
     Raises
     ------
@@ -112,11 +115,8 @@ def _settings(named: Mapping[str, Sequence[Policy]]) -> dict[str, Any]:
     if not named:
         raise ValueError("No policy is named; name one, vanilla for the model alone.")
     found: dict[str, Any] = {}
-    for name, policies in named.items():
-        settings = [policy_to_dict(policy) for policy in policies]
-        for policy, one in zip(policies, settings, strict=True):
-            if (calibration := getattr(policy, "calibration", None)) is not None:
-                one["calibration"] = f"sha256:{calibration.digest}"
+    for name, system in named.items():
+        settings = system.settings
         same = [other for other, values in found.items() if values == settings]
         if same:
             raise ValueError(f"The policies {same[0]} and {name} have the same settings; name one of them.")
@@ -158,14 +158,20 @@ def _setting(model: PreTrainedModel, name: str) -> dict[str, Any]:
 
 
 def _answered(
-    prompt: Prompt, decoding: Decoding, item: Item, name: str, policies: Sequence[Policy], media: tuple[str, ...]
+    prompt: Prompt,
+    decoding: Decoding,
+    item: Item,
+    name: str,
+    system: System,
+    media: tuple[str, ...],
+    other: Prompt | None,
 ) -> Answer:
-    """Return the answer to a prompt under policies."""
+    """Return the answer to a prompt under policies, of which one may compare it with another."""
     model: Any = prompt.model
     torch.manual_seed(decoding.seed_of(item))
     start = time.perf_counter()
-    if policies:
-        found = steer(model, prompt, list(policies), **decoding.kwargs).sequences
+    if system.policies:
+        found = steer(model, prompt, list(system.policies), counterfactual=other, **decoding.kwargs).sequences
     else:
         found = model.generate(**prompt.inputs, **decoding.kwargs)
     tokens = found[0, prompt.positions.length :].tolist()  # waits for the device

@@ -21,13 +21,13 @@ from typing import Any
 from filelock import FileLock
 from transformers import PreTrainedModel
 
-from lime_xai.policies.registry import PolicyLike
 from lime_xai.storage.store import DamagedFileError, check_writable, write_text
 
 from .answers import Answer, KeptAnswers, read_answers
 from .asking import Asking, Say
 from .protocol import Item
 from .run import evaluate
+from .system import SystemLike
 
 Key = tuple[str, str]
 """Of an answer: item and policy."""
@@ -95,7 +95,7 @@ def evaluate_share(
     model: PreTrainedModel,
     processor: Any,
     asking: Asking,
-    policies: Mapping[str, PolicyLike],
+    policies: Mapping[str, SystemLike],
     out: str | Path,
     *,
     name: str = "",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypedDict, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 from lime_xai.decoding.policy import Policy
 from lime_xai.errors import unknown_name
+from lime_xai.evaluation.against import Against
 from lime_xai.policies.calibration import Calibration
 from lime_xai.policies.constant import Constant
 from lime_xai.policies.contrast import Contrast
@@ -34,23 +34,6 @@ class Tuned(TypedDict, total=False):
     constant: float
 
 
-@dataclass(frozen=True)
-class Against:
-    """A contrast with another medium of the same scene, which only a world can make.
-
-    Attributes
-    ----------
-    policy : Contrast
-        With the branch ``counterfactual``.
-    medium : {"nothing", "background"}
-        ``nothing``: a grey picture, or digital silence; with sounds this is audio-aware decoding (AAD) without its
-        prefix to the prompt. ``background``: the medium with everything in it erased, which takes the truth: an oracle.
-    """
-
-    policy: Contrast
-    medium: Literal["nothing", "background"]
-
-
 Measured = Policy | Against | None
 """What is measured on a world; None: the model alone."""
 
@@ -60,7 +43,13 @@ OTHER_MEDIA = {
     "contrast_nothing": Against(Contrast("counterfactual"), "nothing"),
     "contrast_background": Against(Contrast("counterfactual"), "background"),
 }
-"""Contrasts by name; no other model than a world's can be steered by a name alone."""
+"""Contrasts of a world by name."""
+
+ITEM_MEDIA = {
+    "contrast_nothing": OTHER_MEDIA["contrast_nothing"],
+    "contrast_noisy_pixels": Against(Contrast("counterfactual"), "noise"),
+}
+"""Contrasts of a benchmark by name: ``evaluate`` makes the other medium of each item."""
 
 CALIBRATED = ("reweight", "constant")
 """Policies that need a calibration of the model."""
@@ -163,10 +152,13 @@ def select_policies(names: Sequence[str], known: Mapping[str, PolicyT]) -> dict[
                 f"The policy {name!r} needs a calibration of the model; pass --calibration FILE. `lime-xai "
                 "world` measures it on unlabelled prompts of a tuning seed if there is no such file."
             )
-        if name not in known and name in OTHER_MEDIA:
+        if name not in known and name in {**OTHER_MEDIA, **ITEM_MEDIA}:
+            makers = ["`lime-xai world`"] if name in OTHER_MEDIA else []
+            makers += ["`lime-xai evaluate`"] if name in ITEM_MEDIA else []
             raise ValueError(
-                f"The policy {name!r} compares with other media of a world's scenes, which `lime-xai world` makes. For "
-                "inputs of your own use lime_xai.steer(model, inputs, Contrast('counterfactual'), counterfactual=...)."
+                f"The policy {name!r} compares with another picture or sound, which only {' and '.join(makers)} make. "
+                "For inputs of your own use lime_xai.steer(model, inputs, Contrast('counterfactual'), "
+                "counterfactual=...)."
             )
         if name not in known and name in WORLD_NAMES:
             raise ValueError(

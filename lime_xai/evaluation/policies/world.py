@@ -15,6 +15,7 @@ from rich.console import Group
 from transformers import PreTrainedModel
 
 from lime_xai.decoding.policy import Policy
+from lime_xai.evaluation.against import Against
 from lime_xai.evaluation.bootstrap import estimate, interval, nested, resampling_weights
 from lime_xai.generation.steer import steering
 from lime_xai.policies.edit import Edit
@@ -29,7 +30,7 @@ from lime_xai.worlds.shared.measuring import Around, generate_captions
 from lime_xai.worlds.shared.metrics import mean_over_scenes
 from lime_xai.worlds.shared.records import Under, collect, statistics
 
-from .registry import Against, Measured
+from .registry import Measured
 from .reliance import caption_relevance
 from .tables import world_tables
 
@@ -206,7 +207,10 @@ def _same(row: Mapping[str, Any], measured: Measured) -> bool:
 def _against(model: PreTrainedModel, processor: Any, evaluation: EvaluationSet, measured: Against) -> Around:
     """Return what makes the context of a batch: the contrast with its other media."""
     world = evaluation.world
-    other = world.nothing if measured.medium == "nothing" else evaluation.background
+    makers = {"nothing": world.nothing, "background": evaluation.background}
+    if measured.medium not in makers:
+        raise ValueError(f"A world has no medium {measured.medium!r}; it has {' and '.join(makers)}.")
+    other = makers[measured.medium]
 
     def around(media: Sequence[Any], prompts: Sequence[str]) -> AbstractContextManager[Any]:
         inputs = world.batch(processor, [other(medium) for medium in media], prompts).to(model.device)

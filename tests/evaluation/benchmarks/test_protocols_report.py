@@ -6,7 +6,7 @@ from rich.progress import Progress
 from benchmarks import protocols as bench
 from lime_xai import POLICIES, Plausible
 from lime_xai.evaluation.benchmarks import run as runner
-from lime_xai.evaluation.policies.registry import WORLD_NAMES
+from lime_xai.evaluation.policies.registry import ITEM_MEDIA, WORLD_NAMES
 from lime_xai.policies.calibration import Calibration
 from lime_xai.storage.store import write_json
 from lime_xai.worlds import WORLDS
@@ -60,7 +60,7 @@ def test_no_policy_is_left_out_without_a_reason(each_world):
     _, processor = each_world.load_model()
     path = bench.RESULTS / bench.CALIBRATIONS[each_world.name]
     policies, left = bench.policies_of(each_world, processor, Calibration.load(path))
-    assert set(policies) | set(left) == {*POLICIES, *WORLD_NAMES}
+    assert set(policies) | set(left) == {*POLICIES, *WORLD_NAMES, *ITEM_MEDIA}
     assert not set(policies) & set(left)
     assert all(left.values())
 

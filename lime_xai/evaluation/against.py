@@ -1,0 +1,29 @@
+"""Contrasts with another medium of the same item or scene, which whoever asks has to make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from lime_xai.policies.contrast import Contrast
+
+Medium = Literal["nothing", "background", "noise"]
+
+
+@dataclass(frozen=True)
+class Against:
+    """A contrast with another medium than the one that is asked about.
+
+    Attributes
+    ----------
+    policy : Contrast
+        With the branch ``counterfactual``.
+    medium : {"nothing", "background", "noise"}
+        ``nothing``: a grey picture, or digital silence; with sounds this is audio-aware decoding (AAD) without its
+        prefix to the prompt. ``background``: the medium with everything in it erased, which takes the truth, so that
+        only worlds have it: an oracle. ``noise``: the picture with noise on its pixels, as visual contrastive decoding
+        (VCD) has it; only benchmarks have it.
+    """
+
+    policy: Contrast
+    medium: Medium
