@@ -37,6 +37,12 @@ COLUMNS = (
 """Captions under the ban on naming twice, and the split that text misleads most."""
 
 SPLITS = ("random", "dialogue")
+COMPARED = (
+    ("F1 of captions without repeats", "no_repeat.f1"),
+    ("accuracy of random questions", "splits.random.accuracy"),
+    ("AUC of dialogues", "splits.dialogue.auc"),
+)
+"""Whose changes are compared over the models of a world."""
 
 Report = Mapping[str, Any]
 
@@ -222,6 +228,26 @@ def relevance_table(report: Report) -> str:
     return table(("", "reliance", "its change", "inside the thing", "its change"), rows)
 
 
+def models_tables(measured: Mapping[str, Report]) -> str:
+    """Return what each policy changes on every model of a world, a table for each measure of ``COMPARED``.
+
+    Reports on fewer scenes than another of their model are left out.
+    """
+    whole = {name: report for name, report in measured.items() if name == report["model"]}
+    policies = dict.fromkeys(
+        name for report in whole.values() for name, row in report["policies"].items() if row["differences"]
+    )
+    parts = []
+    for title, key in COMPARED:
+        rows = []
+        for policy in policies:
+            found = [report["policies"].get(policy) for report in whole.values()]
+            cells = ["" if row is None else bounded(*row["differences"][key]) for row in found]
+            rows.append((f"`{policy}`", *cells))
+        parts.append(f"Change of the {title}:\n\n{table(('', *whole), rows)}")
+    return "\n\n".join(parts)
+
+
 MADE = {"world": policies_table, "answers": answers_table, "relevance": relevance_table}
 """Writers of the tables of a page, by mark."""
 
@@ -279,14 +305,17 @@ def put_between(text: str, begin: str, end: str, made: str, page: Path, where: s
 def update_page(page: Path, measured: Mapping[str, Report]) -> None:
     """Put the tables of the bundled model between their marks on a page; a page has the marks of those it shows.
 
-    The table ``few`` holds policies that were measured on fewer scenes.
+    The table ``few`` holds policies that were measured on fewer scenes, ``models`` compares the models.
     """
     text = page.read_text(encoding="utf-8")
     report = measured["bundled"]
     tables = {kind: write(report) for kind, write in MADE.items() if f"<!-- {kind}-table -->" in text}
-    few = [one for name, one in measured.items() if name.startswith("bundled, ")]
+    few = {name: one for name, one in measured.items() if name != one["model"]}
     if few:
-        tables["few"] = "\n\n".join(f"{made(one)}:\n\n{policies_table(one)}" for one in few)
+        parts = [f"{one['model']}, {made(one)}:\n\n{policies_table(one)}" for one in few.values()]
+        tables["few"] = "\n\n".join(parts)
+    if "<!-- models-table -->" in text:
+        tables["models"] = models_tables(measured)
     for mark, table_text in tables.items():
         text = put(text, mark, table_text, page)
     page.write_text(text, encoding="utf-8")

@@ -45,6 +45,23 @@ def test_rows_on_fewer_scenes_have_a_table_of_their_own_on_the_page(whole, tmp_p
     assert [line.split("`")[1] for line in few.splitlines() if line.startswith("| `")] == ["vanilla", "constant"]
 
 
+def test_the_models_of_a_world_stand_beside_each_other(whole, tmp_path):
+    seed1 = json.loads((RESULTS / "world_sound_seed1.json").read_text(encoding="utf-8"))
+    measured = titled([whole, _few(whole, 30, "constant"), seed1])
+    page = tmp_path / "page.md"
+    page.write_text("<!-- models-table -->\n<!-- /models-table -->\n<!-- few-table -->\n<!-- /few-table -->\n")
+    update_page(page, measured)
+    lines = page.read_text().partition("<!-- few-table -->")[0].splitlines()
+    assert lines.count("|  | bundled | seed1 |") == 3  # the report on 30 scenes is no column
+    for title, key in world_report.COMPARED:
+        rows = lines[lines.index(f"Change of the {title}:") :]
+        row = next(line for line in rows if line.startswith("| `contrast` "))
+        cells = [cell.strip() for cell in row.strip("|").split("|")[1:]]
+        for cell, report in zip(cells, (whole, seed1), strict=True):
+            value, low, high = report["policies"]["contrast"]["differences"][key]
+            assert cell == f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
 def test_the_page_in_the_repository_is_what_its_report_gives(whole, tmp_path):
     source = world_report.PAGES["sound"].read_text(encoding="utf-8")
     page = tmp_path / "sound-world.md"
