@@ -296,10 +296,14 @@ def _entries(name: str, value: Any, kind: Any) -> Any:
     """Return a mapping with the keys of a ``TypedDict``; it may hold others."""
     if not isinstance(value, Mapping):
         return _refuse(name, value, kind)
-    missing = sorted(kind.__required_keys__ - set(value))
+    hints = _hints(kind)
+    # where annotations are text (from __future__), __required_keys__ holds keys that are NotRequired too
+    missing = sorted(
+        key for key in kind.__required_keys__ if get_origin(hints.get(key)) is not NotRequired and key not in value
+    )
     if missing:
         raise ValueError(f"{name} lacks {', '.join(map(repr, missing))}.")
-    for key, part in _hints(kind).items():
+    for key, part in hints.items():
         if key in value:
             checked(f"{name}.{key}", value[key], part)
     return value

@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks import world_report
 from benchmarks.world_report import RESULTS, titled, update_page
+from lime_xai.evaluation.policies.rows import read_rows
 
 
 @pytest.fixture(scope="module")
@@ -68,3 +69,15 @@ def test_the_page_in_the_repository_is_what_its_report_gives(whole, tmp_path):
     page.write_text(source, encoding="utf-8")
     update_page(page, titled([whole]))
     assert page.read_text(encoding="utf-8") == source
+
+
+REPORTS = [
+    path for path in sorted(RESULTS.glob("world_*.json")) if "policies" in json.loads(path.read_text(encoding="utf-8"))
+]
+
+
+@pytest.mark.parametrize("path", REPORTS, ids=lambda path: path.stem)
+def test_a_report_in_the_repository_can_be_gone_on_with(path):
+    report = json.loads(path.read_text(encoding="utf-8"))
+    identity = {key: report[key] for key in ("world", "model", "weights", "seed", "scenes", "noise")}
+    assert read_rows(path, identity, list(report["policies"])).keys() == report["policies"].keys()

@@ -71,7 +71,7 @@ class PolicyRow(CaptionRow):
     no_repeat: CaptionRow
     detailed: DetailRow
     splits: SplitRows
-    cost: float
+    cost: Value
     intervals: dict[str, tuple[Value, Value]]
     differences: dict[str, tuple[Value, Value, Value]]
 
@@ -82,7 +82,7 @@ def report_type(world: World) -> Any:
     opened = typed("OpenRows", dict.fromkeys(world.open_kinds, WordRow))
     grounding = typed("GroundingRow", dict.fromkeys(world.probe_kinds, Value))
     kinds = {"open": opened, "grounding": grounding, f"{world.modality}_share": Value}
-    row = typed("WorldRow", get_type_hints(PolicyRow) | kinds)
+    row = typed("WorldRow", get_type_hints(PolicyRow, include_extras=True) | kinds)
     return typed("Report", {"policies": GenericAlias(dict, (str, row))})
 
 

@@ -103,7 +103,7 @@ def _relevance(world: World, rows: Mapping[str, Row]) -> Table:
 def _answers(rows: Mapping[str, Row]) -> Table:
     table = _table("closed questions: F1 of yes / F1 of no", SPLITS)
     for name, row in rows.items():
-        if all("f1_yes" in split for split in row["splits"].values()):
+        if all(split.keys() >= {"f1_yes", "f1_no"} for split in row["splits"].values()):
             table.add_row(
                 foreign(name), *(f"{_number(s['f1_yes'])}/{_number(s['f1_no'])}" for s in row["splits"].values())
             )

@@ -54,7 +54,7 @@ class WorldReport:
         (with those of ``detail_values``), ``relevance`` of true names (``caption_relevance``), ``splits`` with the
         fields of ``ClosedMetrics``, ``open`` with ``accuracy`` and
         ``habitual``, ``grounding`` in nats, ``image_share`` or ``audio_share`` (None where a policy computes no
-        relevance), ``cost``;
+        relevance), ``cost`` (None where other work on the machine made the time meaningless);
         ``intervals`` holds [low, high] and ``differences`` [value, low, high] against the plain model, both under the
         dotted names of ``lime_xai.worlds.shared.records.statistics``, bootstrapped over scenes at 95 %, the latter in
         pairs.
