@@ -28,6 +28,7 @@ from scipy.optimize import nnls
 
 from lime_xai import Contrast, Edit, Reweight
 from lime_xai.decoding.policy import Policy
+from lime_xai.evaluation.cost.alternating import Generation
 from lime_xai.evaluation.cost.generations import generation
 from lime_xai.evaluation.cost.memory import estimate_memory
 from lime_xai.evaluation.cost.peak import peak_bytes
@@ -79,11 +80,15 @@ POLICIES: tuple[Policy | None, ...] = (
 
 
 def measured(model: Any, inputs: Mapping[str, Any], policy: Policy | None, tokens: int = TOKENS) -> int:
-    """Return the largest number of bytes that torch's allocator holds during an answer, less what it holds before.
+    """Return the largest number of bytes that torch's allocator holds during an answer, less what it holds before."""
+    return measured_of(model, generation(inputs, policy, tokens))
+
+
+def measured_of(model: Any, run: Generation) -> int:
+    """Return the same of an answer that a function gives.
 
     One answer is given before, so that what is done once per model is not counted.
     """
-    run = generation(inputs, policy, tokens)
     run(model, lambda: None)
     if model.device.type == "cuda":
         before = torch.cuda.memory_allocated(model.device)

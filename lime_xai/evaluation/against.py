@@ -9,6 +9,9 @@ from lime_xai.policies.contrast import Contrast
 
 Medium = Literal["nothing", "background", "noise"]
 
+NOISE_STEP = 500
+"""Of 1,000 diffusion steps: the setting of visual contrastive decoding on POPE (its README; 999 on open questions)."""
+
 
 @dataclass(frozen=True)
 class Against:

@@ -20,7 +20,7 @@ from lime_xai.model.draws import Draws
 from lime_xai.model.prompt import Prompt
 from lime_xai.storage.weights import weights_hash
 
-from .answers import Answer, KeptAnswers, answer_file
+from .answers import Answer, KeptAnswers, answer_file, check_resumable, read_answers
 from .asking import Asking, Decoding, Say, check_asked, check_items, check_same_media, file_hash, item_prompt
 from .other_media import other_prompt
 from .protocol import Item
@@ -76,7 +76,7 @@ def evaluate(
     named = {key: System.of(policy) for key, policy in policies.items()}
     check_items(asking.items)
     settings = _settings(named)
-    identity = {**asking.identity(), **_identity(model, processor)}
+    identity = _identity(model, processor, asking)
     say = note or _silent
     read = check_asked(model, processor, asking, named, say)
     with answer_file(out, identity, settings, _setting(model, name)) as file, Draws.of(model).again():
@@ -98,6 +98,32 @@ def evaluate(
                 done += 1
                 tell(done, total)
         return file.kept
+
+
+def check_kept(
+    path: Path, model: PreTrainedModel, processor: Any, asking: Asking, policies: Mapping[str, SystemLike]
+) -> KeptAnswers:
+    """Return what a file of answers holds, which would go on under these settings.
+
+    Parameters
+    ----------
+    path : Path
+        The file; it is there, and is not written.
+    model, processor, asking, policies : object
+        As in ``evaluate``.
+
+    Raises
+    ------
+    ValueError
+        For answers that were made otherwise, or about other images or sounds.
+    DamagedFileError
+        As ``read_answers``.
+    """
+    named = {key: System.of(policy) for key, policy in policies.items()}
+    check_resumable(path, _identity(model, processor, asking), _settings(named))
+    kept = read_answers(path)
+    check_same_media(asking.items, kept.answers.values())
+    return kept
 
 
 def _silent(*_: object) -> None:
@@ -124,8 +150,8 @@ def _settings(named: Mapping[str, System]) -> dict[str, Any]:
     return found
 
 
-def _identity(model: PreTrainedModel, processor: Any) -> dict[str, Any]:
-    """Return what the answers depend on in model and processor."""
+def _identity(model: PreTrainedModel, processor: Any, asking: Asking) -> dict[str, Any]:
+    """Return what the answers depend on besides the policies: what is asked, model and processor."""
     generation = model.generation_config.to_diff_dict()
     generation.pop("transformers_version", None)
     parts = {
@@ -136,6 +162,7 @@ def _identity(model: PreTrainedModel, processor: Any) -> dict[str, Any]:
     template = getattr(processor, "chat_template", None)
     text = json.dumps([type(processor).__name__, template, parts], sort_keys=True)
     return {
+        **asking.identity(),
         "model_class": type(model).__name__,
         "dtype": str(model.dtype).removeprefix("torch."),
         "weights": weights_hash(model),

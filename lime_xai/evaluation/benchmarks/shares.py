@@ -26,7 +26,7 @@ from lime_xai.storage.store import DamagedFileError, check_writable, write_text
 from .answers import Answer, KeptAnswers, read_answers
 from .asking import Asking, Say
 from .protocol import Item
-from .run import evaluate
+from .run import check_kept, evaluate
 from .system import SystemLike
 
 Key = tuple[str, str]
@@ -127,7 +127,7 @@ def evaluate_share(
         return evaluate(model, processor, asking, policies, out, name=name, progress=progress, note=note)
     path = check_writable(out).resolve()
     order = [(item.id, key) for item in asking.items for key in policies]
-    kept = read_answers(path) if path.exists() else None
+    kept = check_kept(path, model, processor, asking, policies) if path.exists() else None
     there = set() if kept is None else set(kept.answers)
     if kept is not None and there >= set(order):
         return kept
@@ -150,8 +150,10 @@ def _together(out: Path, share: Share, order: Sequence[Key]) -> KeptAnswers | No
         answers.update(kept.answers)
     if not set(order) <= answers.keys():
         return None
+    known: dict[str, Any] = {}
     for path, kept in zip(files, held, strict=True):
-        if kept.header != held[0].header:
+        other = [name for name, settings in kept.policies.items() if known.setdefault(name, settings) != settings]
+        if kept.header != held[0].header or other:
             raise DamagedFileError(f"{path} and {files[0]} hold answers that were made otherwise; answer one anew.")
     runs = [run for kept in held for run in kept.runs]
     places = {key: place for place, key in enumerate(order)}

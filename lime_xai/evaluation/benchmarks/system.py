@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lime_xai.decoding.policy import Policy
-from lime_xai.evaluation.against import Against, Medium
+from lime_xai.evaluation.against import NOISE_STEP, Against, Medium
 from lime_xai.policies.registry import PolicyLike, as_policies, policy_to_dict
 
 from .protocol import Item
@@ -54,6 +54,8 @@ class System:
                 one["calibration"] = f"sha256:{calibration.digest}"
             if self.medium is not None:
                 one["against"] = self.medium
+            if self.medium == "noise":
+                one["noise_step"] = NOISE_STEP
         return found
 
     def check_item(self, item: Item) -> None:

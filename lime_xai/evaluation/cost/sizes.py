@@ -145,8 +145,10 @@ def kind_of(policy: Policy | None) -> tuple[str, tuple[str, ...]]:
     """
     if policy is None or (isinstance(policy, Edit) and policy.idle):
         return "plain", GENERATED
-    if isinstance(policy, Contrast) and policy.branch in ("blind", "slot", "noise"):
-        return f"contrast, {policy.branch}", GENERATED
+    if isinstance(policy, Contrast):
+        # a counterfactual has a cache of its own for a prompt of the same length, as the noisy branch has
+        branch = "noise" if policy.branch == "counterfactual" else policy.branch
+        return f"contrast, {branch}", GENERATED
     if isinstance(policy, Reweight) and policy.direction != "backward":
         return f"reweight, {policy.relevance}", GENERATED
     if isinstance(policy, Edit):
@@ -154,8 +156,8 @@ def kind_of(policy: Policy | None) -> tuple[str, tuple[str, ...]]:
             return f"edit, stream, {policy.deltas}", CACHED
         return f"edit, {policy.scope}, {policy.deltas}", CACHED if policy.scope == "cache" else WHOLE
     raise ValueError(
-        f"The memory of {type(policy).__name__} is not estimated; known are the plain model, Edit, Contrast without a "
-        "counterfactual, and Reweight in forward direction."
+        f"The memory of {type(policy).__name__} is not estimated; known are the plain model, Edit, Contrast, "
+        "and Reweight in forward direction."
     )
 
 

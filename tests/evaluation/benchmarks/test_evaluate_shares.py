@@ -118,6 +118,34 @@ def test_shares_made_otherwise_are_not_put_together(bundled, asking, tmp_path):
     assert Share(1, 2).part(out).exists()
 
 
+@pytest.mark.parametrize("change", ["weights", "policy", "limit", "picture"])
+def test_a_share_never_goes_on_from_answers_made_otherwise(change, bundled, files, tmp_path, monkeypatch):
+    write_world(load_world("scene"), tmp_path / "w", 900, 2)
+    protocol, own = WorldCaptions(), {"captions": tmp_path / "w" / "captions.jsonl"}
+    asking, out = Asking(protocol, protocol.read(own), own, Decoding(1)), tmp_path / "a.jsonl"
+    evaluate(*bundled, asking, POLICIES, out)
+    monkeypatch.setattr(bundled[0], "generate", lambda **_: pytest.fail("the model was asked"))
+    policies, says = dict(POLICIES), change
+    if change == "weights":
+        monkeypatch.setattr("lime_xai.evaluation.benchmarks.run.weights_hash", lambda _: "another")
+    elif change == "policy":
+        policies["contrast"], says = Contrast(strength=2.0), "'strength': 1.0"
+    elif change == "limit":
+        asking, says = replace(asking, decoding=Decoding(2)), "max_new_tokens"
+    else:
+        scene.evaluation_set(seed=901, scenes=1).images[0].save(asking.items[1].images[0])
+        says = "has changed since it was answered"
+    with pytest.raises(ValueError, match=says):
+        evaluate_share(Share(0, 2), *bundled, asking, policies, out)
+
+
+def test_shares_under_other_settings_are_not_put_together(bundled, asking, tmp_path):
+    out = tmp_path / "a.jsonl"
+    evaluate_share(Share(0, 2), *bundled, asking, POLICIES, out)
+    with pytest.raises(DamagedFileError, match="hold answers that were made otherwise"):
+        evaluate_share(Share(1, 2), *bundled, asking, {**POLICIES, "contrast": Contrast(strength=2.0)}, out)
+
+
 def test_a_process_knows_its_share():
     assert share_of_process({}) == Share(0, 1)
     assert share_of_process({"RANK": "1", "WORLD_SIZE": "4"}) == Share(1, 4)

@@ -1,18 +1,23 @@
 """Contrasts with another medium of each item: silence, a grey picture, and noise on pixels."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers import Qwen2VLImageProcessor
 
 import lime_xai
 from lime_xai import Contrast
-from lime_xai.evaluation.against import Against
+from lime_xai.evaluation.against import NOISE_STEP, Against
+from lime_xai.evaluation.benchmarks import other_media
 from lime_xai.evaluation.benchmarks.asking import Asking, Decoding
 from lime_xai.evaluation.benchmarks.other_media import kept_share
 from lime_xai.evaluation.benchmarks.protocol import Item
 from lime_xai.evaluation.benchmarks.protocols.world import WorldCaptions, write_world
 from lime_xai.evaluation.benchmarks.run import evaluate
+from lime_xai.evaluation.benchmarks.system import System
 from lime_xai.evaluation.policies.registry import ITEM_MEDIA
 from lime_xai.evaluation.policies.world import measure_policies
 from lime_xai.worlds import scene, sound
@@ -84,6 +89,58 @@ def test_noise_is_on_the_pixels_that_the_model_receives(tmp_path):
     assert texts(found, "other") == expected(model, processor, scene, others)
     again = evaluate(model, processor, asking, systems, tmp_path / "b.jsonl")
     assert texts(again, "other") == texts(found, "other")
+
+
+class Grid:
+    """What ``other_prompt`` reads of a processor with patches."""
+
+    def __init__(self, image_processor):
+        self.image_processor = image_processor
+
+
+def noisy_patches(monkeypatch, pixels, image_processor):
+    """Pixels with noise, without the model that would read them."""
+    monkeypatch.setattr(other_media, "read_prompt", lambda model, inputs, processor: inputs)
+    protocol = WorldCaptions()
+    one = item(images=["a.png"])
+    asking = Asking(protocol, [one], {}, Decoding(1))
+    prompt = SimpleNamespace(inputs={"pixel_values": pixels})
+    return other_media.other_prompt(None, Grid(image_processor), asking, one, prompt, "noise", print)["pixel_values"]
+
+
+@pytest.mark.parametrize("first", ["colours", "frames"])
+def test_a_picture_has_the_same_noise_in_all_frames_of_a_patch(monkeypatch, first):
+    generator = np.random.default_rng(0)
+    sizes = ((56, 84, 3), (84, 56, 3))
+    pictures = [Image.fromarray(generator.integers(0, 255, size, dtype=np.uint8)) for size in sizes]
+    processor = Qwen2VLImageProcessor(size={"shortest_edge": 16, "longest_edge": 10**6})
+    pixels = processor(images=pictures, return_tensors="pt")["pixel_values"].to(torch.bfloat16)
+    shape = (3, 2, processor.patch_size**2)
+    if first == "frames":  # as MuseGlimmer's processor has them
+        pixels, shape = pixels.unflatten(-1, shape).transpose(1, 2).flatten(1), (1, 2, 3 * processor.patch_size**2)
+    found = noisy_patches(monkeypatch, pixels, processor)
+    assert found.dtype == pixels.dtype
+    frames = found.unflatten(-1, shape)
+    assert torch.equal(frames[:, :, 0], frames[:, :, 1])
+    noise = (found.float() - kept_share() ** 0.5 * pixels.float()).unflatten(-1, shape)[:, :, 0]
+    assert noise.std() == pytest.approx((1 - kept_share()) ** 0.5, rel=0.02)
+    halves = noise.flatten(1).chunk(2)
+    assert abs(torch.corrcoef(torch.stack([half.flatten() for half in halves]))[0, 1]) < 0.05
+
+
+@pytest.mark.parametrize("last", [12, 13])
+def test_frames_in_an_unknown_order_are_refused(monkeypatch, last):
+    pixels = torch.arange(2.0 * last).reshape(2, last)
+    says = rf"file.jsonl:3: Grid makes patches of 2 frames, .* pixel_values \[2, {last}\] is not known"
+    with pytest.raises(ValueError, match=says):
+        noisy_patches(monkeypatch, pixels, SimpleNamespace(temporal_patch_size=2))
+
+
+def test_the_step_of_the_noise_is_a_setting():
+    (settings,) = System.of(Against(STRONG, "noise")).settings
+    assert settings["noise_step"] == NOISE_STEP
+    (settings,) = System.of(Against(STRONG, "nothing")).settings
+    assert "noise_step" not in settings
 
 
 def test_the_schedule_is_that_of_visual_contrastive_decoding():

@@ -56,7 +56,6 @@ def test_the_optimiser_of_free_deltas_has_four_numbers_for_each_of_the_cache(ask
     [
         (Observe(), {}, "The memory of Observe is not estimated"),
         (Reweight(direction="backward"), {}, "The memory of Reweight is not estimated"),
-        (Contrast("counterfactual"), {}, "Contrast without a"),
         (Edit(scope="sequence"), {}, r"this kind of policy \(edit, sequence, gain\)"),
         ([Edit(), Contrast()], {}, "2 policies together"),
         (None, {"max_new_tokens": 0}, "max_new_tokens is 0"),
@@ -86,6 +85,23 @@ def test_a_decoder_whose_layers_have_different_sizes_is_refused():
     model, inputs, _ = FAMILIES["gemma4"].build()
     with pytest.raises(ValueError, match=r"Gemma4\w+ is not estimated: its layers have different sizes \(.*head_dim"):
         estimate_memory(model, inputs)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_the_memory_of_a_counterfactual_is_near_its_measured_peak(dtype):
+    shape = memory.CHECKED["random, 9 layers"]
+    model = random_llava(shape, dtype=dtype)
+    inputs, policy = prompt_of(model, shape), Contrast("counterfactual")
+    other = {**inputs, "pixel_values": torch.zeros_like(inputs["pixel_values"])}
+
+    def answer(model, per_token):
+        asked = {"max_new_tokens": 3, "do_sample": False, "eos_token_id": None}
+        lime_xai.steer(model, inputs, policy, counterfactual=other, **asked)
+
+    estimate = estimate_memory(model, inputs, policy, max_new_tokens=3)
+    truth = memory.measured_of(model, answer)
+    assert abs((estimate.total - estimate.weights) / truth - 1) < 0.2
+    assert estimate.branch > 0
 
 
 @pytest.mark.slow
