@@ -170,9 +170,17 @@ def check_asked(
                     f"{modality}, so this benchmark needs another model."
                 )
         kinds.setdefault((bool(item.images), bool(item.sounds)), item)
-    for system in named.values():
+    for name, system in named.items():
         check_policies(model, system.policies)
-        check_counterfactual(system.policies, given=system.medium is not None)
+        try:
+            check_counterfactual(system.policies, given=system.medium is not None)
+        except ValueError as error:
+            found = "does not say with what" if system.medium is None else f"has {system.medium!r} and no such branch"
+            raise ValueError(
+                f"The policy {name} {found}: a contrast with another picture or sound of each item is "
+                "contrast_nothing or contrast_noisy_pixels, in Python Against(Contrast('counterfactual'), 'nothing') "
+                "or 'noise'."
+            ) from error
         for item in asking.items:
             system.check_item(item)
     read = {}

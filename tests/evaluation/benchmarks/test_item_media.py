@@ -184,8 +184,14 @@ def test_items_without_such_a_medium_are_refused_before_anything_runs(tmp_path, 
 
 def test_a_counterfactual_without_a_medium_is_refused(tmp_path):
     asking = asking_of(scene.WORLD, tmp_path)
-    with pytest.raises(ValueError, match="compares with other pictures or sounds"):
+    with pytest.raises(ValueError, match="The policy other does not say with what"):
         evaluate(*scene.WORLD.load_model(), asking, {"other": STRONG}, tmp_path / "a.jsonl")
+
+
+def test_another_policy_has_no_medium(tmp_path):
+    asking = asking_of(scene.WORLD, tmp_path)
+    with pytest.raises(ValueError, match="The policy other has 'nothing' and no such branch"):
+        evaluate(*scene.WORLD.load_model(), asking, {"other": Against(Contrast(), "nothing")}, tmp_path / "a.jsonl")
 
 
 def test_a_world_refuses_a_medium_that_it_cannot_make(each_world, each_untrained):
