@@ -8,10 +8,11 @@ from support.photo_models import tiny_words
 
 from benchmarks.photographs.adapters import Adapters, read
 from benchmarks.photographs.documents import conversation, encode, pack, picture_tokens
+from benchmarks.photographs.frozen import frozen_in
 from benchmarks.photographs.language import language_of, read_priors
 from benchmarks.photographs.naming import NamingStage, picture_embeddings, token_names
 from benchmarks.photographs.scenes import draw, masks, render
-from benchmarks.photographs.training import PRECISIONS, PhotoPlan, PhotoStage, answer_logits, frozen_in, train
+from benchmarks.photographs.training import PRECISIONS, PhotoPlan, PhotoStage, answer_logits, train
 from benchmarks.worlds.training import reproducible
 
 LANGUAGE = language_of(read_priors())
