@@ -1,7 +1,7 @@
 """The table of the recordings' measurement: ``python benchmarks/recording_report.py``.
 
-Reads ``benchmarks/results/recordings_NAME.json``, which ``python -m benchmarks.recordings measure`` wrote, puts one table
-for each model between the marks of the page of recordings, and prints it. Nothing is measured.
+Reads ``benchmarks/results/recordings_NAME.json``, which ``python -m benchmarks.recordings measure`` wrote, puts one
+table for each model between the marks of the page of recordings, and prints it. Nothing is measured.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ near the embedding of " dog".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -88,8 +88,6 @@ class NamingStage(Stage):
 
     name = "naming"
     weight_decay = 0.05
-    embed: ClassVar[Callable[[Any, Tensor], Tensor]] = staticmethod(picture_embeddings)
-    """What the projector of the model makes of features."""
     rest: ClassVar[str] = BACKGROUND
     """Name of what tokens show that show nothing with a name."""
 
@@ -106,6 +104,10 @@ class NamingStage(Stage):
         """Return the projector's parameters with their highest learning rate."""
         return [(self.setting("rate"), list(self.model["projector"].parameters()))]
 
+    def embed(self, features: Tensor) -> Tensor:
+        """Return what the projector makes of features."""
+        return picture_embeddings(self.whole, features)
+
     def scores(self, embedded: Tensor) -> Tensor:
         """Return s_k of embeddings [..., E] for the classes and the background: shape [..., classes + 1]."""
         mean = self.embeddings.mean(0)
@@ -115,7 +117,7 @@ class NamingStage(Stage):
     def loss(self, rng: np.random.Generator) -> tuple[Tensor, Mapping[str, float]]:
         """Draw a batch of scenes; return the loss, and how many tokens that show an object are named rightly."""
         chosen = rng.integers(self.setting("scenes"), size=self.setting("batch")).tolist()
-        embedded, names = self.embed(self.whole, self.cache.batch(chosen).float()), self.names[chosen]
+        embedded, names = self.embed(self.cache.batch(chosen).float()), self.names[chosen]
         scores = self.scores(embedded)
         weights = torch.ones(len(self.embeddings))
         weights[-1] = BACKGROUND_WEIGHT

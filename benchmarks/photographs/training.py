@@ -10,10 +10,10 @@ from __future__ import annotations
 import argparse
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -96,8 +96,6 @@ class PhotoStage(Stage):
 
     name = "alignment"
     weight_decay = 0.01
-    embed: ClassVar[Callable[[Any, Tensor], Tensor]] = staticmethod(picture_embeddings)
-    """What the projector of the model makes of features."""
 
     def __init__(
         self,
@@ -120,6 +118,10 @@ class PhotoStage(Stage):
         """Return the tokens that stand for a picture in a document, and the one whose embedding is replaced."""
         return picture_tokens(processor), processor.image_token_id
 
+    def embed(self, features: Tensor) -> Tensor:
+        """Return what the projector makes of features."""
+        return picture_embeddings(self.whole, features)
+
     def turns(self, rng: np.random.Generator, scene: Any) -> list[Turn]:
         """Draw the conversation about a scene."""
         return conversation(rng, self.language, scene)
@@ -139,7 +141,7 @@ class PhotoStage(Stage):
         batch = pack([encode(self.tokenizer, self.shown, some) for some in turns], self.tokenizer.pad_token_id)
         features = self.cache.batch(chosen).float()
         with torch.autocast("cpu", torch.bfloat16, enabled=self.setting("precision") == "bfloat16"):
-            logits, wanted = answer_logits(self.whole, batch, features, self.placeholder, self.embed)
+            logits, wanted = answer_logits(self.whole, batch, self.embed(features), self.placeholder)
         targets, weights = batch.targets[wanted], batch.weights[wanted]
         losses = functional.cross_entropy(logits, targets, reduction="none")
         loss = (losses * weights).sum() / weights.sum()
@@ -154,24 +156,21 @@ class PhotoStage(Stage):
 def answer_logits(
     model: Any,
     batch: Batch,
-    features: Tensor,
+    shown: Tensor,
     placeholder: int,
-    embed: Callable[[Any, Tensor], Tensor] = picture_embeddings,
 ) -> tuple[Tensor, Tensor]:
     """Return logits where something is to be said.
 
     Parameters
     ----------
-    model : InternVLForConditionalGeneration
+    model : InternVLForConditionalGeneration or Qwen2AudioForConditionalGeneration
         The model with its adapters.
     batch : Batch
-        Documents of B pictures.
-    features : Tensor
-        What the tower makes of the pictures, float32 of shape [B, 256, D].
+        Documents of B pictures or sounds.
+    shown : Tensor
+        What tower and projector make of these, shape [B, N, E].
     placeholder : int
-        The token whose embeddings the projected features replace.
-    embed : callable
-        What the projector makes of features.
+        The token whose embeddings it replaces.
 
     Returns
     -------
@@ -179,9 +178,8 @@ def answer_logits(
         Logits, float32 of shape [N, V], and the mask [B, T] of the N positions.
     """
     # float32 whatever the weights are: bfloat16 would round the sum of the residual stream after every layer
-    shown = embed(model, features).float()
     embedded = model.get_input_embeddings()(batch.tokens).float()
-    embedded = embedded.masked_scatter((batch.tokens == placeholder)[..., None], shown)
+    embedded = embedded.masked_scatter((batch.tokens == placeholder)[..., None], shown.float())
     hidden = model.model.language_model(inputs_embeds=embedded, use_cache=False).last_hidden_state
     wanted = batch.weights > 0
     return model.get_output_embeddings()(hidden[wanted]).float(), wanted

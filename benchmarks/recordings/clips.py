@@ -121,7 +121,7 @@ def draw_clip(rng: np.random.Generator, recorded: Recordings, fewest: int = 1) -
 
 def overlap(one: Placed, other: Placed) -> float:
     """Return the common samples of two excerpts as a share of the shorter one."""
-    common = min(one.span.stop, other.span.stop) - max(one.onset, other.onset)
+    common = min(one.onset + one.length, other.onset + other.length) - max(one.onset, other.onset)
     return max(0, common) / min(one.length, other.length)
 
 
@@ -176,7 +176,8 @@ def loudest(clip: RecordedClip, recorded: Recordings, noise: float = NOISE) -> N
     for row, one in enumerate(clip.placed):
         power[row, one.span] = excerpt(one, recorded).astype(np.float64) ** 2
     best = power.reshape(len(power), TOKENS, TOKEN_SAMPLES).mean(-1).argmax(0)
-    return np.array([*clip.present, clip.classes], np.int64)[best]
+    found: NDArray[np.int64] = np.array([*clip.present, clip.classes], np.int64)[best]
+    return found
 
 
 def clips_of(seed: Sequence[int], recorded: Recordings, fewest: int = 1) -> tuple[RecordedClip, Samples]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypedDict
+from typing import Any, Final, TypedDict, cast
 
 import numpy as np
 import torch
@@ -45,12 +45,15 @@ class Rows(TypedDict):
     closed: dict[str, list[tuple[int, float, bool]]]
 
 
+Value = float | None
+
+
 class _Report(TypedDict):
     """A report: what it is of, the rows of each block by policy, and the summary."""
 
     about: dict[str, Any]
     blocks: list[dict[str, Rows]]
-    summary: dict[str, dict[str, tuple[float | None, float | None, float | None]]]
+    summary: dict[str, dict[str, tuple[Value, Value, Value]]]
 
 
 def measure_block(
@@ -90,9 +93,9 @@ def one_of_each(questions: Sequence[Question]) -> list[Question]:
     return list({(question.scene, question.label): question for question in reversed(questions)}.values())[::-1]
 
 
-def summary(blocks: Sequence[Mapping[str, Rows]]) -> dict[str, dict[str, tuple[float, float, float]]]:
+def summary(blocks: Sequence[Mapping[str, Rows]]) -> dict[str, dict[str, tuple[Value, Value, Value]]]:
     """Return value and interval of every measure by policy; changes against ``vanilla`` are paired over clips."""
-    found: dict[str, dict[str, tuple[float, float, float]]] = {}
+    found: dict[str, dict[str, tuple[Value, Value, Value]]] = {}
     plain: dict[str, Any] = {}
     for name in blocks[0]:
         rows = [block[name] for block in blocks]
@@ -138,7 +141,7 @@ def run(arguments: argparse.Namespace) -> None:
     model.to(arguments.device or "cpu")
     tuned = read_json(SOUND_TUNED, "a file of tuned settings", Tuned)
     known = world_policies(world, processor, tuned)
-    policies = select_policies(dict.fromkeys(["vanilla", *arguments.policies.split(",")]), known)
+    policies = select_policies(list(dict.fromkeys(["vanilla", *arguments.policies.split(",")])), known)
     splits = arguments.splits.split(",")
     about = {
         "model": arguments.model.name,
@@ -150,7 +153,7 @@ def run(arguments: argparse.Namespace) -> None:
     }
     report: _Report = {"about": about, "blocks": [], "summary": {}}
     if arguments.json.exists():
-        report = read_json(arguments.json, "a report on recordings", _Report)
+        report = cast(_Report, read_json(arguments.json, "a report on recordings", _Report))
         check_identity(arguments.json, "clips", report["about"], about)
     for number in range(len(report["blocks"]), arguments.clips // BLOCK):
         evaluation = world.evaluation_set(_SEEDS * arguments.seed + number, BLOCK)

@@ -121,14 +121,14 @@ def _joined(
         audio_config=hearing,
         text_config=language.config,
         audio_token_index=processor.audio_token_id,
-        tie_word_embeddings=language.config.tie_word_embeddings,
+        tie_word_embeddings=False,  # this class never ties them
         dtype=torch.float32,
     )
     with torch.random.fork_rng(devices=[]):  # its weights are replaced, and the generator is left as it was
         model: Any = Qwen2AudioForConditionalGeneration(config)
     model.model.audio_tower.load_state_dict(ears.state_dict())
     model.model.language_model.load_state_dict(language.model.state_dict())
-    model.tie_weights()
+    model.lm_head.load_state_dict(language.lm_head.state_dict())
     words: Tensor = language.model.embed_tokens.weight
     draw_projector(model.model.multi_modal_projector.linear, float(words.detach().norm(dim=-1).mean()), seed)
     model.generation_config = greedy(language)

@@ -69,6 +69,12 @@ class _Identity(TypedDict):
     encoder: str
 
 
+class _Description(TypedDict):
+    """What a file of features says of itself."""
+
+    identity: _Identity
+
+
 class ClipCache:
     """Training clips and what the encoder makes of them.
 
@@ -122,7 +128,7 @@ def cached(
         write_tensors(path, {"features": torch.cat(made)}, _KEY, {"identity": wanted})
     described, tensors = read_tensors(path, _KEY, _WHAT)
     with holding(path, _WHAT, "delete it, and train again"):
-        there = checked("its description", described, TypedDict("About", {"identity": _Identity}))
+        there: _Description = checked("its description", described, _Description)
         features = tensors["features"]
     check_identity(path, "features", there["identity"], wanted)
     return ClipCache(recorded, seed, clips, features)
@@ -139,14 +145,21 @@ def features_of(encoder: Any, processor: Any, heard: Sequence[Any]) -> Tensor:
 class HearingNames(NamingStage):
     """The projector learns names of what is loudest in each audio token; the rest is silence."""
 
-    embed = staticmethod(clip_embeddings)
     rest = "silence"
+
+    def embed(self, features: Tensor) -> Tensor:
+        """Return what the projector makes of features."""
+        return clip_embeddings(self.whole, features)
 
 
 class HearingStage(PhotoStage):
     """Projector and adapters learn to say what the frozen encoder hears."""
 
-    embed = staticmethod(clip_embeddings)
+    cache: Any
+
+    def embed(self, features: Tensor) -> Tensor:
+        """Return what the projector makes of features."""
+        return clip_embeddings(self.whole, features)
 
     def stand_in(self, processor: Any) -> tuple[list[int], int]:
         """Return the tokens that stand for a clip in a document, and the one whose embedding is replaced."""

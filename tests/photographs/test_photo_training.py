@@ -72,7 +72,9 @@ def test_training_sees_what_the_model_sees(cache):
     turns = [conversation(rng, LANGUAGE, scene) for scene in cache.scenes[:2]]
     image = picture_tokens(processor)
     batch = pack([encode(processor.tokenizer, image, some) for some in turns], processor.tokenizer.pad_token_id)
-    logits, wanted = answer_logits(model, batch, cache.batch([0, 1]), processor.image_token_id)
+    logits, wanted = answer_logits(
+        model, batch, picture_embeddings(model, cache.batch([0, 1])), processor.image_token_id
+    )
     pixels = processor.image_processor(cache.pictures[:2], return_tensors="pt")["pixel_values"]
     expected = model(input_ids=batch.tokens, pixel_values=pixels).logits[wanted]
     torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)

@@ -4,7 +4,13 @@ import struct
 
 import pytest
 import torch
-from transformers import AutoProcessor, Qwen2AudioEncoder, Qwen2AudioForConditionalGeneration, WhisperConfig
+from transformers import (
+    AutoProcessor,
+    LlamaForCausalLM,
+    Qwen2AudioEncoder,
+    Qwen2AudioForConditionalGeneration,
+    WhisperConfig,
+)
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 import lime_xai
@@ -129,6 +135,18 @@ def test_the_chat_template_is_what_the_world_writes(ears):
     assert text == PhotoChat("audio", MARK).prompt("Is it?")
 
 
+def test_the_head_is_that_of_the_language_model():
+    """Qwen2-Audio's class ties no head to the embeddings, as this language model does: it must be copied."""
+    model, _ = tiny(0)
+    config = model.config.text_config
+    assert config.tie_word_embeddings
+    plain = LlamaForCausalLM(config).eval()
+    plain.model.load_state_dict(model.model.language_model.state_dict())
+    ids = torch.arange(20, 40)[None]
+    with torch.no_grad():
+        torch.testing.assert_close(model(input_ids=ids).logits, plain(input_ids=ids).logits)
+
+
 def test_a_shorter_sound_has_fewer_tokens(ears, recorded):
     _, samples = clips_of((1, 0), recorded)
     counts = [
@@ -164,6 +182,7 @@ def test_trained_weights_name_the_parts_of_this_model(ears, recorded, tmp_path):
     other, _ = tiny(0, 3)
     other.resize_token_embeddings(len(processor.tokenizer), mean_resizing=False)
     other.get_input_embeddings().weight.data.copy_(model.get_input_embeddings().weight.data)
+    other.lm_head.weight.data.copy_(model.lm_head.weight.data)
     read(path, OF_HEARING).put_into(other)
     with torch.no_grad():
         torch.testing.assert_close(other(**inputs).logits, expected, rtol=1e-2, atol=1e-2)
