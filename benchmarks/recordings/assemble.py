@@ -20,6 +20,8 @@ from .model import build
 
 TRAINED: Final = Path(__file__).parents[1] / "models" / "recordings"
 """Where the repository holds trained weights."""
+FROZEN: Final = {"seed0": "b4026973b97b6f1b33414da0b7d111f39fa8fc89bde615520937f2f54f5f62cc"}
+"""SHA-256 of the assembled models that were measured, as ``weights_hash`` counts it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,5 +47,11 @@ def run(arguments: argparse.Namespace) -> None:
     trained.put_into(model)
     save(model, processor, out, recipe=trained.about)
     console.print(foreign(f"{out}: {time.perf_counter() - start:.0f} s in all"), soft_wrap=True, highlight=False)
-    console.print(f"sha256 of the weights as float32: {weights_hash(model)}", soft_wrap=True, highlight=False)
+    digest = weights_hash(model)
+    console.print(f"sha256 of the weights as float32: {digest}", soft_wrap=True, highlight=False)
+    if FROZEN.get(arguments.weights, digest) != digest:
+        raise ValueError(
+            f"{arguments.weights} was accepted with SHA-256 {FROZEN[arguments.weights]}, and this machine made "
+            f"{digest}: the parts are the same, so a library computes otherwise. The folder can be used, as another one"
+        )
     console.print(foreign(f"lime-xai explain {out} --audio sound.ogg --prompt 'What is in the sound?'"), soft_wrap=True)

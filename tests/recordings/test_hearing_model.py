@@ -18,6 +18,8 @@ from benchmarks.photographs.adapters import Adapters, read, write
 from benchmarks.photographs.model import save
 from benchmarks.photographs.packages import OF_HEARING
 from benchmarks.photographs.world import PhotoChat
+from benchmarks.recordings.__main__ import main
+from benchmarks.recordings.assemble import FROZEN, TRAINED
 from benchmarks.recordings.catalogue import RATE
 from benchmarks.recordings.clips import clips_of
 from benchmarks.recordings.model import MARK, tiny
@@ -199,6 +201,20 @@ def test_it_is_attributed_and_steered(ears, recorded):
     for policy in (lime_xai.Edit(), lime_xai.Contrast("slot"), lime_xai.UniformGain(0.4)):
         steered = lime_xai.steer(model, inputs, policy, max_new_tokens=2, do_sample=False)
         assert steered.sequences.shape == (1, inputs["input_ids"].shape[1] + 2)
+
+
+def test_weights_in_the_repository_have_a_hash_and_are_of_these_parts():
+    held = {path.stem: path for path in TRAINED.glob("*.safetensors")}
+    assert held.keys() == FROZEN.keys()
+    for path in held.values():
+        found = read(path, OF_HEARING)
+        assert found.projector["linear.weight"].shape == (576, 384)
+        assert len(found.adapters) == 30 * 3 * 2
+
+
+def test_weights_that_are_not_there_are_named(tmp_path, capsys):
+    assert main(["assemble", "nothing", "--folder", str(tmp_path)]) == 1
+    assert "nothing.safetensors" in capsys.readouterr().err.replace("\n", "")
 
 
 @pytest.mark.real
