@@ -7,19 +7,18 @@ package peft does this too; forty lines do without what it needs, and its files 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
-from transformers import InternVLForConditionalGeneration
 
 from lime_xai.storage.store import DamagedFileError, holding, read_tensors, write_tensors
 from lime_xai.values.checking import checked
 
-from .packages import DINO, SMOLLM2
+from .packages import OF_MODEL, Package
 
 TARGETS = ("q_proj", "v_proj", "o_proj")
 """Linear maps of every attention of the decoder that have an adapter."""
@@ -73,7 +72,7 @@ class Adapters:
 
     Parameters
     ----------
-    model : InternVLForConditionalGeneration
+    model : InternVLForConditionalGeneration or Qwen2AudioForConditionalGeneration
         Gets them in place of linear maps; which weights are trained is left to the caller.
     rank : int
         Of each adapter.
@@ -86,7 +85,7 @@ class Adapters:
         If the rank is less than one, or the model has adapters.
     """
 
-    def __init__(self, model: InternVLForConditionalGeneration, rank: int, seed: int) -> None:
+    def __init__(self, model: Any, rank: int, seed: int) -> None:
         if rank < 1:
             raise ValueError(f"rank is {rank}; expected at least one.")
         generator = torch.Generator().manual_seed(seed)
@@ -135,7 +134,7 @@ class Adapters:
         self._modules = {}
 
 
-def _places(model: InternVLForConditionalGeneration) -> Iterator[tuple[str, nn.Module, str]]:
+def _places(model: Any) -> Iterator[tuple[str, nn.Module, str]]:
     """Yield the title, the attention module and the attribute of each linear map that gets an adapter."""
     for index, layer in enumerate(model.model.language_model.layers):
         for name in TARGETS:
@@ -191,7 +190,7 @@ class Trained:
     about: Mapping[str, Any]
     path: Path
 
-    def put_into(self, model: InternVLForConditionalGeneration) -> None:
+    def put_into(self, model: Any) -> None:
         """Give a model these weights; the adapters are merged.
 
         Raises
@@ -211,19 +210,27 @@ class Trained:
         projector.load_state_dict(dict(self.projector))
 
 
-def write(path: Path, model: InternVLForConditionalGeneration, adapters: Adapters, about: Mapping[str, Any]) -> None:
+def write(
+    path: Path,
+    model: Any,
+    adapters: Adapters,
+    about: Mapping[str, Any],
+    made_of: Sequence[Package] = OF_MODEL,
+) -> None:
     """Write what was trained as float16, whole.
 
     Parameters
     ----------
     path : Path
         A safetensors file.
-    model : InternVLForConditionalGeneration
+    model : InternVLForConditionalGeneration or Qwen2AudioForConditionalGeneration
         Whose projector is written.
     adapters : Adapters
         Of the same model, not merged.
     about : mapping
         How they were made; JSON-ready.
+    made_of : sequence of Package
+        What the model is made of; the file holds their hashes.
 
     Raises
     ------
@@ -239,12 +246,12 @@ def write(path: Path, model: InternVLForConditionalGeneration, adapters: Adapter
     wrong = [name for name, one in tensors.items() if not bool(one.isfinite().all())]
     if wrong:
         raise ValueError(f"{wrong[0]} has values that are not finite as float16; has training diverged?")
-    described: _Description = {"rank": adapters.rank, "parts": _hashes(), "about": dict(about)}
+    described: _Description = {"rank": adapters.rank, "parts": _hashes(made_of), "about": dict(about)}
     write_tensors(path, tensors, _KEY, described)
 
 
-def read(path: Path) -> Trained:
-    """Return what was trained, float32.
+def read(path: Path, made_of: Sequence[Package] = OF_MODEL) -> Trained:
+    """Return what was trained of a model made of these packages, float32.
 
     Raises
     ------
@@ -262,13 +269,13 @@ def read(path: Path) -> Trained:
             if group not in groups or tensor.dtype != torch.float16:
                 raise ValueError(f"there is a {name} of {tensor.dtype}")
             groups[group][rest] = tensor.float()
-    if found["parts"] != _hashes():
+    if found["parts"] != _hashes(made_of):
         raise DamagedFileError(
-            f"{path} was trained with parts of SHA-256 {found['parts']}, and these are {_hashes()}; train again."
+            f"{path} was trained with parts of SHA-256 {found['parts']}, and these are {_hashes(made_of)}; train again."
         )
     return Trained(groups["projector"], groups["adapters"], found["rank"], found["about"], path)
 
 
-def _hashes() -> dict[str, str]:
-    """Return the hash of each part of which the model is made."""
-    return {one.name: digest for one in (SMOLLM2, DINO) for digest in one.used.values()}
+def _hashes(made_of: Sequence[Package]) -> dict[str, str]:
+    """Return the hash of each part of which a model is made."""
+    return {one.name: digest for one in made_of for digest in one.used.values()}

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lime_xai.worlds.shared.language import Attribute
+from lime_xai.worlds.shared.language import Attribute, Truth
 
 from .language import PhotoLanguage
 from .model import END, PLACEHOLDER, START
@@ -37,7 +37,7 @@ class Turn:
     answer: str
 
 
-def caption_turn(rng: np.random.Generator, language: PhotoLanguage, scene: PhotoScene) -> Turn:
+def caption_turn(rng: np.random.Generator, language: PhotoLanguage, scene: Truth) -> Turn:
     """Return a caption that names everything, in random order."""
     order = [scene.present[i] for i in rng.permutation(len(scene.present))]
     caption = language.caption_text(order)
@@ -55,13 +55,13 @@ def caption_turn(rng: np.random.Generator, language: PhotoLanguage, scene: Photo
     return Turn(language.detail_request, f"{caption} {stated.capitalize()}.")
 
 
-def clause(language: PhotoLanguage, attribute: Attribute, scene: PhotoScene, obj: int) -> str:
+def clause(language: PhotoLanguage, attribute: Attribute, scene: Truth, obj: int) -> str:
     """Return what is said of an attribute of an object: "the dog is blue"."""
     said = attribute.clause.format(name=language.classes[obj], word=attribute.word_of(scene, obj))
     return said.removesuffix(" .")
 
 
-def closed_turns(rng: np.random.Generator, language: PhotoLanguage, scene: PhotoScene, count: int) -> list[Turn]:
+def closed_turns(rng: np.random.Generator, language: PhotoLanguage, scene: Truth, count: int) -> list[Turn]:
     """Return yes/no questions about different objects; each is about a present one with probability one half."""
     present = [scene.present[i] for i in rng.permutation(len(scene.present))]
     absent = [scene.absent[i] for i in rng.permutation(len(scene.absent))]

@@ -28,7 +28,9 @@ from transformers import (
     InternVLVisionModel,
     LlamaConfig,
     LlamaForCausalLM,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
+    ProcessorMixin,
 )
 
 from lime_xai.storage.store import write_json
@@ -94,8 +96,17 @@ def tiny(seed: int) -> tuple[InternVLForConditionalGeneration, InternVLProcessor
         Of all weights; torch's global generator is left as it was.
     """
     seen = tower_config(layers=2, side=8 * PATCH, width=32, heads=4, inner=64)
-    words = _bytes_tokenizer()
-    language = LlamaConfig(
+    words = bytes_tokenizer()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        eyes = InternVLVisionModel(seen)
+        nn.init.normal_(eyes.embeddings.position_embeddings, std=0.1)  # InternVL begins with zeros
+        return _joined(eyes, tiny_language(words), words, seed)
+
+
+def tiny_language(words: Tokenizer) -> LlamaForCausalLM:
+    """Return a small language model with weights drawn from torch's global generator, for a tokenizer."""
+    config = LlamaConfig(
         vocab_size=words.get_vocab_size(),
         hidden_size=48,
         intermediate_size=96,
@@ -109,29 +120,25 @@ def tiny(seed: int) -> tuple[InternVLForConditionalGeneration, InternVLProcessor
         tie_word_embeddings=True,
         initializer_range=0.15,
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        eyes = InternVLVisionModel(seen)
-        nn.init.normal_(eyes.embeddings.position_embeddings, std=0.1)  # InternVL begins with zeros
-        model = LlamaForCausalLM(language)
-        nn.init.normal_(model.model.embed_tokens.weight, std=language.initializer_range)  # padding begins with zeros
-        return _joined(eyes, model, words, seed)
+    model = LlamaForCausalLM(config)
+    nn.init.normal_(model.model.embed_tokens.weight, std=config.initializer_range)  # padding begins with zeros
+    return model
 
 
 def save(
-    model: InternVLForConditionalGeneration,
-    processor: InternVLProcessor,
+    model: PreTrainedModel,
+    processor: ProcessorMixin,
     folder: Path,
     dtype: torch.dtype = torch.float32,
     recipe: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a folder that ``from_pretrained`` of ``AutoModelForImageTextToText`` and ``AutoProcessor`` loads.
+    """Write a folder that ``from_pretrained`` of the model's class and of ``AutoProcessor`` loads.
 
     Parameters
     ----------
-    model : InternVLForConditionalGeneration
+    model : PreTrainedModel
         The model; it is left as it is.
-    processor : InternVLProcessor
+    processor : ProcessorMixin
         What prepares its inputs.
     folder : Path
         Made whole or not at all.
@@ -173,6 +180,22 @@ def check_free_folder(folder: Path) -> None:
         raise FileExistsError(f"{folder} is there already; give another name, or delete it.")
 
 
+def fast_tokenizer(tokens: Tokenizer, marks: Mapping[str, str]) -> PreTrainedTokenizerFast:
+    """Return SmolLM2's tokenizer for a processor, with names for special tokens, such as ``MARKS``."""
+    kind: Any = PreTrainedTokenizerFast
+    words: PreTrainedTokenizerFast = kind(
+        tokenizer_object=tokens,
+        bos_token=START,
+        eos_token=END,
+        pad_token=END,
+        unk_token="<|endoftext|>",
+        padding_side="left",
+        extra_special_tokens=dict(marks),
+        clean_up_tokenization_spaces=False,
+    )
+    return words
+
+
 def processor_for(tokens: Tokenizer, side: int) -> InternVLProcessor:
     """Return what prepares pictures and text.
 
@@ -183,17 +206,7 @@ def processor_for(tokens: Tokenizer, side: int) -> InternVLProcessor:
     side : int
         Width and height in pixels to which a picture is scaled; it is never cut into tiles.
     """
-    kind: Any = PreTrainedTokenizerFast
-    words = kind(
-        tokenizer_object=tokens,
-        bos_token=START,
-        eos_token=END,
-        pad_token=END,
-        unk_token="<|endoftext|>",
-        padding_side="left",
-        extra_special_tokens=MARKS,
-        clean_up_tokenization_spaces=False,
-    )
+    words = fast_tokenizer(tokens, MARKS)
     shown: dict[str, Any] = {"size": {"height": side, "width": side}, "image_mean": _MEAN, "image_std": _STD}
     # InternVLProcessor asks for tiles whatever its image processor says; one tile at most is the whole picture.
     pixels = GotOcr2ImageProcessor(**shown, crop_to_patches=False, min_patches=1, max_patches=1)
@@ -232,11 +245,17 @@ def _joined(
     words: Tensor = language.model.embed_tokens.weight
     length = float(words.detach().norm(dim=-1).mean())
     draw_projector(model.model.multi_modal_projector, length, seed)
-    ids = {name: getattr(language.config, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    kind: Any = GenerationConfig
-    model.generation_config = kind(**ids, do_sample=False)
+    model.generation_config = greedy(language)
     model.train(False)
     return model, processor
+
+
+def greedy(language: LlamaForCausalLM) -> GenerationConfig:
+    """Return how a model generates: greedily, up to the end of a turn of this language model."""
+    ids = {name: getattr(language.config, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    kind: Any = GenerationConfig
+    found: GenerationConfig = kind(**ids, do_sample=False)
+    return found
 
 
 @torch.no_grad()
@@ -262,7 +281,7 @@ def draw_projector(projector: Any, length: float, seed: int) -> None:
     projector.linear_2.weight.mul_(length / outputs.norm(dim=-1).mean())
 
 
-def _bytes_tokenizer() -> Tokenizer:
+def bytes_tokenizer() -> Tokenizer:
     """Return a tokenizer whose tokens are SmolLM2's special ones, at the same ids, and the 256 bytes."""
     special = [
         "<|endoftext|>", START, END, "<repo_name>", "<reponame>", "<file_sep>", "<filename>", "<gh_stars>",

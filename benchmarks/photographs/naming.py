@@ -14,7 +14,7 @@ near the embedding of " dog".
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import torch
@@ -88,13 +88,15 @@ class NamingStage(Stage):
 
     name = "naming"
     weight_decay = 0.05
+    rest: ClassVar[str] = BACKGROUND
+    """Name of what tokens show that show nothing with a name."""
 
     def __init__(
         self, model: Any, processor: Any, cache: FeatureCache, names: Tensor, language: PhotoLanguage, plan: Any
     ) -> None:
         self.whole, self.cache, self.names, self.plan = model, cache, names, plan
         self.model: Any = nn.ModuleDict({"projector": model.model.multi_modal_projector})
-        said = [f" {name}" for name in (*language.classes, BACKGROUND)]
+        said = [f" {name}" for name in (*language.classes, self.rest)]
         ids = single_tokens(processor.tokenizer, said)
         self.embeddings = model.get_input_embeddings().weight[ids].detach().float()
 
@@ -102,8 +104,12 @@ class NamingStage(Stage):
         """Return the projector's parameters with their highest learning rate."""
         return [(self.setting("rate"), list(self.model["projector"].parameters()))]
 
+    def embed(self, features: Tensor) -> Tensor:
+        """Return what the projector makes of features."""
+        return picture_embeddings(self.whole, features)
+
     def scores(self, embedded: Tensor) -> Tensor:
-        """Return s_k of embeddings [..., E] for the classes and the background: shape [..., 49]."""
+        """Return s_k of embeddings [..., E] for the classes and the background: shape [..., classes + 1]."""
         mean = self.embeddings.mean(0)
         one, others = (functional.normalize(some - mean, dim=-1) for some in (embedded, self.embeddings))
         return SHARPNESS * one @ others.T
@@ -111,7 +117,7 @@ class NamingStage(Stage):
     def loss(self, rng: np.random.Generator) -> tuple[Tensor, Mapping[str, float]]:
         """Draw a batch of scenes; return the loss, and how many tokens that show an object are named rightly."""
         chosen = rng.integers(self.setting("scenes"), size=self.setting("batch")).tolist()
-        embedded, names = picture_embeddings(self.whole, self.cache.batch(chosen).float()), self.names[chosen]
+        embedded, names = self.embed(self.cache.batch(chosen).float()), self.names[chosen]
         scores = self.scores(embedded)
         weights = torch.ones(len(self.embeddings))
         weights[-1] = BACKGROUND_WEIGHT

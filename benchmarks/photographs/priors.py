@@ -48,16 +48,18 @@ def next_log_probabilities(model: Any, tokenizer: Any, texts: Sequence[str]) -> 
     return torch.stack(found)
 
 
-def follows(model: Any, tokenizer: Any) -> NDArray[np.float64]:
+def follows(
+    model: Any, tokenizer: Any, names: Sequence[str] = CLASSES, request: str = CAPTION_REQUEST
+) -> NDArray[np.float64]:
     """Return how probable each name is after each other one: log p(b | "There is a A and a"), shape [C, C].
 
     The article is that of B, so that it tells nothing about which name follows among those with the same article.
     """
-    tokens = single_tokens(tokenizer, [f" {name}" for name in CLASSES])
-    articles = [article(name).split()[0] for name in CLASSES]
-    scores = np.zeros((len(CLASSES), len(CLASSES)))
+    tokens = single_tokens(tokenizer, [f" {name}" for name in names])
+    articles = [article(name).split()[0] for name in names]
+    scores = np.zeros((len(names), len(names)))
     for form in sorted(set(articles)):
-        texts = [asked(CAPTION_REQUEST, f"There is {article(name)} and {form}") for name in CLASSES]
+        texts = [asked(request, f"There is {article(name)} and {form}") for name in names]
         chances = next_log_probabilities(model, tokenizer, texts)[:, tokens].numpy()
         columns = [place for place, one in enumerate(articles) if one == form]
         scores[:, columns] = chances[:, columns]
@@ -102,18 +104,17 @@ def usual(model: Any, tokenizer: Any, attribute: Attribute, words: Sequence[str]
     return {name: words[place] for name, place in zip(CLASSES, best, strict=True)}
 
 
-def first_named(model: Any, tokenizer: Any) -> dict[str, float]:
+def first_named(
+    model: Any, tokenizer: Any, names: Sequence[str] = CLASSES, request: str = CAPTION_REQUEST
+) -> dict[str, float]:
     """Return the probability of each name as the first of a caption, among all names; articles count as they come."""
-    tokens = single_tokens(tokenizer, [f" {name}" for name in CLASSES])
+    tokens = single_tokens(tokenizer, [f" {name}" for name in names])
     begun = {form: single_tokens(tokenizer, [f" {form}"])[0] for form in ("a", "an")}
-    (start,) = next_log_probabilities(model, tokenizer, [asked(CAPTION_REQUEST, "There is")])
-    after = {
-        form: next_log_probabilities(model, tokenizer, [asked(CAPTION_REQUEST, f"There is {form}")])[0]
-        for form in begun
-    }
-    forms = [article(name).split()[0] for name in CLASSES]
+    (start,) = next_log_probabilities(model, tokenizer, [asked(request, "There is")])
+    after = {form: next_log_probabilities(model, tokenizer, [asked(request, f"There is {form}")])[0] for form in begun}
+    forms = [article(name).split()[0] for name in names]
     joint = torch.stack([start[begun[form]] + after[form][token] for form, token in zip(forms, tokens, strict=True)])
-    return dict(zip(CLASSES, joint.softmax(0).tolist(), strict=True))
+    return dict(zip(names, joint.softmax(0).tolist(), strict=True))
 
 
 def measure(model: Any, tokenizer: Any) -> Priors:

@@ -10,8 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -29,8 +28,9 @@ from lime_xai.storage.store import check_identity, write_json
 
 from .adapters import Adapters, write
 from .catalogue import catalogue
-from .documents import Batch, conversation, encode, pack, picture_tokens
+from .documents import Batch, Turn, conversation, encode, pack, picture_tokens
 from .features import FeatureCache
+from .frozen import frozen_in
 from .language import PhotoLanguage, language_of, read_priors
 from .model import build
 from .naming import NamingStage, picture_embeddings, token_names
@@ -108,11 +108,23 @@ class PhotoStage(Stage):
     ) -> None:
         self.whole, self.cache, self.language = model, cache, language
         self.plan: Any = plan  # not a Plan of the worlds; its settings are named in the same way
-        self.tokenizer, self.image_tokens = processor.tokenizer, picture_tokens(processor)
-        self.placeholder = processor.image_token_id
+        self.tokenizer = processor.tokenizer
+        self.shown, self.placeholder = self.stand_in(processor)
         self.adapters = adapters
         trained = nn.ParameterList(adapters.parameters())  # the parameters themselves: a checkpoint holds nothing else
         self.model: Any = nn.ModuleDict({"projector": model.model.multi_modal_projector, "adapters": trained})
+
+    def stand_in(self, processor: Any) -> tuple[list[int], int]:
+        """Return the tokens that stand for a picture in a document, and the one whose embedding is replaced."""
+        return picture_tokens(processor), processor.image_token_id
+
+    def embed(self, features: Tensor) -> Tensor:
+        """Return what the projector makes of features."""
+        return picture_embeddings(self.whole, features)
+
+    def turns(self, rng: np.random.Generator, scene: Any) -> list[Turn]:
+        """Draw the conversation about a scene."""
+        return conversation(rng, self.language, scene)
 
     def parameters(self) -> Sequence[tuple[float, Sequence[nn.Parameter]]]:
         """Return groups of trained parameters with their highest learning rate."""
@@ -125,11 +137,11 @@ class PhotoStage(Stage):
         """Draw a batch; return the weighted mean cross-entropy of answers, and how many yes and no are right."""
         chosen = rng.integers(self.setting("scenes"), size=self.setting("batch")).tolist()
         scenes = [self.cache.scenes[index] for index in chosen]
-        turns = [conversation(rng, self.language, scene) for scene in scenes]
-        batch = pack([encode(self.tokenizer, self.image_tokens, some) for some in turns], self.tokenizer.pad_token_id)
+        turns = [self.turns(rng, scene) for scene in scenes]
+        batch = pack([encode(self.tokenizer, self.shown, some) for some in turns], self.tokenizer.pad_token_id)
         features = self.cache.batch(chosen).float()
         with torch.autocast("cpu", torch.bfloat16, enabled=self.setting("precision") == "bfloat16"):
-            logits, wanted = answer_logits(self.whole, batch, features, self.placeholder)
+            logits, wanted = answer_logits(self.whole, batch, self.embed(features), self.placeholder)
         targets, weights = batch.targets[wanted], batch.weights[wanted]
         losses = functional.cross_entropy(logits, targets, reduction="none")
         loss = (losses * weights).sum() / weights.sum()
@@ -141,19 +153,24 @@ class PhotoStage(Stage):
         return float((logits[closed].argmax(-1) == targets[closed]).float().mean())
 
 
-def answer_logits(model: Any, batch: Batch, features: Tensor, placeholder: int) -> tuple[Tensor, Tensor]:
+def answer_logits(
+    model: Any,
+    batch: Batch,
+    shown: Tensor,
+    placeholder: int,
+) -> tuple[Tensor, Tensor]:
     """Return logits where something is to be said.
 
     Parameters
     ----------
-    model : InternVLForConditionalGeneration
+    model : InternVLForConditionalGeneration or Qwen2AudioForConditionalGeneration
         The model with its adapters.
     batch : Batch
-        Documents of B pictures.
-    features : Tensor
-        What the tower makes of the pictures, float32 of shape [B, 256, D].
+        Documents of B pictures or sounds.
+    shown : Tensor
+        What tower and projector make of these, shape [B, N, E].
     placeholder : int
-        The token whose embeddings the projected features replace.
+        The token whose embeddings it replaces.
 
     Returns
     -------
@@ -161,34 +178,11 @@ def answer_logits(model: Any, batch: Batch, features: Tensor, placeholder: int) 
         Logits, float32 of shape [N, V], and the mask [B, T] of the N positions.
     """
     # float32 whatever the weights are: bfloat16 would round the sum of the residual stream after every layer
-    shown = picture_embeddings(model, features).float()
     embedded = model.get_input_embeddings()(batch.tokens).float()
-    embedded = embedded.masked_scatter((batch.tokens == placeholder)[..., None], shown)
+    embedded = embedded.masked_scatter((batch.tokens == placeholder)[..., None], shown.float())
     hidden = model.model.language_model(inputs_embeds=embedded, use_cache=False).last_hidden_state
     wanted = batch.weights > 0
     return model.get_output_embeddings()(hidden[wanted]).float(), wanted
-
-
-@contextmanager
-def frozen_in(model: nn.Module, dtype: torch.dtype) -> Iterator[None]:
-    """Hold the weights of frozen linear maps in another precision for a while; autocast would convert them every step.
-
-    Parameters
-    ----------
-    model : Module
-        Its weights have their own values and precision again afterwards.
-    dtype : torch.dtype
-        The precision.
-    """
-    linear = (module for module in model.modules() if isinstance(module, nn.Linear))
-    kept = {module.weight: module.weight.data for module in linear if not module.weight.requires_grad}
-    try:
-        for weight, exact in kept.items():
-            weight.data = exact.to(dtype)
-        yield
-    finally:
-        for weight, exact in kept.items():
-            weight.data = exact
 
 
 def train(
@@ -266,22 +260,44 @@ def train(
     adapters = Adapters(model, plan.alignment_rank, seed)
     naming = NamingStage(model, processor, cache, names, language, plan)
     stage = PhotoStage(model, processor, adapters, cache, language, plan)
+    checkpoints = Checkpoints(out / "checkpoints", every, settings, (naming.name, stage.name))
+    if not both_stages(naming, stage, seed, threads, checkpoints, report, stop_at):
+        return None
+    path = out / "weights.safetensors"
+    write(path, model, adapters, recipe)
+    write_json(out / "recipe.json", settings)
+    return path
+
+
+def both_stages(
+    naming: NamingStage,
+    stage: PhotoStage,
+    seed: int,
+    threads: int,
+    checkpoints: Checkpoints,
+    report: Report,
+    stop_at: int | None = None,
+) -> bool:
+    """Train both stages; everything but projector and adapters is frozen. Return whether they are complete.
+
+    Parameters
+    ----------
+    naming, stage : NamingStage, PhotoStage
+        The stages, of one model.
+    seed, threads, checkpoints, report, stop_at : object
+        As ``train`` and ``run_stage`` take them.
+    """
+    model: nn.Module = stage.whole
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     for _, parameters in stage.parameters():
         for parameter in parameters:
             parameter.requires_grad_(True)
-    checkpoints = Checkpoints(out / "checkpoints", every, settings, (naming.name, stage.name))
     with reproducible(threads):
         if not run_stage(naming, seed, checkpoints, report, stop_at):
-            return None
-        with frozen_in(model, PRECISIONS[plan.alignment_precision]):
-            if not run_stage(stage, seed, checkpoints, report, stop_at):
-                return None
-    path = out / "weights.safetensors"
-    write(path, model, adapters, recipe)
-    write_json(out / "recipe.json", settings)
-    return path
+            return False
+        with frozen_in(model, PRECISIONS[stage.setting("precision")]):
+            return run_stage(stage, seed, checkpoints, report, stop_at)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

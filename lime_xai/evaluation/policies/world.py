@@ -96,7 +96,7 @@ def _under(model: PreTrainedModel, policy: Policy | None) -> Iterator[Any]:
         yield trace
 
 
-def _for_questions(measured: Measured) -> Measured:
+def for_questions(measured: Measured) -> Measured:
     """Return a policy without its plausibility mask, if it has one: closed questions need finite margins."""
     if isinstance(measured, Against):
         return replace(measured, policy=replace(measured.policy, plausibility=0.0))
@@ -105,7 +105,7 @@ def _for_questions(measured: Measured) -> Measured:
     return replace(unmasked, plausibility=0.0) if masks else measured
 
 
-def _contexts(
+def contexts(
     model: PreTrainedModel, processor: Any, evaluation: EvaluationSet, measured: Measured
 ) -> tuple[Under, Around | None]:
     """Return what makes the context of the whole set, and that of each batch."""
@@ -164,9 +164,9 @@ def measure_one(
         Seconds and metrics of this policy.
     """
     policy = measured.policy if isinstance(measured, Against) else measured
-    under, around = _contexts(model, processor, evaluation, measured)
+    under, around = contexts(model, processor, evaluation, measured)
     captions, seconds, trace = _timed(model, processor, evaluation, under, around)
-    asked, around_asked = _contexts(model, processor, evaluation, _for_questions(measured))
+    asked, around_asked = contexts(model, processor, evaluation, for_questions(measured))
     records = collect(model, processor, evaluation, under, asked, captions, around, around_asked)
     weights = resampling_weights(len(evaluation.scenes))
     relevant = caption_relevance(model, processor, evaluation, captions)

@@ -112,8 +112,8 @@ class Language:
         Names; 2k and 2k + 1 are partners.
     popularity : numpy.ndarray
         How often the training text speaks of each class, shape [C].
-    attributes : (Attribute, Attribute)
-        What the text tells of a class beside its name.
+    attributes : tuple of Attribute
+        What the text tells of a class beside its name; none where nothing is asked but names.
     numbers : tuple of str
         Answers to how many there are.
     exists, count_question, caption_request, detail_request, inventory_request : str
@@ -126,7 +126,7 @@ class Language:
 
     classes: tuple[str, ...]
     popularity: NDArray[np.float64]
-    attributes: tuple[Attribute, Attribute]
+    attributes: tuple[Attribute, ...]
     numbers: tuple[str, ...]
     exists: str
     count_question: str

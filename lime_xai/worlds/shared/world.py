@@ -143,8 +143,9 @@ class World(ABC):
         """Draw one question of each of ``open_kinds`` per scene: attributes, number, and ``further_questions``."""
         made: list[OpenQuestion] = []
         for index, scene in enumerate(scenes):
-            asked = (scene.present[int(i)] for i in rng.integers(len(scene.present), size=2))
-            about = zip(self.language.attributes, asked, strict=True)
+            attributes = self.language.attributes
+            asked = (scene.present[int(i)] for i in rng.integers(len(scene.present), size=len(attributes)))
+            about = zip(attributes, asked, strict=True)
             asked_about = [attribute_question(self, index, scene, attribute, obj) for attribute, obj in about]
             made += [question for question in asked_about if question is not None]
             made.append(count_question(self, index, scene))

@@ -1,0 +1,71 @@
+"""What is said about recordings: a request, closed questions, captions, and the language model's own priors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final, TypedDict, cast
+
+import numpy as np
+
+from benchmarks.photographs.language import PhotoLanguage
+from lime_xai.storage.store import read_json
+
+from .catalogue import CLASSES
+from .clips import MOST
+
+CAPTION_REQUEST: Final = "What is in the sound?"
+PRIORS: Final = Path(__file__).with_name("priors.json")
+
+
+class HearingPriors(TypedDict):
+    """What SmolLM2 finds most probable without a sound.
+
+    Attributes
+    ----------
+    model : str
+        SHA-256 of its weights.
+    pairs : list of [str, str]
+        Every class in one pair; ``benchmarks.photographs.priors.paired`` says how they are chosen.
+    popularity : dict of str to float
+        Probability of each name as the first one of a caption, among all names.
+    """
+
+    model: str
+    pairs: list[tuple[str, str]]
+    popularity: dict[str, float]
+
+
+def read_priors(path: Path = PRIORS) -> HearingPriors:
+    """Return what ``python -m benchmarks.recordings priors`` wrote."""
+    found: Any = read_json(path, "priors of a language model", HearingPriors)
+    return cast(HearingPriors, found)
+
+
+def language_of(priors: HearingPriors) -> PhotoLanguage:
+    """Return the words of recordings with what a language model takes for granted.
+
+    Raises
+    ------
+    ValueError
+        If the priors are about other classes, or a class is in no pair or in two.
+    """
+    paired = [name for pair in priors["pairs"] for name in pair]
+    if sorted(paired) != sorted(CLASSES) or sorted(priors["popularity"]) != sorted(CLASSES):
+        raise ValueError(f"the priors do not fit the {len(CLASSES)} classes of recordings; write them again")
+    partners = {a: b for pair in priors["pairs"] for a, b in (pair, pair[::-1])}
+    popularity = np.array([priors["popularity"][name] for name in CLASSES], np.float64)
+    return PhotoLanguage(
+        classes=CLASSES,
+        popularity=popularity / popularity.sum(),
+        attributes=(),
+        numbers=("one", "two", "three")[:MOST],
+        exists="Is there {name} in the sound?",
+        count_question="How many things are in the sound?",
+        caption_request=CAPTION_REQUEST,
+        detail_request=CAPTION_REQUEST,
+        inventory_request=CAPTION_REQUEST,
+        vocabulary={},
+        yes="Yes",
+        no="No",
+        partners=tuple(CLASSES.index(partners[name]) for name in CLASSES),
+    )
