@@ -9,10 +9,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from lime_xai.evaluation.benchmarks.answers import KeptAnswers, read_answers
+from lime_xai.evaluation.benchmarks.answers import Answer, KeptAnswers, read_answers
 from lime_xai.evaluation.benchmarks.asking import Asking, limited
 from lime_xai.evaluation.benchmarks.reproduction import plain_sampling
-from lime_xai.evaluation.benchmarks.run import evaluate
+from lime_xai.evaluation.benchmarks.run import check_kept, evaluate
 from lime_xai.evaluation.benchmarks.shares import Share, evaluate_share
 from lime_xai.evaluation.benchmarks.system import SystemLike
 from lime_xai.evaluation.titled import titled_table
@@ -86,7 +86,10 @@ def estimate_parts(run: Run, parts: Sequence[Part]) -> None:
 def _timed(run: Run, part: Part, own: Sequence[Any]) -> dict[tuple[str, str], float]:
     """Return the seconds of the answers that are there; the first item of each group is answered if it is not."""
     alone = run.share.of == 1
-    whole = read_answers(part.path).answers if not alone and part.path.exists() else {}
+    whole: dict[tuple[str, str], Answer] = {}
+    if not alone and part.path.exists():
+        with part.sampled(run.model):
+            whole = check_kept(part.path, run.model, run.processor, part.asking, part.policies).answers
     waiting = [item for item in own if any((item.id, key) not in whole for key in part.policies)]
     answers = dict(whole)
     if waiting:

@@ -6,9 +6,17 @@ from dataclasses import replace
 import pytest
 from support.benchmark_files import scene_pope_files
 
+from lime_xai import Contrast
 from lime_xai.command import loading
+from lime_xai.command.parts import Part, Run, estimate_parts
+from lime_xai.command.screen import Notices
 from lime_xai.evaluation.benchmarks import paper
 from lime_xai.evaluation.benchmarks.answers import read_answers
+from lime_xai.evaluation.benchmarks.asking import Asking, Decoding
+from lime_xai.evaluation.benchmarks.protocols.world import WorldCaptions, write_world
+from lime_xai.evaluation.benchmarks.run import evaluate
+from lime_xai.evaluation.benchmarks.shares import Share
+from lime_xai.worlds import scene
 
 ASK = {"--model": "scene", "--file": "random=pope/random.json", "--out": "out", "--partial": True}
 
@@ -89,6 +97,30 @@ def test_two_processes_give_the_answers_of_one(lime, pope, tmp_path, monkeypatch
         assert list(one) == list(two)
         assert one == two
     assert not list((tmp_path / "two").glob("*part*"))
+
+
+@pytest.mark.parametrize("change", ["weights", "policy", "picture"])
+def test_no_time_is_printed_from_a_whole_file_of_another_run(change, tmp_path, monkeypatch, capsys):
+    model, processor = scene.WORLD.load_model()
+    _, captions = write_world(scene.WORLD, tmp_path / "w", 900, 2)
+    protocol, files = WorldCaptions(), {"captions": captions}
+    asking, path = Asking(protocol, protocol.read(files), files, Decoding(1)), tmp_path / "greedy.jsonl"
+    run = Run("scene", model, processor, Share(0, 2), Notices())
+    part = Part("greedy", path, asking, {"vanilla": None})
+    evaluate(model, processor, asking, part.policies, path)
+    estimate_parts(run, [part])
+    assert "by the median time of the answers that are there" in capsys.readouterr().out
+    says = change
+    if change == "weights":
+        monkeypatch.setattr("lime_xai.evaluation.benchmarks.run.weights_hash", lambda _: "another")
+    elif change == "policy":
+        part, says = replace(part, policies={"vanilla": Contrast()}), "vanilla"
+    else:
+        scene.evaluation_set(seed=901, scenes=1).images[0].save(asking.items[1].images[0])
+        says = "has changed since it was answered"
+    with pytest.raises(ValueError, match=says):
+        estimate_parts(run, [part])
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(

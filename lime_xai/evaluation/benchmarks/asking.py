@@ -27,6 +27,7 @@ from lime_xai.model.sounds import Sound, heard_sound
 from lime_xai.values.checking import Count, Seed, check_fields
 
 from .answers import Answer
+from .noise import check_noise
 from .protocol import Item, Protocol, check_media
 from .system import System
 
@@ -191,6 +192,11 @@ def check_asked(
             check_perceptual(model, prompt.positions)
         for system in named.values():
             check_modalities(system.policies, prompt.positions)
+        if any(system.medium == "noise" for system in named.values()):
+            try:
+                check_noise(processor, prompt.inputs)
+            except ValueError as error:
+                raise ValueError(f"{item.place or item.id}: {error}") from error
     return read
 
 

@@ -13,7 +13,7 @@ from lime_xai import Contrast
 from lime_xai.evaluation.against import NOISE_STEP, Against
 from lime_xai.evaluation.benchmarks import other_media
 from lime_xai.evaluation.benchmarks.asking import Asking, Decoding
-from lime_xai.evaluation.benchmarks.other_media import kept_share
+from lime_xai.evaluation.benchmarks.noise import kept_share
 from lime_xai.evaluation.benchmarks.protocol import Item
 from lime_xai.evaluation.benchmarks.protocols.world import WorldCaptions, write_world
 from lime_xai.evaluation.benchmarks.run import evaluate
@@ -134,6 +134,23 @@ def test_frames_in_an_unknown_order_are_refused(monkeypatch, last):
     says = rf"file.jsonl:3: Grid makes patches of 2 frames, .* pixel_values \[2, {last}\] is not known"
     with pytest.raises(ValueError, match=says):
         noisy_patches(monkeypatch, pixels, SimpleNamespace(temporal_patch_size=2))
+
+
+@pytest.mark.parametrize("change", ["no pixels", "frames"])
+def test_noise_that_cannot_be_made_is_refused_before_any_answer(monkeypatch, tmp_path, change):
+    model, processor = scene.WORLD.load_model()
+    asking = asking_of(scene.WORLD, tmp_path)
+    if change == "no pixels":
+        says = "captions.jsonl, line 1: LlavaProcessor returns no pixels as numbers"
+        monkeypatch.setattr("lime_xai.evaluation.benchmarks.noise.signals", lambda _: {})
+    else:
+        says = "captions.jsonl, line 1: LlavaProcessor makes patches of 2 frames"
+        monkeypatch.setattr(processor.image_processor, "temporal_patch_size", 2, raising=False)
+    monkeypatch.setattr(model, "generate", lambda **_: pytest.fail("the model was asked"))
+    systems = {"vanilla": None, "other": Against(STRONG, "noise")}
+    with pytest.raises(ValueError, match=says):
+        evaluate(model, processor, asking, systems, tmp_path / "a.jsonl")
+    assert not (tmp_path / "a.jsonl").exists()
 
 
 def test_the_step_of_the_noise_is_a_setting():
