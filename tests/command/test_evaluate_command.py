@@ -162,4 +162,4 @@ def test_the_names_work_in_evaluate_alone(lime, refused, tmp_path):
     for name in {**OTHER_MEDIA, **ITEM_MEDIA}:
         makers = [command for command, known in (("world", OTHER_MEDIA), ("evaluate", ITEM_MEDIA)) if name in known]
         where = " and ".join(f"`lime-xai {command}`" for command in makers)
-        refused("steer", "scene", "--prompt", "describe .", "--policy", name, says=[f"which only {where} make"])
+        refused("steer", "scene", "--prompt", "describe .", "--policy", name, says=[f"made by {where} alone"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lime_xai.command.files import PICTURE
-from lime_xai.evaluation.policies.registry import WORLD_NAMES
+from lime_xai.evaluation.policies.registry import ITEM_MEDIA, WORLD_NAMES
 from lime_xai.policies.registry import POLICIES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "command-line.md").read_text(encoding="utf-8")
@@ -34,6 +34,6 @@ def test_a_command_runs_as_shown(lime, picture, line):
 
 def test_every_policy_and_ending_is_on_the_page():
     names = re.findall(r"^\| (`.*?`) \|", PAGE.split("| name | policy |", 1)[1].split("\n\n", 1)[0], flags=re.M)
-    assert {name for cell in names for name in re.findall(r"`(\w+)`", cell)} == {*WORLD_NAMES, *POLICIES}
+    assert {name for cell in names for name in re.findall(r"`(\w+)`", cell)} == {*WORLD_NAMES, *ITEM_MEDIA, *POLICIES}
     for ending in PICTURE:
         assert f"`{ending}`" in PAGE

@@ -156,7 +156,7 @@ def select_policies(names: Sequence[str], known: Mapping[str, PolicyT]) -> dict[
             makers = ["`lime-xai world`"] if name in OTHER_MEDIA else []
             makers += ["`lime-xai evaluate`"] if name in ITEM_MEDIA else []
             raise ValueError(
-                f"The policy {name!r} compares with another picture or sound, which only {' and '.join(makers)} make. "
+                f"The policy {name!r} compares with another picture or sound, made by {' and '.join(makers)} alone. "
                 "For inputs of your own use lime_xai.steer(model, inputs, Contrast('counterfactual'), "
                 "counterfactual=...)."
             )

@@ -80,5 +80,5 @@ def test_a_report_of_another_medium_is_measured_again(each_world, each_untrained
 
 
 def test_steering_by_such_a_name_says_what_to_do():
-    with pytest.raises(ValueError, match=r"which only `lime-xai world` and `lime-xai evaluate` make.* counterfactual="):
+    with pytest.raises(ValueError, match=r"made by `lime-xai world` and `lime-xai evaluate` alone.* counterfactual="):
         select_policies(["contrast_nothing"], usual_policies())
