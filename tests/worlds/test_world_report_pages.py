@@ -78,7 +78,8 @@ REPORTS = [
 
 
 @pytest.mark.parametrize("path", REPORTS, ids=lambda path: path.stem)
-def test_a_report_in_the_repository_can_be_gone_on_with(path):
+def test_a_report_in_the_repository_can_be_gone_on_with(path, monkeypatch):
+    monkeypatch.chdir(RESULTS.parents[1])  # paths of calibrations are relative to it
     report = json.loads(path.read_text(encoding="utf-8"))
     identity = {key: report[key] for key in ("world", "model", "weights", "seed", "scenes", "noise")}
     assert read_rows(path, identity, list(report["policies"])).keys() == report["policies"].keys()
