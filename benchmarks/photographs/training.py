@@ -34,7 +34,7 @@ from .frozen import frozen_in
 from .language import PhotoLanguage, language_of, read_priors
 from .model import build
 from .naming import NamingStage, picture_embeddings, token_names
-from .packages import found
+from .packages import OF_MODEL, Package, found
 
 EVERY = 50
 """Steps between two checkpoints."""
@@ -153,12 +153,7 @@ class PhotoStage(Stage):
         return float((logits[closed].argmax(-1) == targets[closed]).float().mean())
 
 
-def answer_logits(
-    model: Any,
-    batch: Batch,
-    shown: Tensor,
-    placeholder: int,
-) -> tuple[Tensor, Tensor]:
+def answer_logits(model: Any, batch: Batch, shown: Tensor, placeholder: int) -> tuple[Tensor, Tensor]:
     """Return logits where something is to be said.
 
     Parameters
@@ -185,11 +180,31 @@ def answer_logits(
     return model.get_output_embeddings()(hidden[wanted]).float(), wanted
 
 
+@dataclass(frozen=True)
+class Kind:
+    """What differs between a training on photographs and one on other media.
+
+    Attributes
+    ----------
+    naming, alignment : type
+        The two stages.
+    made_of : sequence of Package
+        What the model is made of.
+    unit : str
+        What a training scene is called in errors.
+    """
+
+    naming: type[NamingStage] = NamingStage
+    alignment: type[PhotoStage] = PhotoStage
+    made_of: Sequence[Package] = OF_MODEL
+    unit: str = "scenes"
+
+
 def train(
     out: Path,
     model: Any,
     processor: Any,
-    cache: FeatureCache,
+    cache: Any,
     names: Tensor,
     language: PhotoLanguage,
     *,
@@ -199,6 +214,7 @@ def train(
     every: int = EVERY,
     report: Report = lambda stage, done, steps, shown: None,
     stop_at: int | None = None,
+    kind: Kind | None = None,
 ) -> Path | None:
     """Train, resuming from the checkpoint in ``out``, and write the weights of projector and adapters there.
 
@@ -209,7 +225,7 @@ def train(
     model, processor : object
         As ``model.build`` returns them for this seed; the model is trained in place.
     cache : FeatureCache
-        Features of the training scenes.
+        Features of the training scenes, or what has its ``scenes``, ``batch``, ``digest`` and length.
     names : Tensor
         What their image tokens show, ``naming.token_names`` of each: int64 of shape [scenes, 64].
     language : PhotoLanguage
@@ -226,6 +242,8 @@ def train(
         Progress, after each step.
     stop_at : int, optional
         Leave after this many steps of a stage that is not complete, as an interruption would.
+    kind : Kind, optional
+        By default that of photographs.
 
     Returns
     -------
@@ -238,15 +256,15 @@ def train(
         If there are fewer scenes than the plan wants, names and features are of another number of scenes, the precision
         is none of those that there are, or ``out`` holds checkpoints of other settings.
     """
-    plan = plan or PhotoPlan()
+    plan, kind = plan or PhotoPlan(), kind or Kind()
     if plan.alignment_precision not in PRECISIONS:
         raise ValueError(f"the precision is {plan.alignment_precision!r}; expected one of {', '.join(PRECISIONS)}")
     wanted = max(plan.naming_scenes, plan.alignment_scenes)
     if len(cache) < wanted:
-        raise ValueError(f"the features are of {len(cache)} scenes; the plan draws from {wanted}")
+        raise ValueError(f"the features are of {len(cache)} {kind.unit}; the plan draws from {wanted}")
     if len(names) != len(cache):
         raise ValueError(
-            f"the names are of {len(names)} scenes, and the features of {len(cache)}; give those of the same"
+            f"the names are of {len(names)} {kind.unit}, and the features of {len(cache)}; give those of the same"
         )
     recipe = {**asdict(plan), "seed": seed, "threads": threads}
     # features and names decide what is learnt as much as the settings do
@@ -258,35 +276,21 @@ def train(
         "alignment_features": cache.digest,
     }
     adapters = Adapters(model, plan.alignment_rank, seed)
-    naming = NamingStage(model, processor, cache, names, language, plan)
-    stage = PhotoStage(model, processor, adapters, cache, language, plan)
+    naming = kind.naming(model, processor, cache, names, language, plan)
+    stage = kind.alignment(model, processor, adapters, cache, language, plan)
     checkpoints = Checkpoints(out / "checkpoints", every, settings, (naming.name, stage.name))
-    if not both_stages(naming, stage, seed, threads, checkpoints, report, stop_at):
+    if not _both_stages(naming, stage, seed, threads, checkpoints, report, stop_at):
         return None
     path = out / "weights.safetensors"
-    write(path, model, adapters, recipe)
+    write(path, model, adapters, recipe, kind.made_of)
     write_json(out / "recipe.json", settings)
     return path
 
 
-def both_stages(
-    naming: NamingStage,
-    stage: PhotoStage,
-    seed: int,
-    threads: int,
-    checkpoints: Checkpoints,
-    report: Report,
-    stop_at: int | None = None,
+def _both_stages(
+    naming: NamingStage, stage: PhotoStage, seed: int, threads: int, kept: Checkpoints, report: Report, stop: int | None
 ) -> bool:
-    """Train both stages; everything but projector and adapters is frozen. Return whether they are complete.
-
-    Parameters
-    ----------
-    naming, stage : NamingStage, PhotoStage
-        The stages, of one model.
-    seed, threads, checkpoints, report, stop_at : object
-        As ``train`` and ``run_stage`` take them.
-    """
+    """Train both stages; everything but projector and adapters is frozen. Return whether they are complete."""
     model: nn.Module = stage.whole
     for parameter in model.parameters():
         parameter.requires_grad_(False)
@@ -294,10 +298,10 @@ def both_stages(
         for parameter in parameters:
             parameter.requires_grad_(True)
     with reproducible(threads):
-        if not run_stage(naming, seed, checkpoints, report, stop_at):
+        if not run_stage(naming, seed, kept, report, stop):
             return False
         with frozen_in(model, PRECISIONS[stage.setting("precision")]):
-            return run_stage(stage, seed, checkpoints, report, stop_at)
+            return run_stage(stage, seed, kept, report, stop)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

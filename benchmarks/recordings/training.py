@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypedDict
 
@@ -20,15 +20,14 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from benchmarks.photographs.adapters import Adapters, write
 from benchmarks.photographs.documents import Turn, caption_turn, closed_turns
 from benchmarks.photographs.language import PhotoLanguage
 from benchmarks.photographs.naming import NamingStage
 from benchmarks.photographs.packages import OF_HEARING, OF_RECORDINGS, found
-from benchmarks.photographs.training import PRECISIONS, PhotoPlan, PhotoStage, both_stages
-from benchmarks.worlds.optimisation import Checkpoints, Report
+from benchmarks.photographs.training import PRECISIONS, Kind, PhotoPlan, PhotoStage
+from benchmarks.photographs.training import train as train_stages
 from benchmarks.worlds.training import shown_progress
-from lime_xai.storage.store import check_identity, holding, read_tensors, write_json, write_tensors
+from lime_xai.storage.store import check_identity, holding, read_tensors, write_tensors
 from lime_xai.storage.weights import weights_hash
 from lime_xai.values.checking import checked
 
@@ -174,26 +173,19 @@ class HearingStage(PhotoStage):
         return closed_turns(rng, self.language, scene, len(scene.present) + 1)
 
 
+RECORDINGS: Final = Kind(HearingNames, HearingStage, OF_HEARING, "clips")
+"""What differs from a training on photographs."""
+
+
 def train(
-    out: Path,
-    model: Any,
-    processor: Any,
-    cache: Any,
-    names: Tensor,
-    language: PhotoLanguage,
-    *,
-    seed: int = 0,
-    threads: int = 1,
-    plan: HearingPlan | None = None,
-    report: Report = lambda stage, done, steps, shown: None,
-    stop_at: int | None = None,
+    out: Path, model: Any, processor: Any, cache: ClipCache, names: Tensor, language: PhotoLanguage, **options: Any
 ) -> Path | None:
     """Train, resuming from the checkpoint in ``out``; ``benchmarks.photographs.training.train`` has the parameters.
 
     Parameters
     ----------
-    out, model, processor, language, seed, threads, plan, report, stop_at : object
-        As there.
+    out, model, processor, language, options : object
+        As there; the plan is a ``HearingPlan``, and a checkpoint is written every ``EVERY`` steps.
     cache : ClipCache
         Training clips.
     names : Tensor
@@ -207,23 +199,10 @@ def train(
     Raises
     ------
     ValueError
-        If there are fewer clips than the plan wants, or ``out`` holds checkpoints of other settings.
+        As there.
     """
-    plan = plan or HearingPlan()
-    if len(cache) < max(plan.naming_scenes, plan.alignment_scenes):
-        raise ValueError(f"the features are of {len(cache)} clips; the plan draws from {plan.alignment_scenes}")
-    recipe = {**asdict(plan), "seed": seed, "threads": threads}
-    settings = {**recipe, "naming_features": cache.digest}
-    adapters = Adapters(model, plan.alignment_rank, seed)
-    naming = HearingNames(model, processor, cache, names, language, plan)
-    stage = HearingStage(model, processor, adapters, cache, language, plan)
-    checkpoints = Checkpoints(out / "checkpoints", EVERY, settings, (naming.name, stage.name))
-    if not both_stages(naming, stage, seed, threads, checkpoints, report, stop_at):
-        return None
-    path = out / "weights.safetensors"
-    write(path, model, adapters, recipe, OF_HEARING)
-    write_json(out / "recipe.json", settings)
-    return path
+    settings = {"threads": 1, "plan": HearingPlan(), "every": EVERY, **options}
+    return train_stages(out, model, processor, cache, names, language, kind=RECORDINGS, **settings)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
