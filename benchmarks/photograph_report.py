@@ -17,12 +17,12 @@ from typing import Any
 
 from compare_report import table as compare_table
 from grounding import markdown as detection_table
-from world_report import RESULTS, at, cost, put, table
 
+from benchmarks.pages import DOCS, RESULTS, Report, at, cost, put, table
 from lime_xai import Comparison
 from lime_xai.evaluation.bootstrap import bounded
 
-PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "photographs.md"
+PAGE = DOCS / "explanation" / "photographs.md"
 PICTOGRAMS = "world_bundled.json"
 SPLITS = ("random", "popular", "adversarial", "dialogue")
 BESIDE = (
@@ -33,8 +33,6 @@ BESIDE = (
 )
 """Changes that are shown for pictograms and photographs."""
 METRICS = ("pointing", "mass", "rank", "deletion", "insertion", "perceptual_share", "residual")
-
-Report = Mapping[str, Any]
 
 
 def reports(kind: str) -> dict[str, Report]:

@@ -21,9 +21,7 @@ from typing import Any
 import torch
 from rich.progress import Progress
 
-from benchmarks.world_report import put, table
-from lime_xai.decoding.policy import Policy
-from lime_xai.evaluation.against import Against
+from benchmarks.pages import RESULTS, Report, put, table
 from lime_xai.evaluation.benchmarks import Item, Protocol, protocol_of
 from lime_xai.evaluation.benchmarks.answers import KeptAnswers
 from lime_xai.evaluation.benchmarks.asking import Asking, Decoding
@@ -31,14 +29,13 @@ from lime_xai.evaluation.benchmarks.protocols.world import FILES, write_world
 from lime_xai.evaluation.benchmarks.results import PLAIN, conditions_of, results
 from lime_xai.evaluation.benchmarks.run import evaluate
 from lime_xai.evaluation.bootstrap import bounded
-from lime_xai.evaluation.policies.registry import ITEM_MEDIA, OTHER_MEDIA, usual_policies, world_policies
+from lime_xai.evaluation.policies.registry import ITEM_MEDIA, OTHER_MEDIA, shipped_policies, world_policies
 from lime_xai.evaluation.policies.tuning import TUNED
 from lime_xai.policies.calibration import Calibration
 from lime_xai.storage.store import check_writable, write_json
 from lime_xai.storage.weights import weights_hash
 from lime_xai.worlds import WORLDS, World
 
-RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parent / "RESULTS.md"
 MARK = "protocols"
 SEED = 5
@@ -65,14 +62,11 @@ COLUMNS = {
 }
 """Measures in the tables; the first one is compared with the plain model beside its value."""
 
-Report = Mapping[str, Any]
-
 
 def policies_of(world: World, processor: Any, calibration: Calibration | None) -> tuple[dict[str, Any], dict[str, str]]:
     """Return every policy with the settings shipped for a world, and those left out, with the reason."""
-    usual: dict[str, Policy | None] = usual_policies(calibration)
+    usual = shipped_policies(world, processor, calibration)
     tuned = world_policies(world, processor, None, calibration)
-    usual |= {name: policy for name, policy in tuned.items() if not isinstance(policy, Against)}
     left = {name: "changes no token with its usual settings" for name, one in usual.items() if one and one.idle}
     left |= {name: "has no settings chosen for this world" for name in TUNED if name in usual and name not in tuned}
     other = OTHER_MEDIA.keys() - ITEM_MEDIA.keys()

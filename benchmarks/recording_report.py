@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
-from world_report import RESULTS, put, table
-
+from benchmarks.pages import DOCS, RESULTS, Report, put, table
 from lime_xai.evaluation.bootstrap import bounded
 
-PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "recordings.md"
+PAGE = DOCS / "explanation" / "recordings.md"
 BEGIN = "recordings_"
 
 
-def rows(report: Mapping[str, Any]) -> str:
+def rows(report: Report) -> str:
     """Return a table of measures, one column per policy; under a policy its change against the plain model."""
     found = report["summary"]
     policies = list(found)

@@ -17,13 +17,12 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.lines import Line2D
 
+from benchmarks.pages import DOCS, RESULTS, Report, at, cost, put, table
 from lime_xai.evaluation.bootstrap import bounded
 from lime_xai.worlds import WORLDS, World
 from lime_xai.worlds.shared.causes import CELLS
 from lime_xai.worlds.shared.criteria import KIND_NAMES
 
-RESULTS = Path(__file__).parent / "results"
-DOCS = Path(__file__).parents[1] / "docs"
 PAGES = {"scene": DOCS / "explanation" / "policies.md", "sound": DOCS / "explanation" / "sound-world.md"}
 """Pages with the table of a world's shipped model."""
 
@@ -44,31 +43,10 @@ COMPARED = (
 )
 """Whose changes are compared over the models of a world."""
 
-Report = Mapping[str, Any]
-
-
-def at(row: Report, name: str) -> Any:
-    """Return a value by its dotted name."""
-    value: Any = row
-    for part in name.split("."):
-        value = value[part]
-    return value
-
-
-def cost(row: Report) -> str:
-    """Return the cost of a policy; a dash where other work on the machine made it meaningless."""
-    return "-" if row["cost"] is None else f"{row['cost']:.1f}"
-
 
 def made(report: Report) -> str:
     """Return what a report was measured on."""
     return f"seed {report['seed']}, {report['scenes']} scenes, noise {report['noise']}"
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table, first column left and the others right."""
-    lines = [f"| {' | '.join(header)} |", f"| --- |{' ---: |' * (len(header) - 1)}"]
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
 
 
 def acceptance_pages(reports: Mapping[str, Report]) -> str:
@@ -274,32 +252,6 @@ def titled(reports: Sequence[Report]) -> dict[str, Report]:
             )
         found[name] = report
     return found
-
-
-def put(text: str, mark: str, made: str, page: Path) -> str:
-    """Return the text of a page with a table between the marks of its name.
-
-    Raises
-    ------
-    ValueError
-        If the page has no such marks.
-    """
-    return put_between(text, f"<!-- {mark}-table -->\n", f"<!-- /{mark}-table -->", made, page, "the table belongs")
-
-
-def put_between(text: str, begin: str, end: str, made: str, page: Path, where: str) -> str:
-    """Return the text of a page with ``made`` between two marks; ``where`` says in an error where they should stand.
-
-    Raises
-    ------
-    ValueError
-        If the page has no such marks.
-    """
-    before, found, rest = text.partition(begin)
-    _, closed, after = rest.partition(end)
-    if not found or not closed:
-        raise ValueError(f"{page} has no {begin.strip()} with its end {end}; write both where {where}")
-    return f"{before}{begin}{made}\n{end}{after}"
 
 
 def update_page(page: Path, measured: Mapping[str, Report]) -> None:

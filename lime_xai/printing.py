@@ -50,3 +50,8 @@ def foreign(text: object, style: str = "") -> Text:
         Of the whole text.
     """
     return Text(visible(str(text)), style)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless it is one: "1 item", "2 items"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

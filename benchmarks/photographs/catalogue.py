@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Final
 
@@ -115,11 +115,13 @@ CLASSES: Final = tuple(FILES)
 
 OTHER_WORDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
+        "ball": ("basketball",),
         "camel": ("dromedary",),
         "chicken": ("hen", "rooster"),
         "deer": ("doe", "wapiti", "caribou"),
         "duck": ("drake",),
-        "mushroom": ("cep", "ceps"),
+        "fish": ("butterflyfish", "clownfish", "dolphinfish"),
+        "mushroom": ("cep",),
     }
 )
 """Words by which captions of the package call a class other than by its name."""
@@ -220,7 +222,7 @@ def catalogue(stamps: Path) -> Catalogue:
     ValueError
         If a file is no RGBA picture of the least size with transparency, or its caption names something else.
     """
-    needed = [path for files in FILES.values() for file in files for path in (file, _caption_of(file))]
+    needed = [path for files in FILES.values() for file in files for path in (file, caption_of(file))]
     missing = [path for path in needed if not (stamps / path).is_file()]
     if missing:
         raise FileNotFoundError(
@@ -248,10 +250,7 @@ def read_cutout(stamps: Path, name: str, file: str) -> CutOut:
     ValueError
         As ``catalogue``.
     """
-    caption = (stamps / _caption_of(file)).read_text(encoding="utf-8").split("\n", 1)[0]
-    words = (name, *OTHER_WORDS.get(name, ()))
-    if not any(re.search(rf"{word}s?\b", caption.lower()) for word in words):
-        raise ValueError(f"{stamps / file} has the caption {caption!r}, which names no {name}; expected {words}")
+    check_caption(stamps, file, name, OTHER_WORDS.get(name, ()))
     content = (stamps / file).read_bytes()
     try:
         with Image.open(stamps / file) as opened:
@@ -280,5 +279,20 @@ def cropped(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
 
 
-def _caption_of(file: str) -> str:
-    return file.removesuffix(".png") + ".txt"
+def caption_of(file: str) -> str:
+    """Return the file with the caption of a stamp; one language a line, English first."""
+    return str(PurePosixPath(file).with_suffix(".txt"))
+
+
+def check_caption(stamps: Path, file: str, name: str, others: Sequence[str]) -> None:
+    """Refuse a stamp whose English caption names its class neither by its name nor by another word, plural or not.
+
+    Raises
+    ------
+    ValueError
+        Names the file and its caption.
+    """
+    caption = (stamps / caption_of(file)).read_text(encoding="utf-8").split("\n", 1)[0]
+    words = (name, *others)
+    if not any(re.search(rf"\b{word}s?\b", caption.lower()) for word in words):
+        raise ValueError(f"{stamps / file} has the caption {caption!r}, which names no {name}; expected {words}")

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import track
 
 import lime_xai
-from benchmarks.world_report import put_between
+from benchmarks.pages import put_between
 from lime_xai.printing import foreign
 from lime_xai.report.answer import ExplainedAnswer
 from lime_xai.storage.store import check_writable, write_text

@@ -7,12 +7,13 @@ object usually has, is what SmolLM2 itself finds most probable without a picture
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypedDict, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lime_xai.storage.store import read_json
 from lime_xai.worlds.shared.language import Attribute, Language, article
@@ -104,16 +105,11 @@ def language_of(priors: Priors) -> PhotoLanguage:
     ValueError
         If the priors are about other classes, or a class is in no pair or in two.
     """
-    paired = [name for pair in priors["pairs"] for name in pair]
-    for what, names in (("pairs", paired), ("popularity", priors["popularity"]), ("colours", priors["colours"])):
-        if sorted(names) != sorted(CLASSES):
-            wrong = sorted(set(names) ^ set(CLASSES)) or "a class twice"
-            raise ValueError(f"the {what} of the priors do not fit the {len(CLASSES)} classes: {wrong}")
-    partners = {a: b for pair in priors["pairs"] for a, b in (pair, pair[::-1])}
-    popularity = np.array([priors["popularity"][name] for name in CLASSES], np.float64)
+    check_classes("colours", priors["colours"], CLASSES)
+    partners, popularity = partners_of(priors["pairs"], CLASSES), popularity_of(priors["popularity"], CLASSES)
     return PhotoLanguage(
         classes=CLASSES,
-        popularity=popularity / popularity.sum(),
+        popularity=popularity,
         attributes=(
             colour_attribute([TINTS.index(priors["colours"][name]) for name in CLASSES]),
             side_attribute([SIDES.index(priors["sides"][name]) for name in CLASSES]),
@@ -127,8 +123,49 @@ def language_of(priors: Priors) -> PhotoLanguage:
         vocabulary={},
         yes="Yes",
         no="No",
-        partners=tuple(CLASSES.index(partners[name]) for name in CLASSES),
+        partners=partners,
     )
+
+
+def partners_of(pairs: Sequence[tuple[str, str]], classes: Sequence[str]) -> tuple[int, ...]:
+    """Return for each class the index of the one it is paired with.
+
+    Raises
+    ------
+    ValueError
+        If a class is in no pair or in two, or a pair names another class.
+    """
+    check_classes("pairs", [name for pair in pairs for name in pair], classes)
+    partners = {a: b for pair in pairs for a, b in (pair, pair[::-1])}
+    return tuple(classes.index(partners[name]) for name in classes)
+
+
+def popularity_of(found: Mapping[str, float], classes: Sequence[str]) -> NDArray[np.float64]:
+    """Return the share of each class among the first names of captions, [classes]; the sum is one.
+
+    Raises
+    ------
+    ValueError
+        If the probabilities are those of other classes.
+    """
+    check_classes("popularity", found, classes)
+    popularity = np.array([found[name] for name in classes], np.float64)
+    shares: NDArray[np.float64] = popularity / popularity.sum()
+    return shares
+
+
+def check_classes(what: str, names: Iterable[str], classes: Sequence[str]) -> None:
+    """Refuse priors that do not name each class once.
+
+    Raises
+    ------
+    ValueError
+        Names the classes that differ.
+    """
+    found = sorted(names)
+    if found != sorted(classes):
+        wrong = sorted(set(found) ^ set(classes)) or "a class twice"
+        raise ValueError(f"the {what} of the priors do not fit the {len(classes)} classes: {wrong}; write them again")
 
 
 def single_tokens(tokenizer: Any, words: Sequence[str]) -> list[int]:

@@ -12,7 +12,6 @@ recordings in other mixtures, not new sounds of a known kind.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +22,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.photographs.catalogue import caption_of, check_caption
 from benchmarks.photographs.packages import STAMPS
 from lime_xai.model.sounds import read_sound
 
@@ -163,7 +163,7 @@ def recordings(stamps: Path) -> Recordings:
     ValueError
         If a file is no sound, or its caption names something else.
     """
-    needed = [path for files in FILES.values() for file in files for path in (file, _caption_of(file))]
+    needed = [path for files in FILES.values() for file in files for path in (file, caption_of(file))]
     missing = [path for path in needed if not (stamps / path).is_file()]
     if missing:
         raise FileNotFoundError(
@@ -174,13 +174,6 @@ def recordings(stamps: Path) -> Recordings:
 
 
 def _read(stamps: Path, name: str, file: str) -> Recording:
-    caption = (stamps / _caption_of(file)).read_text(encoding="utf-8").split("\n", 1)[0]
-    words = (name, *OTHER_WORDS.get(name, ()))
-    if not any(re.search(rf"\b{word}\b", caption.lower()) for word in words):
-        raise ValueError(f"{stamps / file} has the caption {caption!r}, which names no {name}; expected {words}")
+    check_caption(stamps, file, name, OTHER_WORDS.get(name, ()))
     digest = hashlib.sha256((stamps / file).read_bytes()).hexdigest()
     return Recording(file, digest, read_sound(stamps / file, RATE))
-
-
-def _caption_of(file: str) -> str:
-    return file.removesuffix(".ogg") + ".txt"

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final, TypedDict, cast
 
-import numpy as np
-
-from benchmarks.photographs.language import PhotoLanguage
+from benchmarks.photographs.language import PhotoLanguage, partners_of, popularity_of
 from lime_xai.storage.store import read_json
 
 from .catalogue import CLASSES
@@ -49,14 +47,10 @@ def language_of(priors: HearingPriors) -> PhotoLanguage:
     ValueError
         If the priors are about other classes, or a class is in no pair or in two.
     """
-    paired = [name for pair in priors["pairs"] for name in pair]
-    if sorted(paired) != sorted(CLASSES) or sorted(priors["popularity"]) != sorted(CLASSES):
-        raise ValueError(f"the priors do not fit the {len(CLASSES)} classes of recordings; write them again")
-    partners = {a: b for pair in priors["pairs"] for a, b in (pair, pair[::-1])}
-    popularity = np.array([priors["popularity"][name] for name in CLASSES], np.float64)
+    partners, popularity = partners_of(priors["pairs"], CLASSES), popularity_of(priors["popularity"], CLASSES)
     return PhotoLanguage(
         classes=CLASSES,
-        popularity=popularity / popularity.sum(),
+        popularity=popularity,
         attributes=(),
         numbers=("one", "two", "three")[:MOST],
         exists="Is there {name} in the sound?",
@@ -67,5 +61,5 @@ def language_of(priors: HearingPriors) -> PhotoLanguage:
         vocabulary={},
         yes="Yes",
         no="No",
-        partners=tuple(CLASSES.index(partners[name]) for name in CLASSES),
+        partners=partners,
     )

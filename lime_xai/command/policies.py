@@ -9,7 +9,7 @@ from typing import Any
 
 from lime_xai.decoding.policy import Policy
 from lime_xai.errors import unknown_name
-from lime_xai.evaluation.against import Against
+from lime_xai.evaluation.against import Against, measured_from_dict
 from lime_xai.evaluation.policies.registry import (
     CALIBRATED,
     ITEM_MEDIA,
@@ -17,6 +17,7 @@ from lime_xai.evaluation.policies.registry import (
     Measured,
     PolicyT,
     select_policies,
+    shipped_policies,
     shipped_tuning,
     usual_policies,
     world_policies,
@@ -24,12 +25,15 @@ from lime_xai.evaluation.policies.registry import (
 from lime_xai.evaluation.policies.tuning import TUNED
 from lime_xai.model.modalities import PERCEPTUAL, Modalities, Modality, in_order
 from lime_xai.policies.calibration import Calibration
-from lime_xai.policies.registry import POLICIES, policy_from_dict
+from lime_xai.policies.registry import POLICIES
 from lime_xai.policies.reweight import Reweight
 from lime_xai.worlds import WORLDS, World
 
-Written = dict[str, Policy | None]
+Written = dict[str, Measured]
 """Policies as a user wrote them: by name, with those that were given as JSON; None where only a name was given."""
+
+Steering = dict[str, Policy | None]
+"""Policies that steer a model, by name; None: the model alone."""
 
 _NAMES = {*POLICIES, *WORLD_NAMES, *ITEM_MEDIA}
 
@@ -55,7 +59,7 @@ def read_policies(texts: str | Sequence[str]) -> Written:
             if name in found:
                 raise ValueError(f"The policy {name} is named twice; name each policy once.")
             if isinstance(item, Mapping):
-                found[name] = policy_from_dict(dict(item))
+                found[name] = measured_from_dict(item)
                 continue
             if item not in _NAMES:
                 raise unknown_name("policy", item, _NAMES)
@@ -139,7 +143,7 @@ def untuned(world: World, written: Written, tuned: Mapping[str, Any] | None = No
 
 def steering_choice(
     written: Written, model_name: str, processor: Any, calibration: Calibration | None = None
-) -> Written:
+) -> Steering:
     """Return the policies to steer a model with.
 
     Names stand for the usual settings; for the bundled model of a world, for those that were tuned on that world, so
@@ -159,9 +163,17 @@ def steering_choice(
     Raises
     ------
     ValueError
-        For a name that needs a calibration, or another model.
+        For a name that needs a calibration, or another model; for JSON with ``against``.
     """
-    return _chosen(written, _steering(model_name, processor, calibration))
+    given: Steering = {}
+    for name, one in written.items():
+        if isinstance(one, Against):
+            raise ValueError(
+                f"The policy {name} has 'against', which names a picture or sound that `lime-xai evaluate` and "
+                "`lime-xai world` make. Here leave it out, and give --counterfactual-image or --counterfactual-audio."
+            )
+        given[name] = one
+    return _chosen(given, _steering(model_name, processor, calibration))
 
 
 def asking_choice(
@@ -182,10 +194,10 @@ def asking_choice(
     return _chosen(written, {**_steering(model_name, processor, calibration), **ITEM_MEDIA})
 
 
-def _steering(model_name: str, processor: Any, calibration: Calibration | None) -> Written:
-    tuned = world_policies(WORLDS[model_name], processor, None, calibration) if model_name in WORLDS else {}
-    usual = usual_policies(calibration)
-    return usual | {name: policy for name, policy in tuned.items() if not isinstance(policy, Against)}
+def _steering(model_name: str, processor: Any, calibration: Calibration | None) -> Steering:
+    if model_name in WORLDS:
+        return shipped_policies(WORLDS[model_name], processor, calibration)
+    return usual_policies(calibration)
 
 
 def read_modalities(text: str | None) -> Modalities:
@@ -209,7 +221,7 @@ def read_modalities(text: str | None) -> Modalities:
     return in_order(tuple(found))
 
 
-def of_modalities(policies: Written, modalities: Modalities) -> Written:
+def of_modalities(policies: Steering, modalities: Modalities) -> Steering:
     """Return policies with ``modalities=`` as their perceptual group; unchanged for None.
 
     Parameters
@@ -227,7 +239,7 @@ def of_modalities(policies: Written, modalities: Modalities) -> Written:
     """
     if modalities is None:
         return policies
-    found: Written = {}
+    found: Steering = {}
     for name, policy in policies.items():
         settings: Any = policy
         if not is_dataclass(policy) or "modalities" not in {item.name for item in fields(policy)}:
@@ -241,7 +253,7 @@ def of_modalities(policies: Written, modalities: Modalities) -> Written:
     return found
 
 
-def _chosen(written: Written, known: Mapping[str, PolicyT]) -> dict[str, PolicyT]:
+def _chosen(written: Mapping[str, Measured], known: Mapping[str, PolicyT]) -> dict[str, PolicyT]:
     given: Any = {name: one for name, one in written.items() if one is not None}
     return select_policies(list(written), {**known, **given})
 

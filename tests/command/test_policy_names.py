@@ -1,6 +1,7 @@
 """Policies have the same names and the same JSON in ``steer`` and in ``world``; what ``steer`` prints about them."""
 
 import json
+from typing import get_args
 
 import pytest
 import torch
@@ -8,12 +9,14 @@ import torch
 from lime_xai import Calibration, Constant, Contrast, Edit, LogitShift, Observe, Reweight, UniformGain, policy_to_dict
 from lime_xai.command import policies, run_steer
 from lime_xai.decoding.trace import SteeringTrace, StepTrace
+from lime_xai.evaluation.against import Against, Medium
 from lime_xai.evaluation.policies.registry import CALIBRATED, OTHER_MEDIA, WORLD_NAMES, world_policies
 from lime_xai.policies.registry import POLICIES
 from lime_xai.worlds import WORLDS, bundled_model
 
 SCENE = WORLDS["scene"]
 NAMES = sorted({*POLICIES, *WORLD_NAMES})
+COUNTERFACTUAL = '{"policy": "Contrast", "branch": "counterfactual", "strength": 0.5}'
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +49,24 @@ def test_a_name_is_the_same_policy_in_steer_and_world_on_the_bundled_model(name,
     steered = policies.steering_choice(written, "scene", processor, calibration)
     assert steered == policies.world_choice(SCENE, written, processor, None, calibration)
     assert list(steered) == [name]
+
+
+@pytest.mark.parametrize("medium", get_args(Medium))
+def test_json_names_the_other_medium_where_others_are_made(medium, processor):
+    text = f'{COUNTERFACTUAL[:-1]}, "against": "{medium}"}}'
+    written = policies.read_policies(text)
+    (name,) = written
+    expected = {name: Against(Contrast("counterfactual", strength=0.5), medium)}
+    assert policies.world_choice(SCENE, written, processor) == expected
+    assert policies.asking_choice(written, "other", processor) == expected
+    for model in ("scene", "other"):
+        with pytest.raises(ValueError, match=r"has 'against', which names a picture or sound .* Here leave it out"):
+            policies.steering_choice(written, model, processor)
+
+
+def test_json_of_a_report_without_another_medium_is_read():
+    written = policies.read_policies(f'{COUNTERFACTUAL[:-1]}, "against": null}}')
+    assert list(written.values()) == [Contrast("counterfactual", strength=0.5)]
 
 
 def test_names_stand_for_usual_settings_on_other_models(processor, calibration):
@@ -91,6 +112,9 @@ def test_json_names_its_row_by_class_and_settings():
         ('{"policy": "Edit"', "no valid JSON"),
         ('{"policy": "Edit"} edit', "'edit' follows the object"),
         ("{policy: Edit}", "in single quotes"),
+        (f'{COUNTERFACTUAL[:-1]}, "against": "nothin"}}', "'nothin'. Did you mean 'nothing'"),
+        ('{"policy": "Contrast", "against": "nothing"}', "'against' names what a contrast with another picture"),
+        ('{"policy": "Edit", "against": "nothing"}', "'against' names what a contrast with another picture"),
         ("", "No policy is named"),
         (" , ", "No policy is named"),
     ],

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from benchmarks import world_report
-from benchmarks.world_report import RESULTS, titled, update_page
+from benchmarks.pages import RESULTS
+from benchmarks.world_report import titled, update_page
 from lime_xai.evaluation.policies.rows import read_rows
 
 

@@ -27,18 +27,7 @@ def check_noise(processor: Any, inputs: Mapping[str, Any]) -> None:
     ValueError
         For no pixels as numbers, or frames in an unknown order.
     """
-    found, frames = signals(inputs), _frames(processor)
-    if not found:
-        raise ValueError(
-            f"{type(processor).__name__} returns no pixels as numbers (found {', '.join(inputs)}); "
-            "use contrast_nothing."
-        )
-    for name, pixels in found.items():
-        if _repeated(pixels, frames) is None:
-            raise ValueError(
-                f"{type(processor).__name__} makes patches of {frames} frames, and where a frame lies in {name} "
-                f"{list(pixels.shape)} is not known; use contrast_nothing."
-            )
+    _by_frames(processor, inputs)
 
 
 def noisy_pixels(processor: Any, inputs: Mapping[str, Any], seed: int) -> dict[str, Tensor]:
@@ -65,9 +54,8 @@ def noisy_pixels(processor: Any, inputs: Mapping[str, Any], seed: int) -> dict[s
     ValueError
         As ``check_noise``.
     """
-    check_noise(processor, inputs)
-    frames, generator = _frames(processor), torch.Generator().manual_seed(seed)
-    return {name: _noisy(pixels, frames, generator) for name, pixels in signals(inputs).items()}
+    generator = torch.Generator().manual_seed(seed)
+    return {name: _noisy(pixels, shape, generator) for name, (pixels, shape) in _by_frames(processor, inputs).items()}
 
 
 def kept_share(step: int = NOISE_STEP) -> float:
@@ -84,6 +72,26 @@ def kept_share(step: int = NOISE_STEP) -> float:
     """
     rates = torch.linspace(-6, 6, 1000, dtype=torch.float64).sigmoid() * (5e-3 - 1e-5) + 1e-5
     return float((1 - rates)[: step + 1].prod())
+
+
+def _by_frames(processor: Any, inputs: Mapping[str, Any]) -> dict[str, tuple[Tensor, tuple[int, ...]]]:
+    """Return the pixels of a prompt, each with its shape as ``_repeated`` returns it; refuse as ``check_noise``."""
+    pixels, frames = signals(inputs), _frames(processor)
+    if not pixels:
+        raise ValueError(
+            f"{type(processor).__name__} returns no pixels as numbers (found {', '.join(inputs)}); "
+            "use contrast_nothing."
+        )
+    found = {}
+    for name, values in pixels.items():
+        shape = _repeated(values, frames)
+        if shape is None:
+            raise ValueError(
+                f"{type(processor).__name__} makes patches of {frames} frames, and where a frame lies in {name} "
+                f"{list(values.shape)} is not known; use contrast_nothing."
+            )
+        found[name] = (values, shape)
+    return found
 
 
 def _frames(processor: Any) -> int:
@@ -107,11 +115,9 @@ def _repeated(pixels: Tensor, frames: int) -> tuple[int, ...] | None:
     return None
 
 
-def _noisy(pixels: Tensor, frames: int, generator: torch.Generator) -> Tensor:
+def _noisy(pixels: Tensor, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """Return pixels with noise, the same in all frames of a patch."""
-    shape, kept = _repeated(pixels, frames), kept_share()
-    if shape is None:
-        raise RuntimeError("Frames were not checked.")
+    kept = kept_share()
     noise = torch.randn((*shape[:-2], 1, shape[-1]), generator=generator, dtype=torch.float32)
     noise = noise.expand(shape).reshape(pixels.shape)
     mixed: Tensor = kept**0.5 * pixels.float() + (1 - kept) ** 0.5 * noise.to(pixels.device)

@@ -15,6 +15,7 @@ from lime_xai.evaluation.against import Against
 from lime_xai.evaluation.policies.registry import ITEM_MEDIA
 from lime_xai.policies.contrast import Contrast
 from lime_xai.policies.edit import Edit
+from lime_xai.printing import counted
 from lime_xai.storage.store import number
 
 from .answers import Answer, KeptAnswers
@@ -188,9 +189,9 @@ class Reproduction:
     @property
     def title(self) -> str:
         """What was run, in one line."""
-        count = f"{self.found.items} items"
+        count = counted(self.found.of, "item")
         if self.found.items < self.found.of:
-            count = f"{self.found.items} of {self.found.of} items"
+            count = f"{self.found.items} of {count}"
         return f"{self.subject.protocol}, {self.model}, {count}, parser {self.found.parser}"
 
     def ours(self, row: Row, group: str, measure: str) -> Estimate:
@@ -321,5 +322,5 @@ def conditions(greedy: Mapping[str, Any], sampling: Mapping[str, Any], found: Re
     if found.items < found.of:
         notes.append(f"{found.items} of {found.of} items: the paper's cells are of whole benchmarks")
     if found.benchmark == "chair":
-        notes.append(f"{found.items} images: the paper has 500, and the source does not say which")
+        notes.append(f"{counted(found.items, 'image')}: the paper has 500, and the source does not say which")
     return notes

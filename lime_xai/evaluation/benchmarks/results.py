@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from lime_xai.evaluation.bootstrap import RESAMPLES
+from lime_xai.printing import counted
 from lime_xai.storage.store import number
 
 from .answers import Answer
@@ -94,7 +95,8 @@ class Results:
     @property
     def caption(self) -> str:
         """What a number of this result depends on, in one line."""
-        number_of = f"{self.items} items" if self.items == self.of else f"{self.items} of {self.of} items"
+        all_items = counted(self.of, "item")
+        number_of = all_items if self.items == self.of else f"{self.items} of {all_items}"
         drawn = f"95 % intervals by bootstrap over {self.units} units" if self.units > 1 else "one unit, no intervals"
         made = [f"{name} {value}" for name, value in self.conditions.items()]
         return "; ".join([number_of, *made, f"parser {self.parser}", drawn])

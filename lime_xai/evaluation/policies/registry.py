@@ -131,6 +131,21 @@ def world_policies(
     return known | {name: make(values[name]) for name, make in makers.items() if name in values}
 
 
+def shipped_policies(world: World, processor: Any, calibration: Calibration | None = None) -> dict[str, Policy | None]:
+    """Return the usual policies, with the settings shipped for a world where it has some; ``vanilla`` is None.
+
+    Those that compare with another scene of the world are left out.
+
+    Parameters
+    ----------
+    world, processor, calibration : optional
+        As in ``world_policies``.
+    """
+    tuned = world_policies(world, processor, None, calibration)
+    own: dict[str, Policy | None] = {name: one for name, one in tuned.items() if not isinstance(one, Against)}
+    return usual_policies(calibration) | own
+
+
 def shipped_tuning(world: World) -> dict[str, Any]:
     """Return the settings chosen on the tuning seed named in the world's file; none if there is no such file."""
     path = Path(__file__).with_name(f"tuned_{world.name}.json")

@@ -36,6 +36,8 @@ from .tables import world_tables
 
 OBSERVED = 50
 """Scenes on which the modality's share is measured apart: of the plain model, and of edits in forward direction."""
+_MEDIA = ("nothing", "background")
+"""Media that a world makes in place of its own."""
 
 
 @dataclass(frozen=True)
@@ -207,10 +209,7 @@ def _same(row: Mapping[str, Any], measured: Measured) -> bool:
 def _against(model: PreTrainedModel, processor: Any, evaluation: EvaluationSet, measured: Against) -> Around:
     """Return what makes the context of a batch: the contrast with its other media."""
     world = evaluation.world
-    makers = {"nothing": world.nothing, "background": evaluation.background}
-    if measured.medium not in makers:
-        raise ValueError(f"A world has no medium {measured.medium!r}; it has {' and '.join(makers)}.")
-    other = makers[measured.medium]
+    other = {"nothing": world.nothing, "background": evaluation.background}[measured.medium]
 
     def around(media: Sequence[Any], prompts: Sequence[str]) -> AbstractContextManager[Any]:
         inputs = world.batch(processor, [other(medium) for medium in media], prompts).to(model.device)
@@ -282,10 +281,18 @@ def measure_policies(
     Returns
     -------
     WorldReport
+
+    Raises
+    ------
+    ValueError
+        For a contrast with a medium that a world does not make, before anything is computed.
     """
     noise = world.default_noise if noise is None else noise
-    evaluation = world.evaluation_set(seed, scenes=scenes, noise=noise)
     named: dict[str, Measured] = {"vanilla": None, **policies}
+    for name, policy in named.items():
+        if isinstance(policy, Against) and policy.medium not in _MEDIA:
+            raise ValueError(f"{name}: a world has no medium {policy.medium!r}; it has {' and '.join(_MEDIA)}.")
+    evaluation = world.evaluation_set(seed, scenes=scenes, noise=noise)
     weights = weights_hash(model)
     rows = {name: row for name, row in (done or {}).items() if name not in named}
     plain: PlainResult | None = None

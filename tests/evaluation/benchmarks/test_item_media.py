@@ -212,5 +212,5 @@ def test_another_policy_has_no_medium(tmp_path):
 
 
 def test_a_world_refuses_a_medium_that_it_cannot_make(each_world, each_untrained):
-    with pytest.raises(ValueError, match="A world has no medium 'noise'; it has nothing and background"):
+    with pytest.raises(ValueError, match="one: a world has no medium 'noise'; it has nothing and background"):
         measure_policies(each_world, *each_untrained, {"one": ITEM_MEDIA["contrast_noisy_pixels"]}, seed=3, scenes=1)
