@@ -67,11 +67,12 @@ def acceptance(found: Mapping[str, Report]) -> str:
 
 def captions(report: Report) -> str:
     """Return captions under each policy: raw, and without repeats."""
-    header = ("", "CHAIR_i / F1", "no-repeat CHAIR_i", "no-repeat F1", "its change", "finished", "grounding of names")
+    header = ("", "CHAIR_i / F1", "repeat", "no-repeat CHAIR_i", "no-repeat F1", "its change", "finished")
     rows = [
         (
             f"`{policy}`",
             f"{row['chair_i']:.3f} / {row['f1']:.3f}",
+            f"{row['repetitive']:.2f}",
             interval(row, "no_repeat.chair_i"),
             f"{row['no_repeat']['f1']:.3f}",
             change(row, "no_repeat.f1"),
@@ -82,7 +83,7 @@ def captions(report: Report) -> str:
         )
         for policy, row in report["policies"].items()
     ]
-    return table((*header, "image share", "cost"), rows)
+    return table((*header, "grounding of names", "image share", "cost"), rows)
 
 
 def answers(report: Report) -> str:

@@ -7,6 +7,7 @@ without the objects, with their boxes and names: no pixel and no outline of a st
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from lime_xai.worlds.shared.evaluation import EvaluationSet
 from lime_xai.worlds.shared.language import article
 from lime_xai.worlds.shared.models import load_frozen
 
+from .catalogue import CLASSES
 from .gallery_figure import Named, maps_figure, save_small
 from .placed import PhotoScene, emptied
 from .samples import SAMPLES, Sample, check_packages, photograph
@@ -199,7 +201,12 @@ def _counted(entries: Sequence[Entry], where: str) -> str:
     named = [one for entry in entries for one in entry.named]
     there = sum(one.there for one in named)
     counted = f"{there} are there and {len(named) - there} are not"
-    return f"Of {len(named)} objects that the model names on {where}, {counted}."
+    return f"Of {len(named)} times that the model names one of its {len(CLASSES)} objects on {where}, {counted}."
+
+
+def other_names(said: str) -> list[str]:
+    """Return the words behind an article that are none of the objects that the model was trained to name."""
+    return [word for word in re.findall(r"\b[Aa]n? (\w+)", said) if word.lower() not in CLASSES]
 
 
 def _section(entry: Entry) -> Iterator[str]:
@@ -218,7 +225,9 @@ def _section(entry: Entry) -> Iterator[str]:
             rows.append(f"| {one.name} | {one.judged} | {share} | {grounding} | {sure} |")
         yield "\n".join(rows)
     else:
-        yield "It names none of the 48 objects. The map is that of the word with the lowest grounding."
+        yield f"It names none of its {len(CLASSES)} objects. The map is that of the word with the lowest grounding."
+    if others := other_names(entry.answer.text):
+        yield f"Not among its {len(CLASSES)} objects, without a map, and not counted: {', '.join(others)}."
     yield from entry.notes
 
 

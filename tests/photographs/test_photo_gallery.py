@@ -10,7 +10,7 @@ import lime_xai
 from benchmarks.photographs import gallery
 from benchmarks.photographs.__main__ import main
 from benchmarks.photographs.catalogue import CLASSES
-from benchmarks.photographs.gallery import BEGIN, END, PAGE, named_objects, scene_entries, written
+from benchmarks.photographs.gallery import BEGIN, END, PAGE, named_objects, other_names, scene_entries, written
 from benchmarks.photographs.gallery_figure import maps_figure, save_small
 from benchmarks.photographs.samples import SAMPLES, photograph
 from benchmarks.photographs.scenes import emptied, render
@@ -55,6 +55,19 @@ def test_first_mentions_are_judged_by_what_is_there(world, evaluation, model_and
         (absent, False, "invented"),
     ]
     assert [answer.words[one.word].text.strip(" ,") for one in found] == [true, absent]
+
+
+@pytest.mark.parametrize(
+    ("said", "others"),
+    [
+        ("There is a book and a dog.", ["book"]),
+        ("A goat, an owl and an umbrella.", ["goat", "umbrella"]),
+        ("There is a dog, a fox and a zebra.", []),
+        ("dog fox", []),
+    ],
+)
+def test_names_of_no_class_are_found(said, others):
+    assert other_names(said) == others
 
 
 def test_pictures_of_scenes_hold_no_stamp(world, evaluation, model_and_processor, saying, tmp_path, monkeypatch):
