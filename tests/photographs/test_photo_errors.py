@@ -1,3 +1,5 @@
+from argparse import ArgumentParser
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from benchmarks.photographs.errors import (
     renamed,
     summary,
 )
+from lime_xai.storage.store import read_json
 
 
 def caption_of(language, named):
@@ -150,3 +153,24 @@ def test_shares_are_those_of_what_was_counted():
     assert found["invented after a true premise"] == pytest.approx(1 / 4)
     assert found["invented after a false premise"] == pytest.approx(3 / 4)
     assert found["invented: false minus true premise"] == pytest.approx(1 / 2)
+
+
+def options(tmp_path, name="report.json"):
+    parser = ArgumentParser()
+    errors.add_arguments(parser)
+    return parser.parse_args(["some", "--scenes", "3", "--json", str(tmp_path / name)])
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_the_parts_are_opened(tmp_path):
+    with pytest.raises(ValueError, match="is no folder"):
+        errors.run(options(tmp_path, "nowhere/report.json"))
+
+
+def test_a_report_without_inventions_is_json(monkeypatch, tmp_path, world, evaluation, model_and_processor):
+    true = [caption_of(world.language, scene.present) for scene in evaluation.scenes]
+    monkeypatch.setattr(errors, "open_measured", lambda _: (*model_and_processor, evaluation))
+    monkeypatch.setattr(errors, "generate_captions", lambda *_: true)
+    errors.run(options(tmp_path))
+    report = read_json(tmp_path / "report.json")  # it refuses NaN
+    assert report["summary"][f"inventions by {PICTURE}"] == [None, None, None]
+    assert report["inventions"] == []
