@@ -25,7 +25,8 @@ def caption_of(language, named):
 
 
 @pytest.mark.parametrize(
-    ("picture", "text", "cause"), [(2.0, 1.0, PICTURE), (0.1, 1.0, TEXT), (0.4, 0.4, NEITHER), (-3.0, 0.0, NEITHER), (2.0, None, UNTESTED)],
+    ("picture", "text", "cause"),
+    [(2.0, 1.0, PICTURE), (0.1, 1.0, TEXT), (0.4, 0.4, NEITHER), (-3.0, 0.0, NEITHER), (2.0, None, UNTESTED)],
 )
 def test_the_cause_is_the_greater_effect_if_it_is_large_enough(picture, text, cause):
     assert Invention(0, "dog", picture, text, "cat", 0.1, 0.1).cause == cause

@@ -79,7 +79,11 @@ def test_tables_replace_what_is_between_their_marks(report, tmp_path, capsys):
 
 
 def test_a_page_without_the_marks_is_refused(report, tmp_path):
-    write(tmp_path, "photographs_attention_seed0.json", {"model": "w0", "summary": {"attention on the picture": [0.1, 0, 0.2]}})
+    write(
+        tmp_path,
+        "photographs_attention_seed0.json",
+        {"model": "w0", "summary": {"attention on the picture": [0.1, 0, 0.2]}},
+    )
     report.PAGE.write_text("no marks\n")
     with pytest.raises(ValueError, match="has no <!-- attention-table -->"):
         report.main()
