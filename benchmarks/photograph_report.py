@@ -4,7 +4,8 @@ Reads, from ``benchmarks/results``, ``photographs_acceptance.json`` and, for eac
 ``photographs_policies_NAME.json``, ``_errors_``, ``_detection_``, ``_attention_`` and ``_compare_``, which the commands
 of ``python -m benchmarks.photographs`` wrote; and ``world_bundled.json``, of the pictograms beside which policies are
 shown. Writes the tables into the page of photographs, between their marks, and prints them. Nothing is measured. A
-table without a report is left as it is, and named.
+table without a report is left as it is, and named. Reports of one model that were measured with different weights, or
+with others than ``protocol.json`` has, are refused, and so are columns of one table that were measured differently.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from compare_report import table as compare_table
 from grounding import markdown as detection_table
 
 from benchmarks.pages import DOCS, RESULTS, Report, at, cost, put, table
+from benchmarks.photographs.assemble import PROTOCOL
 from lime_xai import Comparison
 from lime_xai.evaluation.bootstrap import bounded
+from lime_xai.worlds.shared.models import read_protocol
 
 PAGE = DOCS / "explanation" / "photographs.md"
 PICTOGRAMS = "world_bundled.json"
@@ -32,6 +35,7 @@ BESIDE = (
     ("dialogue AUC", "splits.dialogue.auc"),
 )
 """Changes that are shown for pictograms and photographs."""
+KINDS = ("policies", "errors", "detection", "attention", "compare")
 METRICS = ("pointing", "mass", "rank", "deletion", "insertion", "perceptual_share", "residual")
 
 
@@ -40,6 +44,47 @@ def reports(kind: str) -> dict[str, Report]:
     begin = f"photographs_{kind}_"
     paths = sorted(RESULTS.glob(f"{begin}*.json"))
     return {path.stem.removeprefix(begin): json.loads(path.read_text(encoding="utf-8")) for path in paths}
+
+
+def measured(report: Report) -> str:
+    """Return the SHA-256 of the weights that a report is of."""
+    found: Any = report.get("weights") or report.get("about", report).get("model")
+    return str(found or report["header"]["weights"])
+
+
+def check_weights(accepted: Mapping[str, Report]) -> None:
+    """Refuse reports of one model that are of other weights than its first one, or than ``protocol.json`` has.
+
+    Raises
+    ------
+    ValueError
+        Naming the reports.
+    """
+    frozen = read_protocol(PROTOCOL).models
+    wanted = {name: one.sha256 for name, one in frozen.items()}
+    found = [("photographs_acceptance.json", name, one) for name, one in accepted.items()]
+    for kind in KINDS:
+        found += [(f"photographs_{kind}_{name}.json", name, one) for name, one in reports(kind).items()]
+    other = [file for file, name, one in found if wanted.setdefault(name, measured(one)) != measured(one)]
+    if other:
+        raise ValueError(
+            f"{', '.join(other)}: measured with other weights than {PROTOCOL.name} has for the model, or than its "
+            "other reports; measure again with the commands on the page, or take the files away"
+        )
+
+
+def check_alike(where: str, found: Mapping[str, Report]) -> None:
+    """Refuse columns of one table that were measured on other scenes.
+
+    Raises
+    ------
+    ValueError
+        Naming what differs.
+    """
+    for key in ("seed", "scenes", "difficulty", "world", "noise"):
+        values = {name: one.get(key) for name, one in found.items()}
+        if len(set(values.values())) > 1:
+            raise ValueError(f"{where}: {key} is {values}; measure all models on the same scenes for one table")
 
 
 def interval(row: Report, key: str) -> str:
@@ -54,20 +99,22 @@ def change(row: Report, key: str) -> str:
 
 def acceptance(found: Mapping[str, Report]) -> str:
     """Return measures of all models, one column for each, behind the criterion."""
-    names = list(found)
+    check_alike("photographs_acceptance.json", found)
+    columns = [{row["measure"]: row for row in one["rows"]} for one in found.values()]
     rows = []
-    for place, first in enumerate(found[names[0]]["rows"]):
-        cells = [first["measure"], first["criterion"]]
-        for name in names:
-            row = found[name]["rows"][place]
-            cells.append(f"{bounded(row['value'], row['low'], row['high'])} {row['verdict']}".strip())
+    for measure in dict.fromkeys(key for column in columns for key in column):
+        there = [column.get(measure) for column in columns]
+        cells = [measure, next(row["criterion"] for row in there if row)]
+        for row in there:
+            value = f"{bounded(row['value'], row['low'], row['high'])} {row['verdict']}" if row else "not measured"
+            cells.append(value.strip())
         rows.append(cells)
-    return table(("measure", "criterion", *names), rows)
+    return table(("measure", "criterion", *found), rows)
 
 
 def captions(report: Report) -> str:
     """Return captions under each policy: raw, and without repeats."""
-    header = ("", "CHAIR_i / F1", "repeat", "no-repeat CHAIR_i", "no-repeat F1", "its change", "finished")
+    header = ("", "CHAIR_i / F1", "repeat", "no-repeat CHAIR_i", "no-repeat F1", "its change", "other things", "finished")
     rows = [
         (
             f"`{policy}`",
@@ -76,6 +123,7 @@ def captions(report: Report) -> str:
             interval(row, "no_repeat.chair_i"),
             f"{row['no_repeat']['f1']:.3f}",
             change(row, "no_repeat.f1"),
+            "-" if row["no_repeat"].get("outside") is None else f"{row['no_repeat']['outside']:.2f}",
             f"{row['no_repeat']['finished']:.2f}",
             f"{row['grounding']['name']:.2f}",
             "-" if row["image_share"] is None else f"{row['image_share']:.3f}",
@@ -101,7 +149,9 @@ def answers(report: Report) -> str:
 
 def beside(pictograms: Report, photographs: Mapping[str, Report]) -> str:
     """Return the changes that each policy brings on pictograms and on each model of photographs."""
+    check_alike("photographs_policies_*.json", photographs)
     worlds = {"pictograms": pictograms, **{f"photographs, {name}": one for name, one in photographs.items()}}
+    counted = {world: f"{world}, {report['scenes']} scenes" for world, report in worlds.items()}
     rows = []
     for policy in next(iter(photographs.values()))["policies"]:
         if policy == "vanilla":
@@ -109,12 +159,13 @@ def beside(pictograms: Report, photographs: Mapping[str, Report]) -> str:
         for world, report in worlds.items():
             row = report["policies"].get(policy)
             cells = [change(row, key) for _, key in BESIDE] if row else ["not measured", *[""] * (len(BESIDE) - 1)]
-            rows.append((f"`{policy}`" if world == "pictograms" else "", world, *cells))
+            rows.append((f"`{policy}`" if world == "pictograms" else "", counted[world], *cells))
     return table(("", "on", *(title for title, _ in BESIDE)), rows)
 
 
 def by_model(found: Mapping[str, Report]) -> str:
     """Return the summaries of commands that measure means: one column per model."""
+    check_alike("photographs_errors_*.json or photographs_attention_*.json", found)
     names = list(found)
     rows = []
     for measure in dict.fromkeys(key for one in found.values() for key in one["summary"]):
@@ -161,6 +212,7 @@ def tables() -> dict[str, Callable[[], str] | None]:
     def read(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
 
+    check_weights(read(accepted) if accepted.exists() else {})
     return {
         "acceptance": (lambda: acceptance(read(accepted))) if accepted.exists() else None,
         "captions": (lambda: apart(captions, policies)) if policies else None,

@@ -10,6 +10,7 @@ import argparse
 import json
 
 from benchmarks.pages import DOCS, RESULTS, Report, put, table
+from benchmarks.recordings.assemble import FROZEN
 from lime_xai.evaluation.bootstrap import bounded
 
 PAGE = DOCS / "explanation" / "recordings.md"
@@ -33,8 +34,14 @@ def main() -> None:
     parts = []
     for path in sorted(RESULTS.glob(f"{BEGIN}*.json")):
         report = json.loads(path.read_text(encoding="utf-8"))
+        name, found = path.stem.removeprefix(BEGIN), report["about"]["weights"]
+        if FROZEN.get(name, found) != found:
+            raise ValueError(
+                f"{path.name} was measured with weights of SHA-256 {found}, and {name} has {FROZEN[name]}; "
+                "measure it again"
+            )
         clips = sum(len(next(iter(block.values()))["captions"]) for block in report["blocks"])
-        parts.append(f"{path.stem.removeprefix(BEGIN)}, {clips} clips.\n\n{rows(report)}")
+        parts.append(f"{name}, {clips} clips.\n\n{rows(report)}")
     if not parts:
         raise SystemExit(f"{RESULTS} holds no {BEGIN}*.json; python -m benchmarks.recordings measure writes one")
     made = "\n\n".join(parts)

@@ -15,6 +15,7 @@ Relevance (AttnLRP, of the same token) is split over the same groups by its abso
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -189,11 +190,47 @@ def summary(found: Sequence[Named], scenes: int) -> dict[str, tuple[float, float
             among = np.array([one.scene for one in some], np.int64)
             values = np.array([one.attention[1] for one in some], np.float64)
             table[f"attention on the picture, {kind} objects"] = estimate(mean_over_scenes(values, among, weights))
+    if any(one.invented for one in found):
+        apart = at_the_same_place(found, [one.attention[1] for one in found], weights)
+        table["attention on the picture, invented minus seen objects at the same place"] = estimate(apart)
     table["most attended image token: its share of the picture's attention"] = mean([one.top_share for one in found])
     table["tokens without an object: share of the picture's attention"] = mean([one.empty_share for one in found])
     table["tokens without an object: share of the picture"] = mean([one.empty_area for one in found])
     table["two pictures have the same most attended image token"] = estimate(_repeated(found, weights))
     return table
+
+
+def at_the_same_place(found: Sequence[Named], values: Sequence[float], weights: NDArray[Any]) -> NDArray[np.float64]:
+    """Return by how much a value of invented objects exceeds that of seen ones named at the same place, shape [R].
+
+    Invented objects are named later, and the longer the caption is, the more text there is to attend to. So the means
+    of those named k-th in their captions are compared for each k, and weighed by the number of invented ones. A place
+    at which one of the two kinds is missing is left out.
+
+    Parameters
+    ----------
+    found : sequence of Named
+        In the order of the captions, first mentions alone.
+    values : sequence of float
+        One for each.
+    weights : numpy.ndarray
+        Of scenes, shape [R, S].
+    """
+    chosen = weights[:, [one.scene for one in found]]
+    before: Counter[int] = Counter()
+    places, invented, value = [], np.array([one.invented for one in found]), np.asarray(values, np.float64)
+    for one in found:
+        places.append(before[one.scene])
+        before[one.scene] += 1
+    above, below = np.zeros(len(weights)), np.zeros(len(weights))
+    for place in sorted(set(places)):
+        here = np.array(places) == place
+        many, few = (chosen[:, here & kind].sum(1) for kind in (~invented, invented))
+        seen, other = (chosen[:, here & kind] @ value[here & kind] for kind in (~invented, invented))
+        compared = np.where((many > 0) & (few > 0), few, 0.0)
+        above += compared * (ratio(other, few, 0.0) - ratio(seen, many, 0.0))
+        below += compared
+    return ratio(above, below)
 
 
 def _repeated(found: Sequence[Named], weights: NDArray[Any]) -> NDArray[np.float64]:

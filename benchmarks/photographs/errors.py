@@ -6,9 +6,15 @@ the same place of the same caption:
 1. with each object of the picture erased in turn. The greatest fall is the effect of the picture: pixels of another
    object raise the word, which is a misperception.
 2. with each name that the caption has said before replaced by another present object, with its article. The greatest
-   fall is the effect of the text: a prior of the language model raises the word.
+   fall is the effect of the text: a prior of the language model raises the word. Where all present objects have been
+   named, or no name has an article, no name can be replaced, and the text is not tested.
 
-The cause is the greater effect if it is at least ``LEAST`` nats, and none otherwise.
+The cause is the greater effect if it is at least ``LEAST`` nats, and none otherwise. Words whose text was not tested
+are counted apart.
+
+The greatest of several falls is above zero for words that nothing raises too, and grows with their number. So the same
+numbers are given for other words in the same place: the mean over the absent classes that have the same article and
+were not named before.
 
 Premises. The answer begins with "Next to the A, there is", once with an A that is in the picture, and once with one
 that is not: the absent partner of something present, if there is one. Counted is how many of the objects that the
@@ -18,6 +24,7 @@ answer goes on to name are invented.
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -35,6 +42,7 @@ from .measured import add_measured, open_measured, report_means
 LEAST: Final = 0.5
 """Nats that a cause must take from a word."""
 PICTURE, TEXT, NEITHER = "the picture", "the text", "neither"
+UNTESTED = "the text was not tested"
 PREMISE_TOKENS: Final = 14
 _SEED: Final = 4
 _SCENES: Final = 7
@@ -51,22 +59,29 @@ class Invention:
         Index of its scene.
     word : str
         The name.
-    picture, text : float
-        Effects in nats: the greatest fall of its log-probability without an object, and with another name before it;
-        the latter is 0 where no name came before it, or all present objects have been named.
+    picture : float
+        Effect in nats: the greatest fall of its log-probability without an object.
+    text : float or None
+        The same with another name before it; 0 where no name came before it, None where it was not tested.
     eraser : str
         The object without whose pixels it falls most.
+    others_picture, others_text : float or None
+        The same two numbers, mean over other words in the same place; None where there are none.
     """
 
     scene: int
     word: str
     picture: float
-    text: float
+    text: float | None
     eraser: str
+    others_picture: float | None
+    others_text: float | None
 
     @property
     def cause(self) -> str:
-        """``PICTURE``, ``TEXT`` or ``NEITHER``."""
+        """``PICTURE``, ``TEXT``, ``NEITHER`` or ``UNTESTED``."""
+        if self.text is None:
+            return UNTESTED
         if max(self.picture, self.text) < LEAST:
             return NEITHER
         return PICTURE if self.picture >= self.text else TEXT
@@ -100,32 +115,60 @@ def _absent(caption: str, scene: Any, language: Any) -> list[tuple[int, int]]:
 
 
 def _place(text: str, name: str) -> int:
-    """Return where a name begins in a text, with the space before it."""
-    places = [place for place in range(len(text)) if text.startswith(f" {name}", place)]
-    ends = [place for place in places if not text[place + 1 + len(name) :][:1].isalpha()]
-    return ends[0]
+    """Return where a name begins in a text, with the space before it; capital letters count as small ones.
+
+    Raises
+    ------
+    ValueError
+        If the name is the first word of the text: nothing precedes it that could have raised it.
+    """
+    found = re.search(rf"\s{name}(?=[\s,]|$)", text, re.IGNORECASE)
+    if found is None:
+        raise ValueError(
+            f"the answer {text!r} begins with the name {name!r}, and there is no text before it to test; "
+            "expected one such as 'There is a dog', as a model of photographs gives it"
+        )
+    return found.start()
+
+
+def renamed(begun: str, name: str, other: str) -> str | None:
+    """Return the beginning of a caption in which another object, with its own article, takes the place of a name.
+
+    The article that the caption has may be wrong ("a elephant"). None if the name has none ("a toy car").
+    """
+    found, count = re.subn(rf"\ban?\s+{name}(?=[\s,]|$)", article(other), begun, flags=re.IGNORECASE)
+    return found if count else None
 
 
 def _invention(
     model: Any, processor: Any, evaluation: EvaluationSet, rng: np.random.Generator, index: int, begun: str, obj: int
 ) -> Invention:
     world, scene, medium = evaluation.world, evaluation.scenes[index], evaluation.media[index]
-    classes, token = world.language.classes, world.name_tokens(processor)[obj]
+    classes, names = world.language.classes, world.name_tokens(processor)
     erased = [world.erase(medium, scene, one, noise=evaluation.noise, rng=rng) for one in scene.present]
     named = list(dict.fromkeys(world.language.mentions(begun)))
-    others = [one for one in scene.present if one not in named]
-    texts = [
-        begun.replace(article(classes[one]), article(classes[others[int(rng.integers(len(others)))]]))
-        for one in (named if others else ())
-    ]
+    unnamed = [one for one in scene.present if one not in named]
+    drawn = [unnamed[int(rng.integers(len(unnamed)))] for _ in named] if unnamed else []
+    changed = [renamed(begun, classes[one], classes[other]) for one, other in zip(named, drawn, strict=False)]
+    texts = [text for text in changed if text is not None]
+    alike = world.language.article_of(obj)
+    others = [one for one in scene.absent if one not in (obj, *named) and world.language.article_of(one) == alike]
     media = [medium, *erased, *[medium] * len(texts)]
     prompts = [evaluation.caption_prompt + text for text in (*[begun] * (1 + len(erased)), *texts)]
-    scores = first_scores(model, processor, world, media, prompts, [[token]] * len(prompts), normalised=True)
-    falls = [float(scores[0][0] - score[0]) for score in scores[1:]]
+    tokens = [names[one] for one in (obj, *others)]
+    scores = np.stack(first_scores(model, processor, world, media, prompts, [tokens] * len(prompts), normalised=True))
+    falls = scores[0] - scores[1:]  # [prompts but the first, words]
     of_picture, of_text = falls[: len(erased)], falls[len(erased) :]
-    strongest = int(np.argmax(of_picture))
+    picture, text = of_picture.max(0), of_text.max(0) if len(of_text) else np.zeros(len(tokens))
+    tested = bool(texts) or not named
     return Invention(
-        index, classes[obj], of_picture[strongest], max(of_text, default=0.0), classes[scene.present[strongest]]
+        index,
+        classes[obj],
+        float(picture[0]),
+        float(text[0]) if tested else None,
+        classes[scene.present[int(of_picture[:, 0].argmax())]],
+        float(picture[1:].mean()) if others else None,
+        float(text[1:].mean()) if others and tested else None,
     )
 
 
@@ -178,18 +221,27 @@ def summary(made: Sequence[Invention], said: Sequence[Premise], scenes: int) -> 
     Returns
     -------
     dict
-        Share of each cause among the inventions, mean effects in nats, and share of invented objects after a true and
-        after a false premise, with the difference.
+        Share of each cause among the inventions, mean effects in nats on the words and on others in their places, and
+        share of invented objects after a true and after a false premise, with the difference.
     """
     weights = resampling_weights(scenes)
-    places = np.array([one.scene for one in made], np.int64)
+
+    def mean(pairs: Sequence[tuple[int, float]]) -> Floats:
+        places = np.array([scene for scene, _ in pairs], np.int64)
+        return mean_over_scenes(np.array([value for _, value in pairs], np.float64), places, weights)
+
     found: dict[str, Floats] = {}
     for cause in (PICTURE, TEXT, NEITHER):
-        values = np.array([one.cause == cause for one in made], np.float64)
-        found[f"inventions by {cause}"] = mean_over_scenes(values, places, weights)
-    for name in ("picture", "text"):
-        values = np.array([getattr(one, name) for one in made], np.float64)
-        found[f"effect of the {name}, nats"] = mean_over_scenes(values, places, weights)
+        found[f"inventions by {cause}"] = mean([(one.scene, one.cause == cause) for one in made])
+    found[f"inventions, {UNTESTED}"] = mean([(one.scene, one.cause == UNTESTED) for one in made])
+    for title, name in (
+        ("effect of the picture, nats", "picture"),
+        ("effect of the picture on other words there, nats", "others_picture"),
+        ("effect of the text, nats", "text"),
+        ("effect of the text on other words there, nats", "others_text"),
+    ):
+        measured = [(one.scene, getattr(one, name)) for one in made if getattr(one, name) is not None]
+        found[title] = mean(measured)
     rates = {}
     for true in (True, False):
         chosen = [one for one in said if one.true is true]

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from lime_xai.command.loading import check_device
 from lime_xai.evaluation.bootstrap import bounded
-from lime_xai.storage.store import write_json
+from lime_xai.storage.store import check_writable, number, write_json
 from lime_xai.storage.weights import weights_hash
 from lime_xai.worlds.shared.evaluation import EvaluationSet
 from lime_xai.worlds.shared.models import load_frozen
@@ -36,9 +36,10 @@ def open_measured(arguments: argparse.Namespace) -> tuple[Any, Any, EvaluationSe
     Raises
     ------
     ValueError, FileNotFoundError
-        For a device, model or parts that are not there.
+        For a device, model or parts that are not there, or a report that cannot be written.
     """
     check_device(arguments.device)
+    check_writable(arguments.json)
     world = open_world(arguments.folder, arguments.difficulty)
     model, processor = load_frozen(world, arguments.model)
     model.to(arguments.device or "cpu")
@@ -74,4 +75,5 @@ def report_means(
         table.add_row(name, bounded(*values))
     Console().print(table)
     about = {"model": weights_hash(model), "seed": arguments.seed, "scenes": arguments.scenes}
-    write_json(arguments.json, {**about, "difficulty": arguments.difficulty, "summary": found, **rows})
+    summary = {name: [number(value, 17) for value in values] for name, values in found.items()}  # JSON has no NaN
+    write_json(arguments.json, {**about, "difficulty": arguments.difficulty, "summary": summary, **rows})

@@ -25,6 +25,7 @@ from benchmarks.worlds.optimisation import Checkpoints, Report, run_stage
 from benchmarks.worlds.stages import Stage
 from benchmarks.worlds.training import reproducible, shown_progress
 from lime_xai.storage.store import check_identity, write_json
+from lime_xai.storage.weights import weights_hash
 
 from .adapters import Adapters, write
 from .catalogue import catalogue
@@ -35,6 +36,7 @@ from .language import PhotoLanguage, language_of, read_priors
 from .model import build
 from .naming import NamingStage, picture_embeddings, token_names
 from .packages import OF_MODEL, Package, found
+from .weights import tower
 
 EVERY = 50
 """Steps between two checkpoints."""
@@ -311,12 +313,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=PhotoPlan.alignment_steps, help="of the second stage, alignment")
     parser.add_argument("--scenes", type=int, default=PhotoPlan.alignment_scenes)
-    parser.add_argument(
-        "--precision",
-        choices=tuple(PRECISIONS),
-        default=PhotoPlan.alignment_precision,
-        help="of products; processors without instructions for bfloat16 are faster with float32 (other weights result)",
-    )
+    told = "of products; processors without instructions for bfloat16 are faster with float32 (other weights result)"
+    parser.add_argument("--precision", choices=tuple(PRECISIONS), default=PhotoPlan.alignment_precision, help=told)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -330,7 +328,7 @@ def run(arguments: argparse.Namespace) -> None:
     cache = FeatureCache(arguments.folder / "features", plan.alignment_scenes)
     parts, console = found(arguments.folder), Console()
     stamps = catalogue(parts.stamps)
-    wanted = {"catalogue": stamps.digest}  # masks say what image tokens show
+    wanted = {"catalogue": stamps.digest, "weights": weights_hash(tower(parts))}
     check_identity(arguments.folder / "features", "features", cache.identity, wanted)
     names = torch.from_numpy(np.stack([token_names(scene, stamps) for scene in cache.scenes]))
     model, processor = build(parts, arguments.seed)

@@ -12,7 +12,7 @@ from PIL import Image
 from transformers import InternVLForConditionalGeneration
 
 from lime_xai.worlds import register_world
-from lime_xai.worlds.shared.chat import Chat
+from lime_xai.worlds.shared.chat import Chat, Message
 from lime_xai.worlds.shared.criteria import UNTAUGHT
 from lime_xai.worlds.shared.language import EOS
 from lime_xai.worlds.shared.world import World
@@ -34,15 +34,24 @@ _GREY: Final = (128, 128, 128)
 
 
 class PhotoChat(Chat):
-    """SmolLM2's chat, with a picture before the first question."""
+    """SmolLM2's chat, with a picture before the first question; earlier answers end in a full stop, as in training."""
+
+    def messages(self, question: str, earlier: Sequence[tuple[str, str]] = ()) -> list[Message]:
+        """Return chat messages about one picture or sound, as ``Chat.messages``."""
+        return super().messages(question, _sentences(earlier))
 
     def prompt(self, question: str, earlier: Sequence[tuple[str, str]] = ()) -> str:
         """Return what the chat template makes of ``messages(question, earlier)``, up to the answer."""
         text, mark = "", self.mark
-        for asked, answer in earlier:
-            text += f"{START}user\n{mark}{asked}{END}\n{START}assistant\n{answer}.{END}\n"
+        for asked, answer in _sentences(earlier):
+            text += f"{START}user\n{mark}{asked}{END}\n{START}assistant\n{answer}{END}\n"
             mark = ""
         return f"{text}{START}user\n{mark}{question}{END}\n{START}assistant\n"
+
+
+def _sentences(earlier: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return earlier turns whose answers end in a full stop."""
+    return [(asked, f"{answer}.") for asked, answer in earlier]
 
 
 class SpokenWorld(World):
@@ -167,6 +176,9 @@ class PhotographWorld(SpokenWorld):
 def open_world(folder: Path, difficulty: str = EVALUATED) -> PhotographWorld:
     """Return the photographs with the parts in a folder, and make them known by name to ``lime_xai.worlds``.
 
+    A report holds the world's name, and resumes from one of the same: so pictures of another difficulty than
+    ``EVALUATED`` are a world of another name, ``photographs-hard`` for example.
+
     Parameters
     ----------
     folder : Path
@@ -181,5 +193,7 @@ def open_world(folder: Path, difficulty: str = EVALUATED) -> PhotographWorld:
     """
     stamps = catalogue(found(folder).stamps)
     world = PhotographWorld(stamps, language_of(read_priors()), folder / "models", DIFFICULTIES[difficulty])
+    if difficulty != EVALUATED:
+        world.name = f"{world.name}-{difficulty}"
     register_world(world)
     return world

@@ -10,7 +10,7 @@ What one clip holds, and its noise, depends on one generator alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
@@ -147,19 +147,47 @@ def excerpt(one: Placed, recorded: Recordings) -> Samples:
 
 def render_clip(rng: np.random.Generator, clip: RecordedClip, recorded: Recordings, noise: float = NOISE) -> Samples:
     """Return the samples of a clip, float32 of shape [48000]; ``rng`` draws the noise (root mean square ``noise``)."""
-    mixed = np.zeros(SAMPLES, np.float32)
-    for one in clip.placed:
-        mixed[one.span] += excerpt(one, recorded)
+    mixed = _mixed(clip.placed, recorded)
     under = rng.standard_normal(SAMPLES, np.float32) * np.float32(noise)
     found: Samples = np.clip(mixed + under, -1, 1)
     return found
 
 
-def without(samples: Samples, clip: RecordedClip, obj: int, recorded: Recordings) -> Samples:
-    """Return a clip without one recording; everything else, and the noise, stays as it is up to float32 rounding."""
-    one = clip.placed[clip.index_of(obj)]
-    found = samples.copy()
-    found[one.span] -= excerpt(one, recorded)
+def _mixed(placed: Sequence[Placed], recorded: Recordings) -> Samples:
+    """Return the sum of excerpts, float32 of shape [48000]."""
+    mixed = np.zeros(SAMPLES, np.float32)
+    for one in placed:
+        mixed[one.span] += excerpt(one, recorded)
+    return mixed
+
+
+def without(samples: Samples, clip: RecordedClip, gone: Collection[int], recorded: Recordings) -> Samples:
+    """Return a clip without some of its recordings.
+
+    Everything else, and the noise, stays as it is up to float32 rounding. Where a clip reaches full scale, its noise is
+    lost: there the other recordings are given without noise.
+
+    Parameters
+    ----------
+    samples : numpy.ndarray
+        What ``render_clip`` made of the clip.
+    clip : RecordedClip
+        What sounds in it.
+    gone : collection of int
+        Classes to take away.
+    recorded : Recordings
+        What is mixed.
+
+    Raises
+    ------
+    ValueError
+        If one of the classes does not sound.
+    """
+    places = {clip.index_of(obj) for obj in gone}
+    away = _mixed([clip.placed[place] for place in sorted(places)], recorded)
+    rest = _mixed([one for place, one in enumerate(clip.placed) if place not in places], recorded)
+    full = np.abs(samples) >= 1
+    found: Samples = np.clip(np.where(full, rest, samples - away), -1, 1)
     return found
 
 

@@ -17,9 +17,11 @@ import torch
 from rich.console import Console
 
 from lime_xai.command.loading import check_device
+from lime_xai.evaluation.against import Against
 from lime_xai.evaluation.bootstrap import bounded, estimate, resampling_weights
 from lime_xai.evaluation.policies.registry import Measured, Tuned, select_policies, world_policies
 from lime_xai.evaluation.policies.world import contexts, for_questions
+from lime_xai.policies.registry import policy_to_dict
 from lime_xai.storage.store import check_identity, check_writable, read_json, write_json
 from lime_xai.storage.weights import weights_hash
 from lime_xai.worlds.shared.closed import closed_values
@@ -34,7 +36,7 @@ _SEEDS: Final = 1000
 """Blocks that one seed has at most; each is drawn from a seed of its own, so that clips can be added."""
 POLICIES: Final = "vanilla,contrast,contrast_nothing,uniform_gain,edit"
 ASKED: Final = ("random", "dialogue")
-SHOWN: Final = ("f1", "chair_i", "recall", "finished")
+SHOWN: Final = ("f1", "chair_i", "recall", "outside", "finished")
 
 
 class Rows(TypedDict):
@@ -88,6 +90,13 @@ def measure_block(
     return {"captions": captions, "counts": counts.tolist(), "closed": closed}
 
 
+def settings_of(measured: Measured) -> dict[str, Any] | None:
+    """Return a policy as JSON, with the medium that a contrast is against; None for the plain model."""
+    if isinstance(measured, Against):
+        return {**policy_to_dict(measured.policy), "against": measured.medium}
+    return None if measured is None else policy_to_dict(measured)
+
+
 def one_of_each(questions: Sequence[Question]) -> list[Question]:
     """Return the first question with yes, and the first with no, of each clip; both or neither."""
     return list({(question.scene, question.label): question for question in reversed(questions)}.values())[::-1]
@@ -133,8 +142,11 @@ def run(arguments: argparse.Namespace) -> None:
     """Measure block by block, print the table and write the report."""
     check_device(arguments.device)
     check_writable(arguments.json)
-    if arguments.clips < 1 or arguments.clips % BLOCK:
-        raise ValueError(f"clips is {arguments.clips}; expected a multiple of the {BLOCK} of a block")
+    if not 1 <= arguments.clips <= BLOCK * _SEEDS or arguments.clips % BLOCK:
+        raise ValueError(
+            f"clips is {arguments.clips}; expected a multiple of the {BLOCK} of a block, at most {BLOCK * _SEEDS}: "
+            "more would be those of the next seed"
+        )
     torch.set_num_threads(arguments.threads)
     world, console = open_world(arguments.folder), Console()
     model, processor = world.load_model(arguments.model)
@@ -149,6 +161,7 @@ def run(arguments: argparse.Namespace) -> None:
         "recordings": world.recorded.digest,
         "seed": arguments.seed,
         "policies": list(policies),
+        "settings": {name: settings_of(measured) for name, measured in policies.items()},
         "splits": splits,
     }
     report: _Report = {"about": about, "blocks": [], "summary": {}}

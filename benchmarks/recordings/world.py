@@ -68,7 +68,11 @@ class RecordingWorld(SpokenWorld):
         self, medium: Samples, scene: RecordedClip, obj: int, *, noise: float, rng: np.random.Generator
     ) -> Samples:
         """Return a clip without one recording: noise and others stay as they are, and ``rng`` is not used."""
-        return without(medium, scene, obj, self.recorded)
+        return without(medium, scene, [obj], self.recorded)
+
+    def emptied(self, medium: Samples, scene: RecordedClip, *, noise: float, rng: np.random.Generator) -> Samples:
+        """Return the noise of a clip, without its recordings; ``rng`` is not used."""
+        return without(medium, scene, scene.present, self.recorded)
 
     def nothing(self, medium: Samples) -> Samples:
         """Return digital silence."""

@@ -215,6 +215,7 @@ def run_accept(
             console.print(f"No criterion of the {world.name} world binds yet: the values are only reported.")
         passed = passed and all(row.verdict != "miss" for row in rows)
         reports[Path(name).name] = {
+            "world": world.name,
             "weights": weights,
             "parameters": parameters,
             "kind": kind,

@@ -88,6 +88,34 @@ def test_the_same_top_token_is_counted_over_pairs_of_pictures():
     assert "attention on the picture, invented objects" not in table
 
 
+def test_kinds_are_compared_at_the_same_place():
+    """Oracle: loops over places; the third place has no seen object, and is left out."""
+
+    def named(scene, invented):
+        return Named(scene, "dog", invented, ((0.2, 0.5, 0.3),), (0.1, 0.6, 0.3), 0, 0.1, 0.5, 0.4)
+
+    rows = [(0, False), (0, True), (1, False), (1, False), (1, True), (2, True), (2, False), (3, False), (3, True)]
+    values = [0.5, 0.1, 0.7, 0.4, 0.9, 0.2, 0.6, 0.3, 0.35]
+    weights = np.array([[1.0, 1, 1, 1], [2, 0, 1, 1], [0, 0, 0, 4]])
+    found = attention.at_the_same_place([named(*row) for row in rows], values, weights)
+    for row, got in zip(weights, found, strict=True):
+        means = {}
+        for place, members in {0: (0, 2, 5, 7), 1: (1, 3, 6, 8)}.items():
+            for kind in (False, True):
+                chosen = [(values[k], row[rows[k][0]]) for k in members if rows[k][1] is kind and row[rows[k][0]]]
+                if chosen:
+                    amount = sum(weight for _, weight in chosen)
+                    means[place, kind] = sum(value * weight for value, weight in chosen) / amount, amount
+        both = [place for place in (0, 1) if (place, False) in means and (place, True) in means]
+        amounts = [means[place, True][1] for place in both]
+        expected = sum(
+            amount * (means[place, True][0] - means[place, False][0])
+            for place, amount in zip(both, amounts, strict=True)
+        )
+        assert got == pytest.approx(expected / sum(amounts) if amounts else np.nan, nan_ok=True)
+    assert np.isnan(found[2])
+
+
 def test_the_command_writes_every_row(monkeypatch, tmp_path, model_and_processor, evaluation, captions, capsys):
     monkeypatch.setattr(attention, "open_measured", lambda _: (*model_and_processor, evaluation))
     monkeypatch.setattr(attention, "generate_captions", lambda *_: captions)

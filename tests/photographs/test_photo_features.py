@@ -1,4 +1,5 @@
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,6 +8,8 @@ from PIL import Image
 from support.photo_cutouts import drawn_catalogue
 from transformers import Dinov2Config, Dinov2Model
 
+from benchmarks.photographs import training
+from benchmarks.photographs.__main__ import build_parser
 from benchmarks.photographs.features import (
     FeatureCache,
     encoder,
@@ -16,6 +19,7 @@ from benchmarks.photographs.features import (
     write_features,
 )
 from lime_xai.storage.store import DamagedFileError, read_tensors, write_tensors
+from lime_xai.storage.weights import weights_hash
 
 STAMPS = drawn_catalogue()
 WANTED = {"seed": 3, "scenes": 6, "per_file": 3, "difficulty": "hard"}
@@ -184,3 +188,22 @@ def test_a_missing_file_between_others_is_named(copy):
 def test_features_that_float16_does_not_hold_are_refused():
     with pytest.raises(ValueError, match="not finite"):
         features_of(lambda pixels: torch.full((len(pixels), 256, 8), 1e6), [Image.new("RGB", (224, 224))])
+
+
+@pytest.mark.parametrize("key", ["catalogue", "weights"])
+def test_training_refuses_features_of_other_objects_or_another_encoder(written, tiny, monkeypatch, tmp_path, key):
+    folder = tmp_path / "parts"
+    made = {"catalogue": STAMPS, "weights": weights_hash(tiny)}
+    shutil.copytree(written[0], folder / "features")
+    for path in (folder / "features").iterdir():
+        described, tensors = read_tensors(path, "photographs", "features")
+        described["identity"]["weights"] = made["weights"]
+        described["identity"][key] = "other"
+        write_tensors(path, tensors, "photographs", described)
+    monkeypatch.setattr(training, "found", lambda _: SimpleNamespace(stamps=None))
+    monkeypatch.setattr(training, "catalogue", lambda _: STAMPS)
+    monkeypatch.setattr(training, "tower", lambda _: tiny)
+    monkeypatch.setattr(training, "FeatureCache", lambda path, scenes: FeatureCache(path))
+    with pytest.raises(ValueError, match=f"holds features with {{'{key}': 'other'}}"):
+        training.run(build_parser("train").parse_args(["train", "--folder", str(folder), "--out", str(tmp_path / "o")]))
+    assert not (tmp_path / "o").exists()

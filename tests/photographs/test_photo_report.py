@@ -20,6 +20,9 @@ def report(monkeypatch, tmp_path):
     module = importlib.import_module("photograph_report")
     monkeypatch.setattr(module, "RESULTS", tmp_path)
     monkeypatch.setattr(module, "PAGE", tmp_path / "page.md")
+    monkeypatch.setattr(module, "PROTOCOL", tmp_path / "protocol.json")
+    frozen = {"seed": 0, "image_cooccurrence": 0.0, "size": "157m", "role": "confirmation", "sha256": "w0"}
+    write(tmp_path, "protocol.json", {"seeds": {}, "models": {"seed0": frozen}})
     return module
 
 
@@ -28,7 +31,7 @@ def row(shift, plain=False):
     split = {"accuracy": shift, "auc": shift}
     return {
         "chair_i": shift, "f1": shift, "image_share": shift, "cost": 2.0, "grounding": {"name": shift},
-        "no_repeat": {"chair_i": shift, "f1": shift, "finished": 1.0},
+        "no_repeat": {"chair_i": shift, "f1": shift, "finished": 1.0, "outside": 0.5},
         "splits": dict.fromkeys(("random", "popular", "adversarial", "dialogue"), split),
         "intervals": {key: [shift - 0.01, shift + 0.01] for key in KEYS},
         "differences": {} if plain else {key: [shift, shift - 0.02, shift + 0.02] for key in KEYS},
@@ -39,6 +42,13 @@ def write(folder, name, data):
     (folder / name).write_text(json.dumps(data))
 
 
+def accepted(weights, seed=21000, **values):
+    """The entry of a model in the report of acceptance, with values by measure."""
+    limits = {"criterion": "at least 0.75", "low": 0.7, "high": 0.9, "verdict": "pass"}
+    rows = [{"measure": measure, "value": value, **limits} for measure, value in values.items()]
+    return {"weights": weights, "seed": seed, "rows": rows}
+
+
 def marked(*marks):
     return "\n".join(f"<!-- {mark}-table -->\nold {mark}\n<!-- /{mark}-table -->" for mark in marks)
 
@@ -47,20 +57,20 @@ def test_tables_replace_what_is_between_their_marks(report, tmp_path, capsys):
     write(
         tmp_path,
         "photographs_policies_seed0.json",
-        {"scenes": 9, "policies": {"vanilla": row(0.3, True), "edit": row(0.1)}},
+        {"weights": "w0", "scenes": 9, "policies": {"vanilla": row(0.3, True), "edit": row(0.1)}},
     )
-    write(tmp_path, "world_bundled.json", {"policies": {"vanilla": row(0.4, True)}})
+    write(tmp_path, "world_bundled.json", {"scenes": 300, "policies": {"vanilla": row(0.4, True)}})
     summary = {"inventions by the picture": [0.5, 0.4, 0.6]}
-    write(tmp_path, "photographs_errors_seed0.json", {"summary": summary})
-    write(tmp_path, "photographs_errors_seed1.json", {"summary": summary})
+    write(tmp_path, "photographs_errors_seed0.json", {"model": "w0", "summary": summary})
+    write(tmp_path, "photographs_errors_seed1.json", {"model": "w1", "summary": summary})
     report.PAGE.write_text(f"before\n{marked('captions', 'answers', 'beside', 'errors', 'attention')}\nafter\n")
     report.main()
     page = report.PAGE.read_text()
     assert page.startswith("before\n")
     assert page.endswith("after\n")
-    assert "| `edit` | 0.100 / 0.100 | 0.100 [0.090, 0.110] | 0.100 | 0.100 [0.080, 0.120] | 1.00 |" in page
-    assert "| `edit` | pictograms | not measured |" in page
-    assert "|  | photographs, seed0 | 0.100 [0.080, 0.120] |" in page
+    assert "| `edit` | 0.100 / 0.100 | 0.100 [0.090, 0.110] | 0.100 | 0.100 [0.080, 0.120] | 0.50 | 1.00 |" in page
+    assert "| `edit` | pictograms, 300 scenes | not measured |" in page
+    assert "|  | photographs, seed0, 9 scenes | 0.100 [0.080, 0.120] |" in page
     assert "|  | seed0 | seed1 |" in page
     assert "| inventions by the picture | 0.500 [0.400, 0.600] | 0.500 [0.400, 0.600] |" in page
     assert "old attention" in page
@@ -69,7 +79,11 @@ def test_tables_replace_what_is_between_their_marks(report, tmp_path, capsys):
 
 
 def test_a_page_without_the_marks_is_refused(report, tmp_path):
-    write(tmp_path, "photographs_attention_seed0.json", {"summary": {"attention on the picture": [0.1, 0.0, 0.2]}})
+    write(
+        tmp_path,
+        "photographs_attention_seed0.json",
+        {"model": "w0", "summary": {"attention on the picture": [0.1, 0, 0.2]}},
+    )
     report.PAGE.write_text("no marks\n")
     with pytest.raises(ValueError, match="has no <!-- attention-table -->"):
         report.main()
@@ -77,21 +91,7 @@ def test_a_page_without_the_marks_is_refused(report, tmp_path):
 
 
 def test_every_model_has_a_column_of_acceptance(report, tmp_path):
-    def accepted(value):
-        return {
-            "rows": [
-                {
-                    "measure": "F1",
-                    "criterion": "at least 0.75",
-                    "value": value,
-                    "low": 0.7,
-                    "high": 0.9,
-                    "verdict": "pass",
-                }
-            ]
-        }
-
-    write(tmp_path, "photographs_acceptance.json", {"seed0": accepted(0.8), "seed1": accepted(0.75)})
+    write(tmp_path, "photographs_acceptance.json", {"seed0": accepted("w0", F1=0.8), "seed1": accepted("w1", F1=0.75)})
     report.PAGE.write_text(marked("acceptance"))
     report.main()
     assert "| F1 | at least 0.75 | 0.800 [0.700, 0.900] pass | 0.750 [0.700, 0.900] pass |" in report.PAGE.read_text()
@@ -108,7 +108,7 @@ def test_each_model_has_its_table_of_detection(report, tmp_path):
     names = ("grounding", "probability", "entropy", "share", "order")
     titles = ("low grounding", "low probability", "high entropy", "low perceptual share", "a late place")
     found = {
-        "about": {"mentions": 20, "scenes": 5, "invented": 4},
+        "about": {"model": "w0", "mentions": 20, "scenes": 5, "invented": 4},
         "auroc": dict.fromkeys(titles, area),
         "medians": {name: {"seen": 1.0, "invented": 0.5} for name in names},
     }
@@ -119,3 +119,48 @@ def test_each_model_has_its_table_of_detection(report, tmp_path):
     page = report.PAGE.read_text()
     assert page.count("| low grounding | 0.700 [0.600, 0.800] | 1.00 | 0.50 |") == 2
     assert "seed1: 20 named objects in 5 captions, 4 invented." in page
+
+
+def test_measures_are_matched_by_name_and_not_by_place(report, tmp_path):
+    both = {"seed0": accepted("w0", recall=0.1, F1=0.2), "seed1": accepted("w1", F1=0.3)}
+    write(tmp_path, "photographs_acceptance.json", both)
+    report.PAGE.write_text(marked("acceptance"))
+    report.main()
+    page = report.PAGE.read_text()
+    assert "| recall | at least 0.75 | 0.100 [0.700, 0.900] pass | not measured |" in page
+    assert "| F1 | at least 0.75 | 0.200 [0.700, 0.900] pass | 0.300 [0.700, 0.900] pass |" in page
+
+
+SUMMARY = {"summary": {"attention on the picture": [0.1, 0.0, 0.2]}}
+
+
+@pytest.mark.parametrize(
+    ("file", "stale"),
+    [
+        ("photographs_acceptance.json", {"seed0": accepted("old", F1=0.8)}),
+        ("photographs_policies_seed0.json", {"weights": "old", "model": "seed0"}),
+        ("photographs_errors_seed0.json", {"model": "old"}),
+        ("photographs_detection_seed0.json", {"about": {"model": "old", "world": "photographs"}}),
+        ("photographs_attention_seed0.json", {"model": "old"}),
+        ("photographs_compare_seed0.json", {"header": {"weights": "old"}}),
+        ("photographs_errors_seed7.json", {"model": "old"}),
+    ],
+)
+def test_reports_of_other_weights_are_refused(report, tmp_path, file, stale):
+    write(tmp_path, "photographs_attention_seed0.json", {"model": "w0", **SUMMARY})
+    write(tmp_path, "photographs_policies_seed7.json", {"weights": "w7"})
+    write(tmp_path, file, stale)
+    report.PAGE.write_text(marked("attention"))
+    with pytest.raises(ValueError, match=f"{file}: measured with other weights"):
+        report.main()
+    assert report.PAGE.read_text() == marked("attention")
+
+
+@pytest.mark.parametrize(("key", "other"), [("seed", 8), ("scenes", 30), ("difficulty", "hard")])
+def test_columns_of_one_table_are_of_the_same_scenes(report, tmp_path, key, other):
+    about = {"seed": 7, "scenes": 60, "difficulty": "moderate", **SUMMARY}
+    write(tmp_path, "photographs_attention_seed0.json", {"model": "w0", **about})
+    write(tmp_path, "photographs_attention_seed1.json", {"model": "w1", **about, key: other})
+    report.PAGE.write_text(marked("attention"))
+    with pytest.raises(ValueError, match=f"{key} is .*measure all models on the same scenes"):
+        report.main()

@@ -1,12 +1,19 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+from support.photo_cutouts import drawn_catalogue
 from support.photo_models import drawn_world, tiny_words
 
+from benchmarks.photographs import world as of_photographs
 from benchmarks.photographs.criteria import CRITERIA
-from benchmarks.photographs.scenes import masks, render
-from lime_xai import Contrast
+from benchmarks.photographs.scenes import DIFFICULTIES, masks, render
+from benchmarks.photographs.world import PhotographWorld
+from lime_xai import Contrast, worlds
 from lime_xai.evaluation.policies.acceptance import acceptance
+from lime_xai.evaluation.policies.rows import read_rows
 from lime_xai.evaluation.policies.world import measure_policies
+from lime_xai.storage.store import write_json
 from lime_xai.worlds.shared.criteria import UNTAUGHT
 from lime_xai.worlds.shared.measuring import generate_captions
 
@@ -31,11 +38,7 @@ def test_prompts_are_what_the_chat_template_writes(world, model_and_processor, e
     questions = [evaluation.split("dialogue")[0], evaluation.split("random")[0]]
     assert questions[0].context is not None
     for question in questions:
-        messages = question.messages
-        for message in messages:
-            if message["role"] == "assistant":
-                message["content"][0]["text"] += "."
-        assert question.prompt == processor.apply_chat_template(messages, add_generation_prompt=True)
+        assert question.prompt == processor.apply_chat_template(question.messages, add_generation_prompt=True)
 
 
 def test_adversarial_questions_are_about_partners(world, evaluation):
@@ -118,3 +121,26 @@ def test_policies_and_acceptance_are_measured_as_on_any_world(world, model_and_p
     assert {one.measure for one in rows if one.criterion} == {
         "random accuracy", "CHAIR_i", "F1", "finished captions"
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("difficulty", "name"), [("moderate", "photographs"), ("hard", "photographs-hard")])
+def test_pictures_of_another_difficulty_are_a_world_of_another_name(monkeypatch, tmp_path, difficulty, name):
+    """Reports resume from one of the same world, and easy and moderate pictures have the same noise."""
+    monkeypatch.setitem(worlds._WORLDS, name, None)  # the end of the test takes it away again
+    monkeypatch.setattr(of_photographs, "found", lambda folder: SimpleNamespace(stamps=folder))
+    monkeypatch.setattr(of_photographs, "catalogue", lambda folder: drawn_catalogue())
+    opened = of_photographs.open_world(tmp_path, difficulty)
+    assert opened.name == name
+    assert worlds.load_world(name) is opened
+    assert opened.difficulty == DIFFICULTIES[difficulty]
+    assert PhotographWorld.name == "photographs"
+
+
+def test_a_report_of_another_difficulty_is_refused(world, tmp_path):
+    path = tmp_path / "report.json"
+    easy = drawn_world(tmp_path)
+    easy.name = "photographs-easy"
+    measured = {"model": "tiny", "weights": "0", "seed": 3, "scenes": 6, "noise": 0.0, "policies": {}}
+    write_json(path, {"world": easy.name, **measured})
+    with pytest.raises(ValueError, match="'world': 'photographs-easy'"):
+        read_rows(path, {"world": world.name, **measured}, [])

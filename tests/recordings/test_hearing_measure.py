@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from support.heard import said, tiny_ears
 
+from benchmarks import recording_report
 from benchmarks.recordings import measure
 from benchmarks.recordings.__main__ import main
 from benchmarks.recordings.measure import BLOCK, measure_block, one_of_each, summary
@@ -13,6 +14,7 @@ from benchmarks.recordings.world import RecordingWorld
 from lime_xai.evaluation.against import Against
 from lime_xai.policies.contrast import Contrast
 from lime_xai.policies.controls import UniformGain
+from lime_xai.policies.registry import policy_to_dict
 from lime_xai.worlds.shared.closed import closed_metrics
 from lime_xai.worlds.shared.metrics import caption_metrics
 
@@ -72,5 +74,29 @@ def test_a_report_resumes(monkeypatch, tmp_path, recorded, capsys):
     assert both[0] == first[0]
     assert len(both) == 2
     assert both[0] != both[1]
-    assert run(5) == 1
-    assert "expected a multiple" in capsys.readouterr().err
+    for clips in (5, 4 * 1000 + 4):
+        assert run(clips) == 1
+        assert "expected a multiple" in capsys.readouterr().err
+    plain = measure.world_policies
+
+    def other(*given):
+        return {**plain(*given), "uniform_gain": UniformGain(0.9)}
+
+    monkeypatch.setattr(measure, "world_policies", other)
+    assert run(3 * BLOCK) == 1
+    assert "settings" in capsys.readouterr().err
+    assert json.loads(path.read_text())["blocks"] == both
+
+
+def test_a_table_of_other_weights_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(recording_report, "RESULTS", tmp_path)
+    (tmp_path / "recordings_seed0.json").write_text(json.dumps({"about": {"weights": "other"}}))
+    with pytest.raises(ValueError, match=r"recordings_seed0\.json was measured with weights of SHA-256 other"):
+        recording_report.main()
+
+
+def test_settings_say_what_a_contrast_is_against():
+    found = measure.settings_of(Against(Contrast("counterfactual"), "nothing"))
+    assert found == {**policy_to_dict(Contrast("counterfactual")), "against": "nothing"}
+    assert measure.settings_of(UniformGain(0.4)) == policy_to_dict(UniformGain(0.4))
+    assert measure.settings_of(None) is None

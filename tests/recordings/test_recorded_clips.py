@@ -9,6 +9,7 @@ from benchmarks.recordings.catalogue import CLASSES, FILES, Recording, Recording
 from benchmarks.recordings.clips import (
     LONGEST,
     MOST,
+    NOISE,
     RATE,
     SAMPLES,
     TOKEN_SAMPLES,
@@ -64,13 +65,30 @@ def test_a_clip_without_a_recording_is_the_clip_of_the_others(recorded, drawn):
         for one in clip.placed:
             rest = RecordedClip(tuple(other for other in clip.placed if other is not one), clip.classes)
             expected = render_clip(np.random.default_rng(1), rest, recorded)
-            np.testing.assert_allclose(without(samples, clip, one.obj, recorded), expected, atol=1e-6)
+            np.testing.assert_allclose(without(samples, clip, [one.obj], recorded), expected, atol=1e-6)
+        bare = render_clip(np.random.default_rng(1), RecordedClip((), clip.classes), recorded)
+        np.testing.assert_allclose(without(samples, clip, clip.present, recorded), bare, atol=1e-6)
+
+
+def test_erasing_is_exact_where_a_clip_reaches_full_scale(recorded):
+    """Oracle: the clip of the others, made anew; noise may be missing at full scale, and nothing else."""
+    placed = tuple(Placed(obj, 0, 0, 4000, onset, 0.9) for obj, onset in ((20, 0), (30, 1000), (10, 2000)))
+    clip = RecordedClip(placed, len(CLASSES))
+    samples = render_clip(np.random.default_rng(1), clip, recorded)
+    full = np.abs(samples) == 1
+    assert full.sum() > 500
+    for gone in ([20], [20, 10], clip.present):
+        rest = RecordedClip(tuple(one for one in placed if one.obj not in gone), clip.classes)
+        found = without(samples, clip, gone, recorded)
+        expected = render_clip(np.random.default_rng(1), rest, recorded)
+        np.testing.assert_allclose(found[~full], expected[~full], atol=1e-6)
+        assert np.abs(found - expected).max() < 6 * NOISE
 
 
 def test_what_does_not_sound_cannot_be_erased(recorded, drawn):
     clip, samples = drawn[0]
     with pytest.raises(ValueError, match="does not sound"):
-        without(samples, clip, clip.absent[0], recorded)
+        without(samples, clip, [clip.absent[0]], recorded)
 
 
 def test_the_loudest_is_what_has_most_power(recorded):

@@ -33,6 +33,24 @@ def test_captions_by_hand():
     assert found.partner_share == 0.5
 
 
+@pytest.mark.parametrize(
+    ("caption", "outside"),
+    [
+        ("there is a cup , a sun . </s>", 0),
+        ("There is a woodpecper, a cup and a elephantine. </s>", 2),
+        ("There is an old cup and a hat stand", 1),
+        ("there is a cup . there is a hat . </s>", 0),
+        ("there is . </s>", 0),
+        ("There is a </s>", 0),
+        ("There is an </s>", 0),
+    ],
+)
+def test_things_that_are_no_class_are_counted_beside_chair(caption, outside):
+    found = caption_metrics([caption], [CUP_AND_SUN], LANGUAGE)
+    assert found.outside == outside
+    assert found.chair_i == 0
+
+
 def test_captions_that_name_nothing_or_no_wrong_object():
     silent = caption_metrics(["there is . </s>"], [CUP_AND_SUN], LANGUAGE)
     assert (silent.chair_i, silent.recall, silent.f1) == (0.0, 0.0, 0.0)

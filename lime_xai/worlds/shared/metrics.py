@@ -1,5 +1,6 @@
 """Metrics of captions: CHAIR, and what may flatter it."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
@@ -38,6 +39,9 @@ class CaptionMetrics:
         Share of the named objects that are not there whose partner is, named or not; NaN if there is none.
     empty, unfinished, repetitive : float
         Shares of captions that name no object, that were cut off, and that name one twice in the first sentence.
+    outside : float
+        Mean number per caption of things in its first sentence that are no class of the world, such as "a porpoiser".
+        They are not there, and neither CHAIR nor F1 counts them.
     """
 
     chair_i: float
@@ -51,13 +55,16 @@ class CaptionMetrics:
     empty: float
     unfinished: float
     repetitive: float
+    outside: float
 
 
 COUNTS: Final = (
     "captions", "named", "wrong", "untrue", "found", "there", "repeated", "finished", "partnered", "pictured",
-    "empty", "repetitive",
+    "empty", "repetitive", "outside",
 )  # fmt: skip
 """Columns of ``caption_counts``."""
+_THING: Final = re.compile(r"\ban? ([^,]+?)(?= and |,|$)")
+"""A thing in a sentence: what stands between an indefinite article and the next comma or "and"."""
 
 
 def _counts(caption: str, scene: Truth, language: Language) -> tuple[int, ...]:
@@ -78,7 +85,14 @@ def _counts(caption: str, scene: Truth, language: Language) -> tuple[int, ...]:
         sum(other in scene.present for _, other in partners),
         not objects,
         len(first) > len(set(first)),
+        sum(not language.mentions(thing) for thing in things_in(caption)),
     )
+
+
+def things_in(caption: str) -> list[str]:
+    """Return the things that the first sentence of a caption names with an indefinite article, in small letters."""
+    first = caption.partition(".")[0].replace(EOS, " ").strip().lower()
+    return [thing.strip() for thing in _THING.findall(first)]
 
 
 def caption_counts(captions: Sequence[str], scenes: Sequence[Truth], language: Language) -> Floats:
@@ -162,6 +176,7 @@ def caption_values(sums: Floats) -> dict[str, Floats]:
         "empty": ratio(of["empty"], of["captions"]),
         "unfinished": 1 - ratio(of["finished"], of["captions"]),
         "repetitive": ratio(of["repetitive"], of["captions"]),
+        "outside": ratio(of["outside"], of["captions"]),
     }
 
 

@@ -61,7 +61,7 @@ class World(ABC):
         Questions, and captions, that one call of ``generate`` answers.
     """
 
-    name: ClassVar[str]
+    name: str
     description: ClassVar[str]
     medium: ClassVar[str]
     thing: ClassVar[str]

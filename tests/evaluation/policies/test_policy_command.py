@@ -163,7 +163,7 @@ def test_tuning_by_name_keeps_what_the_file_holds(untrained_folder, tmp_path, mo
     file = tmp_path / "tuned.json"
     file.write_text(json.dumps({"seed": 3, "scenes": 1, "paper": 0.5, "uniform_gain": 9.0}))
     monkeypatch.setattr(tuning, "timed_captions", lambda model, processor, evaluation, policy, ban: ([], 0.0, None))
-    monkeypatch.setattr(tuning, "caption_metrics", lambda captions, scenes, language: CaptionMetrics(*[0.5] * 11))
+    monkeypatch.setattr(tuning, "caption_metrics", lambda captions, scenes, language: CaptionMetrics(*[0.5] * 12))
     command_line(untrained_folder, ["uniform_gain"], tune=file)
     found = json.loads(file.read_text())
     assert (found["paper"], found["uniform_gain"]) == (0.5, 0.4)
