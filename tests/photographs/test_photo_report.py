@@ -30,7 +30,8 @@ def row(shift, plain=False):
     """A policy whose values are all ``shift``."""
     split = {"accuracy": shift, "auc": shift}
     return {
-        "chair_i": shift, "f1": shift, "image_share": shift, "cost": 2.0, "grounding": {"name": shift},
+        "chair_i": shift, "f1": shift, "repetitive": 0.25,
+        "image_share": shift, "cost": 2.0, "grounding": {"name": shift},
         "no_repeat": {"chair_i": shift, "f1": shift, "finished": 1.0, "outside": 0.5},
         "splits": dict.fromkeys(("random", "popular", "adversarial", "dialogue"), split),
         "intervals": {key: [shift - 0.01, shift + 0.01] for key in KEYS},
@@ -68,7 +69,9 @@ def test_tables_replace_what_is_between_their_marks(report, tmp_path, capsys):
     page = report.PAGE.read_text()
     assert page.startswith("before\n")
     assert page.endswith("after\n")
-    assert "| `edit` | 0.100 / 0.100 | 0.100 [0.090, 0.110] | 0.100 | 0.100 [0.080, 0.120] | 0.50 | 1.00 |" in page
+    assert (
+        "| `edit` | 0.100 / 0.100 | 0.25 | 0.100 [0.090, 0.110] | 0.100 | 0.100 [0.080, 0.120] | 0.50 | 1.00 |" in page
+    )
     assert "| `edit` | pictograms, 300 scenes | not measured |" in page
     assert "|  | photographs, seed0, 9 scenes | 0.100 [0.080, 0.120] |" in page
     assert "|  | seed0 | seed1 |" in page
