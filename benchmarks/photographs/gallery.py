@@ -7,7 +7,6 @@ without the objects, with their boxes and names: no pixel and no outline of a st
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from lime_xai.storage.store import check_writable, write_text
 from lime_xai.storage.weights import weights_hash
 from lime_xai.worlds.shared.evaluation import EvaluationSet
 from lime_xai.worlds.shared.language import article
+from lime_xai.worlds.shared.metrics import things_in
 from lime_xai.worlds.shared.models import load_frozen
 
 from .catalogue import CLASSES
@@ -205,8 +205,8 @@ def _counted(entries: Sequence[Entry], where: str) -> str:
 
 
 def other_names(said: str) -> list[str]:
-    """Return the words behind an article that are none of the objects that the model was trained to name."""
-    return [word for word in re.findall(r"\b[Aa]n? (\w+)", said) if word.lower() not in CLASSES]
+    """Return the things in an answer that are none of the objects that the model was trained to name."""
+    return [thing for thing in things_in(said) if thing not in CLASSES]
 
 
 def _section(entry: Entry) -> Iterator[str]:
