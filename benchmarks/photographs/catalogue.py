@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -195,11 +195,25 @@ class Catalogue:
     @cached_property
     def digest(self) -> str:
         """SHA-256 over names, files and their hashes, in order."""
-        found = hashlib.sha256()
-        for name, cutouts in zip(self.names, self.cutouts, strict=True):
-            for cutout in cutouts:
-                found.update(f"{name}\0{cutout.file}\0{cutout.sha256}\n".encode())
-        return found.hexdigest()
+        return digest_of(self.names, self.cutouts)
+
+
+class StampFile(Protocol):
+    """A file of the package."""
+
+    @property
+    def file(self) -> str:
+        """Path below the folder of the stamps."""
+
+    @property
+    def sha256(self) -> str:
+        """Of the file."""
+
+
+def digest_of(names: Sequence[str], files: Sequence[Sequence[StampFile]]) -> str:
+    """Return the SHA-256 over names of classes, their files and the hashes of these, in order."""
+    lines = (f"{name}\0{one.file}\0{one.sha256}\n" for name, some in zip(names, files, strict=True) for one in some)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def catalogue(stamps: Path) -> Catalogue:

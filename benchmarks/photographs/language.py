@@ -32,8 +32,8 @@ NUMBERS: Final = ("one", "two", "three", "four", "five", "six")[:MOST]
 PRIORS: Final = Path(__file__).with_name("priors.json")
 
 
-class Priors(TypedDict):
-    """What SmolLM2 finds most probable without a picture.
+class NamePriors(TypedDict):
+    """What SmolLM2 finds most probable among names, without a picture or sound.
 
     Attributes
     ----------
@@ -43,13 +43,22 @@ class Priors(TypedDict):
         Every class in one pair; how they are chosen says ``priors.paired``.
     popularity : dict of str to float
         Probability of each name as the first one of a caption, among all names.
-    colours, sides : dict of str to str
-        The most probable answer to the question about each class.
     """
 
     model: str
     pairs: list[tuple[str, str]]
     popularity: dict[str, float]
+
+
+class Priors(NamePriors):
+    """What SmolLM2 finds most probable without a picture.
+
+    Attributes
+    ----------
+    colours, sides : dict of str to str
+        The most probable answer to the question about each class.
+    """
+
     colours: dict[str, str]
     sides: dict[str, str]
 

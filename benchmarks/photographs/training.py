@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,13 +16,12 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from rich.console import Console
 from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.worlds.optimisation import Checkpoints, Report, run_stage
 from benchmarks.worlds.stages import Stage
-from benchmarks.worlds.training import reproducible, shown_progress
+from benchmarks.worlds.training import reproducible, run_shown
 from lime_xai.storage.store import check_identity, write_json
 from lime_xai.storage.weights import weights_hash
 
@@ -326,23 +324,11 @@ def run(arguments: argparse.Namespace) -> None:
         alignment_precision=arguments.precision,
     )
     cache = FeatureCache(arguments.folder / "features", plan.alignment_scenes)
-    parts, console = found(arguments.folder), Console()
+    parts = found(arguments.folder)
     stamps = catalogue(parts.stamps)
     wanted = {"catalogue": stamps.digest, "weights": weights_hash(tower(parts))}
     check_identity(arguments.folder / "features", "features", cache.identity, wanted)
     names = torch.from_numpy(np.stack([token_names(scene, stamps) for scene in cache.scenes]))
     model, processor = build(parts, arguments.seed)
-    with shown_progress(console, [NamingStage.name, PhotoStage.name]) as report:
-        path = train(
-            arguments.out,
-            model,
-            processor,
-            cache,
-            names,
-            language_of(read_priors()),
-            seed=arguments.seed,
-            threads=arguments.threads,
-            plan=plan,
-            report=report,
-        )
-    console.print(f"{path}; CPU seconds of this process: {time.process_time():.0f}", highlight=False)
+    given = (model, processor, cache, names, language_of(read_priors()))
+    run_shown(train, [NamingStage.name, PhotoStage.name], arguments, plan, *given)

@@ -22,7 +22,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.photographs.catalogue import caption_of, check_caption
+from benchmarks.photographs.catalogue import caption_of, check_caption, digest_of
 from benchmarks.photographs.packages import STAMPS
 from lime_xai.model.sounds import read_sound
 
@@ -140,12 +140,7 @@ class Recordings:
     @cached_property
     def digest(self) -> str:
         """SHA-256 over names, files and their hashes, in order."""
-        lines = (
-            f"{name}\0{take.file}\0{take.sha256}\n"
-            for name, takes in zip(self.names, self.takes, strict=True)
-            for take in takes
-        )
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+        return digest_of(self.names, self.takes)
 
 
 def recordings(stamps: Path) -> Recordings:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final, TypedDict, cast
+from typing import Any, Final, cast
 
-from benchmarks.photographs.language import PhotoLanguage, partners_of, popularity_of
+from benchmarks.photographs.language import NamePriors, PhotoLanguage, partners_of, popularity_of
 from lime_xai.storage.store import read_json
 
 from .catalogue import CLASSES
@@ -15,31 +15,13 @@ CAPTION_REQUEST: Final = "What is in the sound?"
 PRIORS: Final = Path(__file__).with_name("priors.json")
 
 
-class HearingPriors(TypedDict):
-    """What SmolLM2 finds most probable without a sound.
-
-    Attributes
-    ----------
-    model : str
-        SHA-256 of its weights.
-    pairs : list of [str, str]
-        Every class in one pair; ``benchmarks.photographs.priors.paired`` says how they are chosen.
-    popularity : dict of str to float
-        Probability of each name as the first one of a caption, among all names.
-    """
-
-    model: str
-    pairs: list[tuple[str, str]]
-    popularity: dict[str, float]
-
-
-def read_priors(path: Path = PRIORS) -> HearingPriors:
+def read_priors(path: Path = PRIORS) -> NamePriors:
     """Return what ``python -m benchmarks.recordings priors`` wrote."""
-    found: Any = read_json(path, "priors of a language model", HearingPriors)
-    return cast(HearingPriors, found)
+    found: Any = read_json(path, "priors of a language model", NamePriors)
+    return cast(NamePriors, found)
 
 
-def language_of(priors: HearingPriors) -> PhotoLanguage:
+def language_of(priors: NamePriors) -> PhotoLanguage:
     """Return the words of recordings with what a language model takes for granted.
 
     Raises

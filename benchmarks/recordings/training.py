@@ -9,7 +9,6 @@ the training clips is computed once, and kept in the folder of the run.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ from benchmarks.photographs.naming import NamingStage
 from benchmarks.photographs.packages import OF_HEARING, OF_RECORDINGS, found
 from benchmarks.photographs.training import PRECISIONS, Kind, PhotoPlan, PhotoStage
 from benchmarks.photographs.training import train as train_stages
-from benchmarks.worlds.training import shown_progress
+from benchmarks.worlds.training import run_shown
 from lime_xai.storage.store import check_identity, holding, read_tensors, write_tensors
 from lime_xai.storage.weights import weights_hash
 from lime_xai.values.checking import checked
@@ -218,7 +217,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Train one model, with progress; print where its weights are and the CPU time spent."""
     torch.set_num_threads(arguments.threads)
-    parts, console, clips = found(arguments.folder, OF_RECORDINGS), Console(), arguments.clips
+    parts, clips = found(arguments.folder, OF_RECORDINGS), arguments.clips
     plan = HearingPlan(
         alignment_steps=arguments.steps,
         alignment_scenes=clips,
@@ -227,20 +226,8 @@ def run(arguments: argparse.Namespace) -> None:
     )
     recorded = recordings(parts.stamps)
     model, processor = build(parts, arguments.seed)
-    with console.status("features"):
+    with Console().status("features"):
         cache = cached(arguments.out / "features.safetensors", model, processor, recorded, arguments.seed, clips)
     names = torch.from_numpy(np.stack([loudest(clip, recorded) for clip in cache.scenes]))
-    with shown_progress(console, [HearingNames.name, HearingStage.name]) as report:
-        path = train(
-            arguments.out,
-            model,
-            processor,
-            cache,
-            names,
-            language_of(read_priors()),
-            seed=arguments.seed,
-            threads=arguments.threads,
-            plan=plan,
-            report=report,
-        )
-    console.print(f"{path}; CPU seconds of this process: {time.process_time():.0f}", highlight=False)
+    given = (model, processor, cache, names, language_of(read_priors()))
+    run_shown(train, [HearingNames.name, HearingStage.name], arguments, plan, *given)

@@ -11,7 +11,7 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,6 +152,28 @@ def shown_progress(console: Console, stages: Sequence[str]) -> Iterator[Report]:
                 console.print(f"{stage} {done}/{steps}  {numbers}", highlight=False)
 
         yield report
+
+
+def run_shown(
+    training: Callable[..., Path | None], stages: Sequence[str], arguments: argparse.Namespace, plan: Any, *given: Any
+) -> None:
+    """Train with progress; print where the weights are and the CPU time spent.
+
+    Parameters
+    ----------
+    training : callable
+        Takes a folder, ``given``, and by name ``seed``, ``threads``, ``plan`` and ``report``. Returns a file.
+    stages : sequence of str
+        Names of the stages.
+    arguments : argparse.Namespace
+        With ``out``, ``seed`` and ``threads``.
+    plan, *given : object
+        Handed on to the training.
+    """
+    console = Console()
+    with shown_progress(console, stages) as report:
+        path = training(arguments.out, *given, seed=arguments.seed, threads=arguments.threads, plan=plan, report=report)
+    console.print(f"{path}; CPU seconds of this process: {time.process_time():.0f}", highlight=False)
 
 
 def main() -> None:
