@@ -72,6 +72,10 @@ class SpokenWorld(World):
         """Return the token id that each word has as the first one of an answer."""
         return single_tokens(processor.tokenizer, words)
 
+    def continued(self, processor: Any, prompt: str, tokens: Sequence[int]) -> str:
+        """Return a prompt that the first tokens of an answer follow, as the processor's ``text``."""
+        return prompt + str(processor.tokenizer.decode(list(tokens)))
+
     def captions(self, processor: Any, sequences: Any) -> list[str]:
         """Return generated token ids [B, T] as captions, ending in ``</s>`` where the model ended them."""
         written = []

@@ -11,13 +11,12 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from lime_xai.attribution.attribute import attribute
-from lime_xai.attribution.targets import IGNORED
 from lime_xai.model.prompt import read_prompt
 from lime_xai.worlds.shared.evaluation import EvaluationSet
 from lime_xai.worlds.shared.records import Rows
 
 BATCH = 25
-"""Captions per batch."""
+"""Names per batch."""
 
 SHARE, INSIDE = "share", "inside"
 
@@ -45,42 +44,51 @@ def caption_relevance(
     -------
     dict of str to Rows
         ``share`` and ``inside``, one value per true name.
+
+    Raises
+    ------
+    ValueError
+        If the processor makes other tokens of a prompt with the beginning of a caption than of that caption.
     """
-    names = {token: obj for obj, token in enumerate(evaluation.world.name_tokens(processor))}
-    tokens = [evaluation.world.caption_tokens(processor, caption) for caption in captions]
-    told = [
-        index
-        for index, (ids, scene) in enumerate(zip(tokens, evaluation.scenes, strict=True))
-        if any(names.get(token) in scene.present for token in ids)
-    ]
+    world = evaluation.world
+    names = {token: obj for obj, token in enumerate(world.name_tokens(processor))}
+    told: list[tuple[int, list[int]]] = []  # the scene, and the tokens of its caption up to a true name
+    for index, (caption, scene) in enumerate(zip(captions, evaluation.scenes, strict=True)):
+        ids = world.caption_tokens(processor, caption)
+        told += [(index, ids[: end + 1]) for end, token in enumerate(ids) if names.get(token) in scene.present]
     found: dict[str, list[tuple[int, float]]] = {SHARE: [], INSIDE: []}
     for start in range(0, len(told), BATCH):
         some = told[start : start + BATCH]
-        for index, relevance, perceptual in _relevance(model, processor, evaluation, tokens, some):
-            for token, row in zip(tokens[index], relevance, strict=False):
-                obj = names.get(token)
-                if obj is None or obj not in evaluation.scenes[index].present:
-                    continue
-                region = list(evaluation.world.region(evaluation.scenes[index], obj))
-                found[SHARE].append((index, float(row[perceptual].abs().sum() / row.abs().sum())))
-                positive = row[perceptual].clamp(min=0)
-                if positive.any():
-                    found[INSIDE].append((index, float(positive[region].sum() / positive.sum())))
+        for (index, ids), (row, perceptual) in zip(some, _relevance(model, processor, evaluation, some), strict=True):
+            region = list(world.region(evaluation.scenes[index], names[ids[-1]]))
+            found[SHARE].append((index, float(row[perceptual].abs().sum() / row.abs().sum())))
+            positive = row[perceptual].clamp(min=0)
+            if positive.any():
+                found[INSIDE].append((index, float(positive[region].sum() / positive.sum())))
     return {name: _rows(pairs) for name, pairs in found.items()}
 
 
 def _relevance(
-    model: PreTrainedModel, processor: Any, evaluation: EvaluationSet, tokens: Sequence[list[int]], some: Sequence[int]
-) -> list[tuple[int, Tensor, Tensor]]:
-    """Return the scene, the relevance ``[G, T']`` of its caption and its perceptual positions ``[P]``, of a batch."""
-    media = [evaluation.media[index] for index in some]
-    inputs = evaluation.world.batch(processor, media, [evaluation.caption_prompt] * len(some)).to(model.device)
-    longest = max(len(tokens[index]) for index in some)
-    ids = [tokens[index] + [IGNORED] * (longest - len(tokens[index])) for index in some]
-    prompt = read_prompt(model, inputs)
-    found = attribute(model, prompt, torch.tensor(ids, device=model.device)).relevance.cpu()
-    perceptual = prompt.positions.perceptual.cpu()
-    return [(index, found[row], perceptual[row].nonzero()[:, 0]) for row, index in enumerate(some)]
+    model: PreTrainedModel, processor: Any, evaluation: EvaluationSet, some: Sequence[tuple[int, list[int]]]
+) -> list[tuple[Tensor, Tensor]]:
+    """Return the relevance ``[T]`` of the last token of each row, and its perceptual positions ``[P]``.
+
+    What comes before that token in a caption is read as part of the prompt. So a row costs one backward pass, and not
+    one for each token of the caption, of which most name nothing.
+    """
+    world = evaluation.world
+    media = [evaluation.media[index] for index, _ in some]
+    texts = [world.continued(processor, evaluation.caption_prompt, ids[:-1]) for _, ids in some]
+    prompt = read_prompt(model, world.batch(processor, media, texts).to(model.device))
+    for (_, ids), row in zip(some, prompt.positions.input_ids.tolist(), strict=True):
+        if row[len(row) - len(ids) + 1 :] != ids[:-1]:
+            raise ValueError(
+                f"A prompt that the tokens {ids[:-1]} of a caption follow ends in {row[len(row) - len(ids) + 1 :]}; "
+                f"mend {type(world).__name__}.continued."
+            )
+    wanted = torch.tensor([ids[-1] for _, ids in some], device=model.device)
+    relevance, perceptual = attribute(model, prompt, wanted).relevance.cpu(), prompt.positions.perceptual.cpu()
+    return [(row, mask.nonzero()[:, 0]) for row, mask in zip(relevance, perceptual, strict=True)]
 
 
 def _rows(pairs: Sequence[tuple[int, float]]) -> Rows:

@@ -61,6 +61,25 @@ class RelevanceRow(TypedDict):
     inside: Value
 
 
+class RelevanceValues(TypedDict):
+    """Relevance of names, and the scene of each."""
+
+    scenes: list[int]
+    values: list[float]
+
+
+class SaidRow(TypedDict):
+    """What ``Outcome.to_dict`` makes."""
+
+    captions: list[str]
+    no_repeat: list[str]
+    detailed: list[str]
+    margins: dict[str, list[Value]]
+    answers: dict[str, list[str]]
+    grounding: dict[str, list[Value]]
+    relevance: dict[str, RelevanceValues]
+
+
 class PolicyRow(CaptionRow):
     """The row of one policy on any world: what tables show, and its settings."""
 
@@ -74,6 +93,7 @@ class PolicyRow(CaptionRow):
     cost: Value
     intervals: dict[str, tuple[Value, Value]]
     differences: dict[str, tuple[Value, Value, Value]]
+    said: NotRequired[SaidRow]
 
 
 def report_type(world: World) -> Any:

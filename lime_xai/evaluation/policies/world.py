@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Group
 from transformers import PreTrainedModel
 
 from lime_xai.decoding.policy import Policy
 from lime_xai.evaluation.against import Against
-from lime_xai.evaluation.bootstrap import estimate, interval, nested, resampling_weights
 from lime_xai.generation.steer import steering
 from lime_xai.policies.edit import Edit
 from lime_xai.policies.observe import Observe
@@ -27,9 +25,9 @@ from lime_xai.worlds import World, load_world
 from lime_xai.worlds.shared.evaluation import EvaluationSet
 from lime_xai.worlds.shared.language import EOS
 from lime_xai.worlds.shared.measuring import Around, generate_captions
-from lime_xai.worlds.shared.metrics import mean_over_scenes
-from lime_xai.worlds.shared.records import Under, collect, statistics
+from lime_xai.worlds.shared.responses import Under, respond
 
+from .outcome import Outcome, PlainResult, counted, counted_again
 from .registry import Measured
 from .reliance import caption_relevance
 from .tables import world_tables
@@ -59,7 +57,8 @@ class WorldReport:
         relevance), ``cost`` (None where other work on the machine made the time meaningless);
         ``intervals`` holds [low, high] and ``differences`` [value, low, high] against the plain model, both under the
         dotted names of ``lime_xai.worlds.shared.records.statistics``, bootstrapped over scenes at 95 %, the latter in
-        pairs.
+        pairs. ``said`` has captions, answers and relevance scene by scene (``Outcome``), from which the metrics are
+        counted again when a measurement is resumed; reports from before it lack it.
     """
 
     world: str
@@ -82,14 +81,6 @@ class WorldReport:
         """Return rich tables that fit 80 columns: captions, differences, closed and open questions, grounding."""
         heading = f"{self.world} world, seed {self.seed}, {self.scenes} scenes, noise {self.noise}, {self.model} model"
         return world_tables(load_world(self.world), heading, self.policies)
-
-
-@dataclass(frozen=True, eq=False)
-class PlainResult:
-    """The plain model's result: seconds per caption token, and every metric over all resamples, [1 + R]."""
-
-    seconds: float
-    values: dict[str, NDArray[np.float64]]
 
 
 @contextmanager
@@ -169,27 +160,37 @@ def measure_one(
     under, around = contexts(model, processor, evaluation, measured)
     captions, seconds, trace = _timed(model, processor, evaluation, under, around)
     asked, around_asked = contexts(model, processor, evaluation, for_questions(measured))
-    records = collect(model, processor, evaluation, under, asked, captions, around, around_asked)
-    weights = resampling_weights(len(evaluation.scenes))
-    relevant = caption_relevance(model, processor, evaluation, captions)
-    found = statistics(records, weights) | {
-        f"relevance.{name}": mean_over_scenes(rows.values, rows.scenes, weights) for name, rows in relevant.items()
-    }
+    responses = respond(model, processor, evaluation, under, asked, captions, around, around_asked)
+    outcome = Outcome(responses, caption_relevance(model, processor, evaluation, captions))
     observer = _observer(policy)
     share = _share(trace) if observer is None else _observed_share(model, processor, evaluation, observer)
-    differences = (
-        {} if plain is None else {name: _numbers(estimate(found[name] - plain.values[name])) for name in found}
-    )
+    metrics, found = counted(outcome, evaluation, plain)
     row = {
         "settings": json.loads(_settings(policy)),
         "against": measured.medium if isinstance(measured, Against) else None,
-        **nested({name: _numbers(values[:1])[0] for name, values in found.items()}),
         f"{evaluation.world.modality}_share": share,
         "cost": seconds / (plain.seconds if plain else seconds),
-        "intervals": {name: _numbers(interval(values[1:])) for name, values in found.items()},
-        "differences": differences,
+        **metrics,
+        "said": outcome.to_dict(),
     }
     return row, PlainResult(seconds, found)
+
+
+def _plain_again(
+    model: PreTrainedModel, processor: Any, evaluation: EvaluationSet, row: Mapping[str, Any]
+) -> PlainResult | None:
+    """Return the plain model's result from a report, with the seconds that it takes now; None if it must be measured.
+
+    Plain captions are generated in any case, because a cost is a ratio of times of one machine under one load. If they
+    are others than those of the report, it comes from another machine or library.
+    """
+    if "said" not in row:
+        return None
+    outcome = Outcome.from_dict(row["said"])
+    captions, seconds, _ = timed_captions(model, processor, evaluation, None, False)
+    if captions != outcome.responses.captions:
+        return None
+    return PlainResult(seconds, counted(outcome, evaluation, None)[1])
 
 
 def _settings(policy: Policy | None) -> str:
@@ -216,11 +217,6 @@ def _against(model: PreTrainedModel, processor: Any, evaluation: EvaluationSet, 
         return steering(model, measured.policy, counterfactual=inputs)
 
     return around
-
-
-def _numbers(values: Iterable[float]) -> list[float | None]:
-    """Return numbers as JSON values of six digits; JSON has no NaN."""
-    return [None if value != value else float(f"{value:.6g}") for value in values]
 
 
 def _share(trace: Any) -> float | None:
@@ -274,7 +270,7 @@ def measure_policies(
         For the report.
     done : mapping, optional
         Rows of an interrupted run with the same seed, scenes, noise and model, which are kept where their
-        settings are the same or their policy is not named.
+        settings are the same or their policy is not named. Metrics of those that hold what was said are counted anew.
     progress : callable, optional
         Called with the report so far after every policy.
 
@@ -288,26 +284,29 @@ def measure_policies(
         For a contrast with a medium that a world does not make, before anything is computed.
     """
     noise = world.default_noise if noise is None else noise
-    named: dict[str, Measured] = {"vanilla": None, **policies}
-    for name, policy in named.items():
+    for name, policy in policies.items():
         if isinstance(policy, Against) and policy.medium not in _MEDIA:
             raise ValueError(f"{name}: a world has no medium {policy.medium!r}; it has {' and '.join(_MEDIA)}.")
     evaluation = world.evaluation_set(seed, scenes=scenes, noise=noise)
     weights = weights_hash(model)
-    rows = {name: row for name, row in (done or {}).items() if name not in named}
-    plain: PlainResult | None = None
+    done = done or {}
+    plain = _plain_again(model, processor, evaluation, done["vanilla"]) if "vanilla" in done else None
+    if plain is None:
+        first, plain = measure_one(model, processor, evaluation, None, None)
+    else:
+        first = counted_again(done["vanilla"], evaluation, None)
+    rows = {"vanilla": first}
+    for name, row in done.items():
+        if name != "vanilla" and (name not in policies or _same(row, policies[name])):
+            rows[name] = counted_again(row, evaluation, plain)
 
     def report() -> WorldReport:
-        ordered = {name: rows[name] for name in dict.fromkeys(("vanilla", *(done or {}), *named)) if name in rows}
+        ordered = {name: rows[name] for name in dict.fromkeys(("vanilla", *done, *policies)) if name in rows}
         return WorldReport(world.name, model_name, weights, seed, scenes, noise, ordered)
 
-    for name, policy in named.items():
-        kept = (done or {}).get(name)
-        if kept is not None and name != "vanilla" and _same(kept, policy):
-            rows[name] = kept
-        else:
-            rows[name], done_by = measure_one(model, processor, evaluation, policy, plain)
-            plain = plain or done_by
+    for name in dict.fromkeys(("vanilla", *policies)):
+        if name not in rows:
+            rows[name] = measure_one(model, processor, evaluation, policies[name], plain)[0]
         if progress is not None:
             progress(report())
     return report()

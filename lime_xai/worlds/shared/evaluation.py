@@ -162,6 +162,14 @@ class EvaluationSet:
             raise ValueError(f"unknown split {name!r}; expected one of {', '.join(SPLITS)}")
         return tuple(q for q in self.questions if q.split == name)
 
+    def asked(self, kind: str) -> tuple[OpenQuestion, ...]:
+        """Return the open questions of a kind."""
+        return tuple(question for question in self.open_questions if question.kind == kind)
+
+    def probed(self, kind: str) -> tuple[Probe, ...]:
+        """Return the probes of a kind."""
+        return tuple(probe for probe in self.probes if probe.kind == kind)
+
 
 def lone_objects(scene: Truth, language: Language) -> tuple[int, ...]:
     """Return the classes of a scene whose partner is absent."""

@@ -1,7 +1,6 @@
 """What a model or policy did scene by scene, and every metric of it over any weighting of scenes."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +10,8 @@ from numpy.typing import NDArray
 from .closed import closed_values
 from .details import detail_counts, detail_values
 from .evaluation import SPLITS, EvaluationSet
-from .measuring import Around, generate_captions, groundings, open_answers, question_margins
 from .metrics import Floats, caption_counts, caption_values, mean_over_scenes, ratio
-
-Under = Callable[[], AbstractContextManager[Any]]
-"""Makes the context in which the model generates, such as ``lambda: lime_xai.steering(model, policy)``."""
+from .responses import Responses, respond
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,99 +50,60 @@ class Records:
     grounding: dict[str, Rows]
 
 
-def ask(
-    model: Any,
-    processor: Any,
-    evaluation: EvaluationSet,
-    under: Under = nullcontext,
-    around: Around | None = None,
-) -> dict[str, dict[str, Rows]]:
-    """Ask all questions and probes of an evaluation set.
+def recorded(responses: Responses, evaluation: EvaluationSet) -> Records:
+    """Count what was said on an evaluation set, scene by scene.
 
     Parameters
     ----------
-    model, processor : Any
-        The model and its processor.
+    responses : Responses
+        Of any model or policy.
     evaluation : EvaluationSet
-        The set.
-    under : callable, optional
-        Makes the context to generate in.
-    around : callable, optional
-        Makes the context of each batch, inside it.
-
-    Returns
-    -------
-    dict
-        ``closed``, ``opened`` and ``grounding`` of ``Records``.
-    """
-    closed, opened, grounding = {}, {}, {}
-    with under():
-        for split in SPLITS:
-            questions = evaluation.split(split)
-            margins = question_margins(model, processor, evaluation, questions, around=around)
-            labels = np.array([q.label for q in questions])
-            closed[split] = Rows(_scenes(questions), np.stack([margins, labels], axis=1))
-        for kind in evaluation.world.open_kinds:
-            asked = [q for q in evaluation.open_questions if q.kind == kind]
-            answers = open_answers(model, processor, evaluation, asked, around=around)
-            right = [(a == q.answer, a == q.habitual != q.answer) for a, q in zip(answers, asked, strict=True)]
-            columns = 2 if any(q.habitual is not None for q in asked) else 1
-            opened[kind] = Rows(_scenes(asked), np.array(right, np.float64)[:, :columns])
-        for kind in evaluation.world.probe_kinds:
-            probed = [p for p in evaluation.probes if p.kind == kind]
-            nats = groundings(model, processor, evaluation, probed, around=around)
-            grounding[kind] = Rows(_scenes(probed), nats)
-    return {"closed": closed, "opened": opened, "grounding": grounding}
-
-
-def _scenes(items: Any) -> NDArray[np.int64]:
-    return np.array([item.scene for item in items], np.int64)
-
-
-def collect(
-    model: Any,
-    processor: Any,
-    evaluation: EvaluationSet,
-    under: Under = nullcontext,
-    under_questions: Under | None = None,
-    captions: Sequence[str] | None = None,
-    around: Around | None = None,
-    around_questions: Around | None = None,
-) -> Records:
-    """Do everything that is measured.
-
-    Parameters
-    ----------
-    model, processor : Any
-        The world's model and its processor.
-    evaluation : EvaluationSet
-        The set.
-    under : callable, optional
-        Makes the context in which captions are generated.
-    under_questions : callable, optional
-        That of questions and probes, if another: their logits must be finite.
-    captions : sequence of str, optional
-        The plain captions, if they have been generated already.
-    around, around_questions : callable, optional
-        Make the context of each batch, of captions and of questions.
+        The set that they are of.
 
     Returns
     -------
     Records
         Ready for ``statistics``.
+
+    Raises
+    ------
+    ValueError
+        If the responses are not as many as the scenes and questions of the set.
     """
-    with under():
-        plain = captions or generate_captions(model, processor, evaluation, around=around)
-        banned = generate_captions(model, processor, evaluation, no_repeat=True, around=around)
-        detailed = generate_captions(model, processor, evaluation, detailed=True, around=around)
-    scenes, language = evaluation.scenes, evaluation.world.language
+    scenes, world = evaluation.scenes, evaluation.world
+    closed, opened, grounding = {}, {}, {}
+    for split in SPLITS:
+        questions = evaluation.split(split)
+        pairs = [(m, q.label) for m, q in zip(responses.margins[split], questions, strict=True)]
+        closed[split] = _rows(questions, pairs, 2)
+    for kind in world.open_kinds:
+        asked = evaluation.asked(kind)
+        answered = zip(responses.answers[kind], asked, strict=True)
+        columns = 2 if any(q.habitual is not None for q in asked) else 1
+        right = [(a == q.answer, a == q.habitual != q.answer)[:columns] for a, q in answered]
+        opened[kind] = _rows(asked, right, columns)
+    for kind in world.probe_kinds:
+        probed, nats = evaluation.probed(kind), responses.grounding[kind]
+        grounding[kind] = _rows(probed, [value for value, _ in zip(nats, probed, strict=True)])
     return Records(
-        captions=caption_counts(plain, scenes, language),
-        no_repeat=caption_counts(banned, scenes, language),
-        detailed=caption_counts(detailed, scenes, language),
-        sentences=detail_counts(detailed, scenes, language),
-        **ask(model, processor, evaluation, under_questions or under, around_questions or around),
+        captions=caption_counts(responses.captions, scenes, world.language),
+        no_repeat=caption_counts(responses.no_repeat, scenes, world.language),
+        detailed=caption_counts(responses.detailed, scenes, world.language),
+        sentences=detail_counts(responses.detailed, scenes, world.language),
+        closed=closed,
+        opened=opened,
+        grounding=grounding,
     )
+
+
+def _rows(items: Sequence[Any], values: Sequence[Any], *columns: int) -> Rows:
+    scenes = np.array([item.scene for item in items], np.int64)
+    return Rows(scenes, np.array(values, np.float64).reshape(len(items), *columns))
+
+
+def collect(model: Any, processor: Any, evaluation: EvaluationSet, *given: Any, **others: Any) -> Records:
+    """Do everything that is measured, and count it: ``recorded`` of ``respond``, which has the same parameters."""
+    return recorded(respond(model, processor, evaluation, *given, **others), evaluation)
 
 
 def statistics(records: Records, weights: Floats) -> dict[str, Floats]:

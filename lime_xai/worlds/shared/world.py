@@ -125,6 +125,10 @@ class World(ABC):
         found: list[int] = processor.tokenizer(caption.replace(EOS, "").strip())["input_ids"]
         return found
 
+    def continued(self, processor: Any, prompt: str, tokens: Sequence[int]) -> str:
+        """Return a prompt that the first tokens of an answer follow, as the processor's ``text``."""
+        return " ".join([prompt, *processor.tokenizer.convert_ids_to_tokens(list(tokens))])
+
     def captions(self, processor: Any, sequences: Any) -> list[str]:
         """Return generated token ids [B, T] as captions, ending in ``</s>`` where the model ended them."""
         found = []

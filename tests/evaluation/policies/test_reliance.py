@@ -1,4 +1,4 @@
-"""Relevance of true names in captions, against attributions one by one."""
+"""Relevance of true names in captions, against attributions of whole captions."""
 
 import numpy as np
 import pytest
@@ -32,16 +32,16 @@ def test_every_true_name_is_attributed_as_if_alone(each_world, each_untrained, e
     share, inside = [], []
     for index, caption in enumerate(captions):
         scene, words = evaluation.scenes[index], caption.replace("</s>", "").split()
-        for place, word in enumerate(words):
+        if not words:
+            continue
+        inputs = each_world.batch(processor, [evaluation.media[index]], [evaluation.caption_prompt])
+        read = lime_xai.read_prompt(model, inputs)
+        answer = torch.tensor([processor.tokenizer.convert_tokens_to_ids(words)])
+        for word, row in zip(words, lime_xai.attribute(model, read, answer).relevance[0], strict=True):
             if word not in scene.names:
                 continue
             obj = each_world.language.classes.index(word)
-            prompt = " ".join([evaluation.caption_prompt, *words[:place]])
-            inputs = each_world.batch(processor, [evaluation.media[index]], [prompt])
-            read = lime_xai.read_prompt(model, inputs)
-            target = processor.tokenizer.convert_tokens_to_ids(word)
-            row = lime_xai.attribute(model, read, target).relevance[0]
-            perceived = row[read.positions.perceptual[0]]
+            perceived = row[read.positions.perceptual[0].nonzero()[:, 0]]
             share.append((index, (perceived.abs().sum() / row.abs().sum()).item()))
             positive = perceived.clamp(min=0)
             if positive.any():  # an untrained model may have none there
@@ -58,10 +58,16 @@ def test_captions_without_a_true_name_give_nothing(each_untrained, evaluation):
     assert found["share"].values.shape == found["inside"].values.shape == (0,)
 
 
+def test_another_beginning_of_a_caption_is_refused(each_world, each_untrained, evaluation, monkeypatch):
+    monkeypatch.setattr(type(each_world), "continued", lambda self, processor, prompt, tokens: prompt)
+    with pytest.raises(ValueError, match=rf"mend {type(each_world).__name__}\.continued"):
+        caption_relevance(*each_untrained, evaluation, told(evaluation))
+
+
 def test_nothing_inside_without_positive_relevance(each_untrained, evaluation, monkeypatch):
     def negative(model, prompt, target):
         rows, length = prompt.positions.input_ids.shape
-        return type("Found", (), {"relevance": -torch.ones(rows, target.shape[1], length)})
+        return type("Found", (), {"relevance": -torch.ones(rows, length)})
 
     monkeypatch.setattr("lime_xai.evaluation.policies.reliance.attribute", negative)
     found = caption_relevance(*each_untrained, evaluation, told(evaluation))

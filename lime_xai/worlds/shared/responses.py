@@ -1,0 +1,109 @@
+"""What a model or policy says on an evaluation set: captions, answers and probed words, before anything is counted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from .evaluation import SPLITS, EvaluationSet
+from .measuring import Around, generate_captions, groundings, open_answers, question_margins
+
+Under = Callable[[], AbstractContextManager[Any]]
+"""Makes the context in which the model generates, such as ``lambda: lime_xai.steering(model, policy)``."""
+
+
+@dataclass(frozen=True)
+class Responses:
+    """What was said on an evaluation set of S scenes; a report keeps it, so that it can be counted again.
+
+    Attributes
+    ----------
+    captions, no_repeat, detailed : list of str
+        Plain captions, those under the ban on naming an object twice, and detailed ones; S each.
+    margins : dict of str to list of float
+        Per split, ``question_margins`` of its questions.
+    answers : dict of str to list of str
+        Per kind of open question, ``open_answers``.
+    grounding : dict of str to list of float
+        Per kind of probe, ``groundings`` in nats.
+    """
+
+    captions: list[str]
+    no_repeat: list[str]
+    detailed: list[str]
+    margins: dict[str, list[float]]
+    answers: dict[str, list[str]]
+    grounding: dict[str, list[float]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the responses as JSON-ready data; JSON has neither NaN nor infinity, and has None in their place."""
+        numbers = {
+            name: {kind: [value if math.isfinite(value) else None for value in values] for kind, values in held.items()}
+            for name, held in (("margins", self.margins), ("grounding", self.grounding))
+        }
+        return {**asdict(self), **numbers}
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Responses:
+        """Return responses from what ``to_dict`` made; None becomes NaN."""
+        held = {item.name: found[item.name] for item in fields(cls)}
+        for name in ("margins", "grounding"):
+            held[name] = {kind: _floats(values) for kind, values in found[name].items()}
+        return cls(**held)
+
+
+def _floats(values: Iterable[float | None]) -> list[float]:
+    return [math.nan if value is None else float(value) for value in values]
+
+
+def respond(
+    model: Any,
+    processor: Any,
+    evaluation: EvaluationSet,
+    under: Under = nullcontext,
+    under_questions: Under | None = None,
+    captions: Sequence[str] | None = None,
+    around: Around | None = None,
+    around_questions: Around | None = None,
+) -> Responses:
+    """Generate captions, and answer all questions and probes of an evaluation set.
+
+    Parameters
+    ----------
+    model, processor : Any
+        The world's model and its processor.
+    evaluation : EvaluationSet
+        The set.
+    under : callable, optional
+        Makes the context in which captions are generated.
+    under_questions : callable, optional
+        That of questions and probes, if another: their logits must be finite.
+    captions : sequence of str, optional
+        The plain captions, if they have been generated already.
+    around, around_questions : callable, optional
+        Make the context of each batch, of captions and of questions.
+
+    Returns
+    -------
+    Responses
+    """
+    with under():
+        plain = captions or generate_captions(model, processor, evaluation, around=around)
+        banned = generate_captions(model, processor, evaluation, no_repeat=True, around=around)
+        detailed = generate_captions(model, processor, evaluation, detailed=True, around=around)
+    margins: dict[str, list[float]] = {}
+    answers: dict[str, list[str]] = {}
+    grounding: dict[str, list[float]] = {}
+    beside = around_questions or around
+    with (under_questions or under)():
+        for split in SPLITS:
+            found = question_margins(model, processor, evaluation, evaluation.split(split), around=beside)
+            margins[split] = found.tolist()
+        for kind in evaluation.world.open_kinds:
+            answers[kind] = open_answers(model, processor, evaluation, evaluation.asked(kind), around=beside)
+        for kind in evaluation.world.probe_kinds:
+            grounding[kind] = groundings(model, processor, evaluation, evaluation.probed(kind), around=beside).tolist()
+    return Responses(list(plain), banned, detailed, margins, answers, grounding)
