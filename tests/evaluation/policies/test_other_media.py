@@ -72,11 +72,11 @@ def test_a_set_is_measured_as_every_scene_alone(each_world, each_untrained, eval
 def test_a_report_of_another_medium_is_measured_again(each_world, each_untrained):
     nothing, background = OTHER_MEDIA["contrast_nothing"], OTHER_MEDIA["contrast_background"]
     first = measure_policies(each_world, *each_untrained, {"one": nothing}, seed=23, scenes=2)
-    kept = dict(first.policies, one={**first.policies["one"], "f1": 7.0})
+    kept = dict(first.policies, one={**first.policies["one"], "cost": 700.0})
     same = measure_policies(each_world, *each_untrained, {"one": nothing}, seed=23, scenes=2, done=kept)
-    assert same.policies["one"]["f1"] == 7.0
+    assert same.policies["one"]["cost"] == 700.0
     other = measure_policies(each_world, *each_untrained, {"one": background}, seed=23, scenes=2, done=kept)
-    assert other.policies["one"]["f1"] != 7.0
+    assert other.policies["one"]["cost"] != 700.0
 
 
 def test_steering_by_such_a_name_says_what_to_do():
