@@ -212,9 +212,10 @@ def tables() -> dict[str, Callable[[], str] | None]:
     def read(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
 
-    check_weights(read(accepted) if accepted.exists() else {})
+    rows = read(accepted) if accepted.exists() else {}
+    check_weights(rows)
     return {
-        "acceptance": (lambda: acceptance(read(accepted))) if accepted.exists() else None,
+        "acceptance": (lambda: acceptance(rows)) if rows else None,
         "captions": (lambda: apart(captions, policies)) if policies else None,
         "answers": (lambda: apart(answers, policies)) if policies else None,
         "beside": (lambda: beside(read(worlds), policies)) if policies else None,

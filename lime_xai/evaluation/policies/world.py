@@ -50,15 +50,15 @@ class WorldReport:
         What made the evaluation set.
     policies : dict of str to dict
         Per policy: ``settings``, ``against`` (the other medium of a contrast, or None), the fields of
-        ``CaptionMetrics``, the same under ``no_repeat`` and ``detailed``
-        (with those of ``detail_values``), ``relevance`` of true names (``caption_relevance``), ``splits`` with the
-        fields of ``ClosedMetrics``, ``open`` with ``accuracy`` and
-        ``habitual``, ``grounding`` in nats, ``image_share`` or ``audio_share`` (None where a policy computes no
-        relevance), ``cost`` (None where other work on the machine made the time meaningless);
-        ``intervals`` holds [low, high] and ``differences`` [value, low, high] against the plain model, both under the
-        dotted names of ``lime_xai.worlds.shared.records.statistics``, bootstrapped over scenes at 95 %, the latter in
-        pairs. ``said`` has captions, answers and relevance scene by scene (``Outcome``), from which the metrics are
-        counted again when a measurement is resumed; reports from before it lack it.
+        ``CaptionMetrics``, the same under ``no_repeat`` and ``detailed`` (with those of ``detail_values``),
+        ``relevance`` of true names (``caption_relevance``), ``splits`` with the fields of ``ClosedMetrics``, ``open``
+        with ``accuracy`` and ``habitual``, ``grounding`` in nats, ``image_share`` or ``audio_share`` (None where a
+        policy computes no relevance), ``cost``: time per caption token over that of the plain model, on a CPU
+        processor time (None where other work on the machine made an earlier report's time meaningless); ``intervals``
+        holds [low, high] and ``differences`` [value, low, high] against the plain model, both under the dotted names
+        of ``lime_xai.worlds.shared.records.statistics``, bootstrapped over scenes at 95 %, the latter in pairs.
+        ``said`` has captions, answers and relevance scene by scene (``Outcome``), from which the metrics are counted
+        again when a measurement is resumed; reports from before it lack it.
     """
 
     world: str
@@ -122,13 +122,18 @@ def _timed(
     around: Around | None,
     ban: bool = False,
 ) -> Any:
-    start = time.perf_counter()
+    start = _clock(model)
     with under() as trace:
         captions = generate_captions(model, processor, evaluation, no_repeat=ban, around=around)
-    seconds = time.perf_counter() - start
+    seconds = _clock(model) - start
     world = evaluation.world
     tokens = sum(len(world.caption_tokens(processor, caption)) + (EOS in caption) for caption in captions)
     return captions, seconds / tokens, trace
+
+
+def _clock(model: PreTrainedModel) -> float:
+    """Return a time in seconds: on a CPU that of this process alone, which other work on the machine hardly changes."""
+    return time.process_time() if model.device.type == "cpu" else time.perf_counter()
 
 
 def measure_one(
