@@ -10,13 +10,12 @@ from benchmarks.photographs.errors import (
     PICTURE,
     TEXT,
     UNTESTED,
-    Invention,
-    Premise,
-    inventions,
-    premises,
+    Word,
     renamed,
     summary,
+    words,
 )
+from benchmarks.photographs.premises import Premise, premises
 from lime_xai.storage.store import read_json
 
 
@@ -24,12 +23,24 @@ def caption_of(language, named):
     return language.caption_text(named) + " </s>"
 
 
+def effects(scene=0, picture=0.0, text=0.0, others=(0.0, 0.0), invented=True, eraser_named=False):
+    return Word(scene, "dog", invented, picture, text, "cow", eraser_named, *others)
+
+
 @pytest.mark.parametrize(
-    ("picture", "text", "cause"),
-    [(2.0, 1.0, PICTURE), (0.1, 1.0, TEXT), (0.4, 0.4, NEITHER), (-3.0, 0.0, NEITHER), (2.0, None, UNTESTED)],
+    ("picture", "text", "others", "cause"),
+    [
+        (2.0, 1.0, (0.1, 0.1), PICTURE),
+        (2.0, 1.0, (1.6, 0.1), TEXT),
+        (0.1, 1.0, (0.1, 0.1), TEXT),
+        (2.0, 2.0, (1.6, 1.7), NEITHER),
+        (-3.0, 0.0, (0.1, 0.1), NEITHER),
+        (2.0, None, (0.1, None), UNTESTED),
+        (2.0, 1.0, (None, None), UNTESTED),
+    ],
 )
-def test_the_cause_is_the_greater_effect_if_it_is_large_enough(picture, text, cause):
-    assert Invention(0, "dog", picture, text, "cat", 0.1, 0.1).cause == cause
+def test_the_cause_is_the_greater_effect_beyond_that_on_other_words(picture, text, others, cause):
+    assert effects(picture=picture, text=text, others=others).cause == cause
 
 
 def test_effects_are_falls_of_the_words_log_probability(world, evaluation, model_and_processor, monkeypatch):
@@ -38,8 +49,9 @@ def test_effects_are_falls_of_the_words_log_probability(world, evaluation, model
     absent = scene.absent[3]
     captions = [caption_of(world.language, [scene.present[0], absent])]
     captions += [caption_of(world.language, one.present) for one in evaluation.scenes[1:]]
-    (found,) = inventions(model, processor, evaluation, captions)
-    assert (found.scene, found.word) == (0, world.language.classes[absent])
+    found, *true = words(model, processor, evaluation, captions)
+    assert (found.scene, found.word, found.invented) == (0, world.language.classes[absent], True)
+    assert [(one.scene, one.invented) for one in true] == [(0, False), (1, False), (2, False)]
 
     def score(picture, begun, word=absent):
         inputs = world.batch(processor, [picture], [evaluation.caption_prompt + begun])
@@ -68,14 +80,32 @@ def test_effects_are_falls_of_the_words_log_probability(world, evaluation, model
     ]
     few = np.mean(falls_of_others)
     monkeypatch.setattr(type(scene), "absent", (absent, *others[:6]))
-    (again,) = inventions(model, processor, evaluation, captions)
+    again, *_ = words(model, processor, evaluation, captions)
     assert again.others_picture == pytest.approx(few, abs=1e-4)
     assert again.picture == found.picture
 
 
-def test_a_true_caption_has_no_inventions(world, evaluation, model_and_processor):
+def test_a_true_name_is_tested_without_the_other_objects(world, evaluation, model_and_processor):
+    model, processor = model_and_processor
     captions = [caption_of(world.language, scene.present) for scene in evaluation.scenes]
-    assert inventions(*model_and_processor, evaluation, captions) == []
+    found = words(model, processor, evaluation, captions)
+    assert [one.invented for one in found] == [False] * 3
+    for one, scene, medium in zip(found, evaluation.scenes, evaluation.media, strict=True):
+        last, language = scene.present[-1], world.language
+        assert one.word == language.classes[last]
+        assert one.eraser in {language.classes[obj] for obj in scene.present[:-1]}
+        assert one.eraser_named
+        begun = evaluation.caption_prompt + language.caption_begun(scene.present[:-1], last)
+        rng = np.random.default_rng(0)
+        media = [medium, *(world.erase(medium, scene, obj, noise=0.0, rng=rng) for obj in scene.present[:-1])]
+        inputs = world.batch(processor, media, [begun] * len(media))
+        with torch.no_grad():
+            likely = model(**inputs).logits[:, -1].double().log_softmax(-1)[:, world.name_tokens(processor)[last]]
+        assert one.picture == pytest.approx(float((likely[0] - likely[1:]).max()), abs=1e-4)
+
+
+def test_captions_without_a_name_have_no_words(evaluation, model_and_processor):
+    assert words(*model_and_processor, evaluation, ["There is nothing </s>"] * 3) == []
 
 
 @pytest.mark.parametrize(
@@ -112,48 +142,83 @@ def test_where_every_object_has_been_named_the_text_is_not_tested(world, evaluat
     first = evaluation.scenes[0]
     captions = [caption_of(world.language, [*first.present, first.absent[0]])]
     captions += [caption_of(world.language, [one.absent[0]]) for one in evaluation.scenes[1:]]
-    found = inventions(*model_and_processor, evaluation, captions)
+    found = [one for one in words(*model_and_processor, evaluation, captions) if one.invented]
     assert [one.text for one in found] == [None, 0.0, 0.0]
     assert [one.others_text for one in found] == [None, 0.0, 0.0]
     assert found[0].cause == UNTESTED
     shares = {name: value for name, (value, _, _) in summary(found, [], 3).items()}
     assert shares[f"inventions, {UNTESTED}"] == pytest.approx(1 / 3)
-    assert shares["effect of the text, nats"] == 0
+    assert shares["effect of the text, nats: invented words"] == 0
 
 
-def test_there_is_a_true_and_a_false_premise_per_scene(world, evaluation, model_and_processor, monkeypatch):
-    asked = []
+def test_a_premise_is_false_where_its_object_is_erased(world, evaluation, model_and_processor, monkeypatch):
+    asked, shown = [], []
     plain = type(world).batch
 
     def batch(self, processor, media, texts):
         asked.extend(texts)
+        shown.extend(media)
         return plain(self, processor, media, texts)
 
     monkeypatch.setattr(type(world), "batch", batch)
     found = premises(*model_and_processor, evaluation)
     assert [one.true for one in found] == [True, False] * len(evaluation.scenes)
     assert [one.scene for one in found] == [0, 0, 1, 1, 2, 2]
-    for one, text in zip(found, asked, strict=True):
-        (name,) = world.language.mentions(text.partition("Next to the ")[2].partition(",")[0])
-        assert (name in evaluation.scenes[one.scene].present) is one.true
-        assert 0 <= one.invented <= one.named
+    assert asked[::2] == asked[1::2]
+    language = world.language
+    for one, text, medium in zip(found, asked, shown, strict=True):
+        scene = evaluation.scenes[one.scene]
+        assert language.premise(language.classes.index(one.word)) in text
+        assert language.classes.index(one.word) in scene.present
+        assert (medium is evaluation.media[one.scene]) is one.true
+        without = world.erase(
+            evaluation.media[one.scene],
+            scene,
+            language.classes.index(one.word),
+            noise=evaluation.noise,
+            rng=np.random.default_rng(0),
+        )
+        assert one.true or np.array_equal(np.asarray(medium), np.asarray(without))
 
 
-def test_shares_are_those_of_what_was_counted():
+def test_an_answer_to_a_premise_is_counted_without_what_the_premise_names(world, evaluation):
+    from benchmarks.photographs.premises import _premise
+
+    language, scene = world.language, evaluation.scenes[0]
+    lone = next(obj for obj in scene.present if language.partner(obj) not in scene.present)
+    partner, other = language.partner(lone), next(obj for obj in scene.present if obj != lone)
+    text = f" a {', a '.join(language.classes[obj] for obj in (lone, partner, other))}"
+    one = _premise(evaluation, 0, True, lone, text)
+    assert (one.right, one.invented, one.partner) == (1, 1, True)
+    assert _premise(evaluation, 0, True, lone, " nothing").partner is False
+
+
+def test_means_are_those_of_what_was_counted():
     made = [
-        Invention(0, "dog", 2.0, 0.0, "cow", 0.5, 0.0),
-        Invention(1, "dog", 0.0, 2.0, "cow", 0.3, 0.2),
-        Invention(1, "pig", 0, 0, "cow", None, None),
+        effects(0, 2.0, 0.0, (0.5, 0.0)),
+        effects(1, 0.0, 2.0, (0.3, 0.2), eraser_named=True),
+        effects(1, others=(None, None)),
+        effects(1, 0.5, 0.1, (0.25, 0.1), invented=False),
     ]
-    said = [Premise(0, True, 4, 1), Premise(0, False, 2, 2), Premise(1, True, 0, 0), Premise(1, False, 2, 1)]
+    said = [
+        Premise(0, True, "dog", "", 4, 1, None),
+        Premise(0, False, "dog", "", 2, 2, None),
+        Premise(1, True, "dog", "", 0, 0, False),
+        Premise(1, False, "dog", "", 2, 1, True),
+    ]
     found = {name: value for name, (value, _, _) in summary(made, said, 2).items()}
     assert found[f"inventions by {PICTURE}"] == pytest.approx(1 / 3)
-    assert found[f"inventions by {NEITHER}"] == pytest.approx(1 / 3)
-    assert found["effect of the text, nats"] == pytest.approx(2 / 3)
-    assert found["effect of the picture on other words there, nats"] == pytest.approx(0.4)
-    assert found["invented after a true premise"] == pytest.approx(1 / 4)
-    assert found["invented after a false premise"] == pytest.approx(3 / 4)
-    assert found["invented: false minus true premise"] == pytest.approx(1 / 2)
+    assert found[f"inventions by {TEXT}"] == pytest.approx(1 / 3)
+    assert found[f"inventions, {UNTESTED}"] == pytest.approx(1 / 3)
+    assert found["inventions by the picture: the caption does not name the object that raises them"] == 1
+    assert found["effect of the text, nats: invented words"] == pytest.approx(2 / 3)
+    assert found["effect of the picture, nats: other words there"] == pytest.approx(0.4)
+    assert found["effect of the picture, nats: invented minus other words"] == pytest.approx((1.5 - 0.3) / 2)
+    assert found["effect of the picture, nats: true names minus other words there"] == pytest.approx(0.25)
+    assert found["objects invented, true premise"] == pytest.approx(1 / 2)
+    assert found["objects invented, false premise"] == pytest.approx(3 / 2)
+    assert found["objects named rightly, false minus true premise"] == 0
+    assert found["answers with the partner, false minus true premise"] == 1
 
 
 def options(tmp_path, name="report.json"):
@@ -167,11 +232,11 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_parts_are_opened(
         errors.run(options(tmp_path, "nowhere/report.json"))
 
 
-def test_a_report_without_inventions_is_json(monkeypatch, tmp_path, world, evaluation, model_and_processor):
-    true = [caption_of(world.language, scene.present) for scene in evaluation.scenes]
+def test_a_report_without_words_is_json(monkeypatch, tmp_path, world, evaluation, model_and_processor):
+    silent = ["There is nothing </s>"] * len(evaluation.scenes)
     monkeypatch.setattr(errors, "open_measured", lambda _: (*model_and_processor, evaluation))
-    monkeypatch.setattr(errors, "generate_captions", lambda *_: true)
+    monkeypatch.setattr(errors, "generate_captions", lambda *_: silent)
     errors.run(options(tmp_path))
     report = read_json(tmp_path / "report.json")  # it refuses NaN
     assert report["summary"][f"inventions by {PICTURE}"] == [None, None, None]
-    assert report["inventions"] == []
+    assert report["words"] == []
