@@ -2,6 +2,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from support.photo_cutouts import drawn_catalogue
 from support.photo_models import drawn_world, tiny_words
 
@@ -9,8 +10,9 @@ from benchmarks.photographs import world as of_photographs
 from benchmarks.photographs.criteria import CRITERIA
 from benchmarks.photographs.scenes import DIFFICULTIES, masks, render
 from benchmarks.photographs.world import PhotographWorld
-from lime_xai import Contrast, worlds
+from lime_xai import Contrast, attribute, read_prompt, worlds
 from lime_xai.evaluation.policies.acceptance import acceptance
+from lime_xai.evaluation.policies.reliance import caption_relevance
 from lime_xai.evaluation.policies.rows import read_rows
 from lime_xai.evaluation.policies.world import measure_policies
 from lime_xai.storage.store import write_json
@@ -58,6 +60,28 @@ def test_names_and_answers_are_the_tokens_that_the_model_would_say(world, model_
     assert world.unknown_names(processor) == []
     with pytest.raises(ValueError, match="splits"):
         world.answer_tokens(processor, ["Perhaps"])
+
+
+def test_relevance_of_true_names_is_that_of_the_whole_caption(world, model_and_processor, evaluation, monkeypatch):
+    model, processor = model_and_processor
+    monkeypatch.setattr(type(world), "region", lambda *_: (0, 3))  # this tiny model has fewer image tokens
+    first, second = evaluation.scenes[:2]
+    captions = [
+        f"{world.language.caption_text(first.present)} </s>",
+        f"{world.language.caption_text([second.absent[0], second.present[0], second.present[0]])} It is here. </s>",
+        *["There is nothing </s>"] * 4,
+    ]
+    found = caption_relevance(model, processor, evaluation, captions)["share"]
+    names, wanted = world.name_tokens(processor), []
+    for scene, medium, caption in zip((first, second), evaluation.media, captions, strict=False):
+        prompt = read_prompt(model, world.batch(processor, [medium], [evaluation.caption_prompt]))
+        ids = world.caption_tokens(processor, caption)
+        rows = attribute(model, prompt, torch.tensor([ids])).relevance[0]
+        places = prompt.positions.perceptual[0].nonzero()[:, 0]
+        true = [row for row, token in zip(rows, ids, strict=True) if token in [names[obj] for obj in scene.present]]
+        wanted += [float(row[places].abs().sum() / row.abs().sum()) for row in true]
+    assert len(wanted) == len(first.present) + 2
+    np.testing.assert_allclose(found.values, wanted, rtol=2e-3)
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.1])

@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 
 from lime_xai.evaluation.bootstrap import Floats, estimate, interval, nested, resampling_weights
+from lime_xai.storage.store import number
 from lime_xai.worlds.shared.evaluation import EvaluationSet
 from lime_xai.worlds.shared.metrics import mean_over_scenes
 from lime_xai.worlds.shared.records import Rows, recorded, statistics
 from lime_xai.worlds.shared.responses import Responses
+
+from .reliance import INSIDE, SHARE
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,34 +59,48 @@ class Outcome:
         }
         return statistics(recorded(self.responses, evaluation), weights) | relevant
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the outcome as JSON-ready data."""
+    def to_dict(self, evaluation: EvaluationSet) -> dict[str, Any]:
+        """Return the outcome as JSON-ready data, with the fingerprint of the set that it is of under ``of``."""
         relevance = {
-            name: {"scenes": rows.scenes.tolist(), "values": rows.values.tolist()}
+            name: {"scenes": rows.scenes.tolist(), "values": [number(value, 9) for value in rows.values.tolist()]}
             for name, rows in self.relevance.items()
         }
-        return {**self.responses.to_dict(), "relevance": relevance}
+        return {"of": evaluation.fingerprint, **self.responses.to_dict(), "relevance": relevance}
 
     @classmethod
-    def from_dict(cls, found: Mapping[str, Any]) -> Outcome:
-        """Return an outcome from what ``to_dict`` made."""
+    def from_dict(cls, found: Mapping[str, Any], evaluation: EvaluationSet) -> Outcome:
+        """Return an outcome from what ``to_dict`` made.
+
+        Raises
+        ------
+        ValueError
+            If it does not fit the evaluation set.
+        """
         relevance = {
             name: Rows(np.array(rows["scenes"], np.int64), np.array(rows["values"], np.float64))
             for name, rows in found["relevance"].items()
         }
-        return cls(Responses.from_dict(found), relevance)
+        for name in (SHARE, INSIDE):
+            if name not in relevance:
+                raise ValueError(f"the relevance lacks {name}")
+            scenes, values = relevance[name].scenes, relevance[name].values
+            if scenes.shape != values.shape or not np.isin(scenes, np.arange(len(evaluation.scenes))).all():
+                raise ValueError(f"the {name} of the relevance has no scene for each value")
+        responses = Responses.from_dict(found)
+        responses.check(evaluation)
+        return cls(responses, relevance)
 
 
 @dataclass(frozen=True, eq=False)
-class PlainResult:
-    """A result: seconds per caption token, and every metric over all resamples, [1 + R]."""
+class Result:
+    """Seconds per caption token (``clock``), and every metric over all resamples, [1 + R]."""
 
     seconds: float
     values: dict[str, Floats]
 
 
 def counted(
-    outcome: Outcome, evaluation: EvaluationSet, plain: PlainResult | None
+    outcome: Outcome, evaluation: EvaluationSet, plain: Result | None
 ) -> tuple[dict[str, Any], dict[str, Floats]]:
     """Return the metrics of a row with intervals and differences, and every metric over all resamples."""
     found = outcome.values(evaluation, resampling_weights(len(evaluation.scenes)))
@@ -96,13 +113,41 @@ def counted(
     return row, found
 
 
-def counted_again(row: dict[str, Any], evaluation: EvaluationSet, plain: PlainResult | None) -> dict[str, Any]:
-    """Return a row of a report with its metrics counted anew, beside this plain model; an older row as it is."""
-    if "said" not in row:
-        return row
-    return row | counted(Outcome.from_dict(row["said"]), evaluation, plain)[0]
+def held(name: str, row: Mapping[str, Any], evaluation: EvaluationSet) -> Outcome | None:
+    """Return what a report's row says of an evaluation set.
+
+    Parameters
+    ----------
+    name : str
+        The row's policy.
+    row : mapping
+        The row.
+    evaluation : EvaluationSet
+        The set.
+
+    Returns
+    -------
+    Outcome or None
+        None if the row holds nothing that was said, or was measured on another set: one that an older version drew,
+        say.
+
+    Raises
+    ------
+    ValueError
+        If what it holds is damaged.
+    """
+    said = row.get("said")
+    if said is None or said["of"] != evaluation.fingerprint:
+        return None
+    try:
+        return Outcome.from_dict(said, evaluation)
+    except ValueError as error:
+        raise ValueError(
+            f"The report's row of {name!r} is damaged: {error}. Take the row away to measure it again, or give another "
+            "file name."
+        ) from error
 
 
 def numbers(values: Iterable[float]) -> list[float | None]:
-    """Return numbers as JSON values of six digits; JSON has no NaN."""
-    return [None if value != value else float(f"{value:.6g}") for value in values]
+    """Return numbers as JSON values of six digits; None for NaN and infinity."""
+    return [number(value, 6) for value in values]

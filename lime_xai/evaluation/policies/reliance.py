@@ -31,7 +31,7 @@ def caption_relevance(
 
     - ``share``: :math:`\sum_{t \in P} |R_t| / \sum_t |R_t|`, the reliance on what was perceived;
     - ``inside``: :math:`\sum_{t \in E} R_t^+ / \sum_{t \in P} R_t^+`, which is temporal grounding for sounds. A name
-      without positive relevance on any perceptual position is left out of it.
+      without positive relevance on any perceptual position is left out of it, one without any relevance out of both.
 
     Parameters
     ----------
@@ -52,23 +52,41 @@ def caption_relevance(
     """
     world = evaluation.world
     names = {token: obj for obj, token in enumerate(world.name_tokens(processor))}
+    marks = _marks(model, processor, evaluation)
     told: list[tuple[int, list[int]]] = []  # the scene, and the tokens of its caption up to a true name
     for index, (caption, scene) in enumerate(zip(captions, evaluation.scenes, strict=True)):
         ids = world.caption_tokens(processor, caption)
         told += [(index, ids[: end + 1]) for end, token in enumerate(ids) if names.get(token) in scene.present]
+    batches = [[one] for one in told if marks.intersection(one[1])]
+    plain = [one for one in told if not marks.intersection(one[1])]
+    batches += [plain[start : start + BATCH] for start in range(0, len(plain), BATCH)]
     found: dict[str, list[tuple[int, float]]] = {SHARE: [], INSIDE: []}
-    for start in range(0, len(told), BATCH):
-        some = told[start : start + BATCH]
-        for (index, ids), (row, perceptual) in zip(some, _relevance(model, processor, evaluation, some), strict=True):
+    for some in batches:
+        read = _after_prompt if marks.intersection(some[0][1]) else _in_prompt
+        for (index, ids), (row, perceptual) in zip(some, read(model, processor, evaluation, some), strict=True):
+            whole = float(row.abs().sum())
+            if not whole:
+                continue
             region = list(world.region(evaluation.scenes[index], names[ids[-1]]))
-            found[SHARE].append((index, float(row[perceptual].abs().sum() / row.abs().sum())))
+            found[SHARE].append((index, float(row[perceptual].abs().sum() / whole)))
             positive = row[perceptual].clamp(min=0)
             if positive.any():
                 found[INSIDE].append((index, float(positive[region].sum() / positive.sum())))
-    return {name: _rows(pairs) for name, pairs in found.items()}
+    return {name: _rows(sorted(pairs, key=lambda pair: pair[0])) for name, pairs in found.items()}
 
 
-def _relevance(
+def _marks(model: PreTrainedModel, processor: Any, evaluation: EvaluationSet) -> frozenset[int]:
+    """Return the tokens that a prompt cannot hold as words: places of pictures and sounds, and marks of conversations.
+
+    A policy may make a model say one.
+    """
+    prompt = read_prompt(model, evaluation.world.batch(processor, evaluation.media[:1], [evaluation.caption_prompt]))
+    places = prompt.positions.input_ids[prompt.positions.perceptual].tolist()
+    words = processor.tokenizer
+    return frozenset([*places, *words.all_special_ids, *words.get_added_vocab().values()])
+
+
+def _in_prompt(
     model: PreTrainedModel, processor: Any, evaluation: EvaluationSet, some: Sequence[tuple[int, list[int]]]
 ) -> list[tuple[Tensor, Tensor]]:
     """Return the relevance ``[T]`` of the last token of each row, and its perceptual positions ``[P]``.
@@ -80,15 +98,26 @@ def _relevance(
     media = [evaluation.media[index] for index, _ in some]
     texts = [world.continued(processor, evaluation.caption_prompt, ids[:-1]) for _, ids in some]
     prompt = read_prompt(model, world.batch(processor, media, texts).to(model.device))
-    for (_, ids), row in zip(some, prompt.positions.input_ids.tolist(), strict=True):
+    for (index, ids), row in zip(some, prompt.positions.input_ids.tolist(), strict=True):
         if row[len(row) - len(ids) + 1 :] != ids[:-1]:
             raise ValueError(
-                f"A prompt that the tokens {ids[:-1]} of a caption follow ends in {row[len(row) - len(ids) + 1 :]}; "
-                f"mend {type(world).__name__}.continued."
+                f"The caption of scene {index} begins with the tokens {ids[:-1]}, a prompt that they follow ends in "
+                f"{row[len(row) - len(ids) + 1 :]}; mend {type(world).__name__}.continued."
             )
     wanted = torch.tensor([ids[-1] for _, ids in some], device=model.device)
     relevance, perceptual = attribute(model, prompt, wanted).relevance.cpu(), prompt.positions.perceptual.cpu()
     return [(row, mask.nonzero()[:, 0]) for row, mask in zip(relevance, perceptual, strict=True)]
+
+
+def _after_prompt(
+    model: PreTrainedModel, processor: Any, evaluation: EvaluationSet, some: Sequence[tuple[int, list[int]]]
+) -> list[tuple[Tensor, Tensor]]:
+    """Return what ``_in_prompt`` does, of a single row whose tokens cannot be read as a prompt: as an answer."""
+    ((index, ids),) = some
+    inputs = evaluation.world.batch(processor, [evaluation.media[index]], [evaluation.caption_prompt])
+    prompt = read_prompt(model, inputs.to(model.device))
+    relevance = attribute(model, prompt, torch.tensor([ids], device=model.device)).relevance.cpu()
+    return [(relevance[0, -1], prompt.positions.perceptual[0].cpu().nonzero()[:, 0])]
 
 
 def _rows(pairs: Sequence[tuple[int, float]]) -> Rows:

@@ -65,12 +65,13 @@ class RelevanceValues(TypedDict):
     """Relevance of names, and the scene of each."""
 
     scenes: list[int]
-    values: list[float]
+    values: list[Value]
 
 
 class SaidRow(TypedDict):
     """What ``Outcome.to_dict`` makes."""
 
+    of: str
     captions: list[str]
     no_repeat: list[str]
     detailed: list[str]

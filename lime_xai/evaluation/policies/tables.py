@@ -34,9 +34,7 @@ def _number(value: float | None, form: str = ".3f") -> str:
 
 def _captions(heading: str, rows: Mapping[str, Row]) -> Table:
     columns = ("CHAIR_i", "recall", "F1", "repeated", "finished", "empty", "cost")
-    table = _table(
-        f"captions: {heading}", columns, "cost: time per token over the plain model's, on a CPU processor time"
-    )
+    table = _table(f"captions: {heading}", columns, "cost: time per token over the plain model's")
     for name, row in rows.items():
         values = [row[key] for key in ("chair_i", "recall", "f1", "repeated", "finished", "empty")]
         table.add_row(foreign(name), *map(_number, values), _number(row["cost"], ".1f"))

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from rich.console import Group
 from transformers import PreTrainedModel
 
@@ -27,7 +28,7 @@ from lime_xai.worlds.shared.language import EOS
 from lime_xai.worlds.shared.measuring import Around, generate_captions
 from lime_xai.worlds.shared.responses import Under, respond
 
-from .outcome import Outcome, PlainResult, counted, counted_again
+from .outcome import Outcome, Result, counted, held
 from .registry import Measured
 from .reliance import caption_relevance
 from .tables import world_tables
@@ -53,12 +54,12 @@ class WorldReport:
         ``CaptionMetrics``, the same under ``no_repeat`` and ``detailed`` (with those of ``detail_values``),
         ``relevance`` of true names (``caption_relevance``), ``splits`` with the fields of ``ClosedMetrics``, ``open``
         with ``accuracy`` and ``habitual``, ``grounding`` in nats, ``image_share`` or ``audio_share`` (None where a
-        policy computes no relevance), ``cost``: time per caption token over that of the plain model, on a CPU
-        processor time (None where other work on the machine made an earlier report's time meaningless); ``intervals``
-        holds [low, high] and ``differences`` [value, low, high] against the plain model, both under the dotted names
-        of ``lime_xai.worlds.shared.records.statistics``, bootstrapped over scenes at 95 %, the latter in pairs.
-        ``said`` has captions, answers and relevance scene by scene (``Outcome``), from which the metrics are counted
-        again when a measurement is resumed; reports from before it lack it.
+        policy computes no relevance), ``cost``: time per caption token over that of the plain model, with one thread
+        on a CPU processor time (None where other work on the machine made an earlier report's time meaningless);
+        ``intervals`` holds [low, high] and ``differences`` [value, low, high] against the plain model, both under the
+        dotted names of ``lime_xai.worlds.shared.records.statistics``, bootstrapped over scenes at 95 %, the latter in
+        pairs. ``said`` has captions, answers and relevance scene by scene (``Outcome``), from which the metrics are
+        counted again when a measurement is resumed; reports from before it lack it.
     """
 
     world: str
@@ -132,8 +133,12 @@ def _timed(
 
 
 def _clock(model: PreTrainedModel) -> float:
-    """Return a time in seconds: on a CPU that of this process alone, which other work on the machine hardly changes."""
-    return time.process_time() if model.device.type == "cpu" else time.perf_counter()
+    """Return a time in seconds: of one thread on a CPU its own, which other work on the machine hardly changes.
+
+    The processor time of several threads is no measure: a thread that waits for another one spins.
+    """
+    alone = model.device.type == "cpu" and torch.get_num_threads() == 1
+    return time.process_time() if alone else time.perf_counter()
 
 
 def measure_one(
@@ -141,8 +146,8 @@ def measure_one(
     processor: Any,
     evaluation: EvaluationSet,
     measured: Measured,
-    plain: PlainResult | None,
-) -> tuple[dict[str, Any], PlainResult]:
+    plain: Result | None,
+) -> tuple[dict[str, Any], Result]:
     """Measure one policy.
 
     Parameters
@@ -151,14 +156,14 @@ def measure_one(
         What is steered, and on what.
     measured : Policy, Against or None
         None is the plain model.
-    plain : PlainResult or None
+    plain : Result or None
         Of the same evaluation set; None if this is the plain model.
 
     Returns
     -------
     dict
         The row of ``WorldReport.policies``.
-    PlainResult
+    Result
         Seconds and metrics of this policy.
     """
     policy = measured.policy if isinstance(measured, Against) else measured
@@ -176,26 +181,26 @@ def measure_one(
         f"{evaluation.world.modality}_share": share,
         "cost": seconds / (plain.seconds if plain else seconds),
         **metrics,
-        "said": outcome.to_dict(),
+        "said": outcome.to_dict(evaluation),
     }
-    return row, PlainResult(seconds, found)
+    return row, Result(seconds, found)
 
 
-def _plain_again(
-    model: PreTrainedModel, processor: Any, evaluation: EvaluationSet, row: Mapping[str, Any]
-) -> PlainResult | None:
-    """Return the plain model's result from a report, with the seconds that it takes now; None if it must be measured.
+def _plain(
+    model: PreTrainedModel, processor: Any, evaluation: EvaluationSet, row: dict[str, Any] | None, said: Outcome | None
+) -> tuple[dict[str, Any], Result, bool]:
+    """Return the row and the result of the plain model, and whether they are those of a report.
 
-    Plain captions are generated in any case, because a cost is a ratio of times of one machine under one load. If they
-    are others than those of the report, it comes from another machine or library.
+    What the report says is taken if the plain captions that are generated now are the same; if not, it comes from
+    another machine or library, and the plain model is measured. The seconds are always those of now, because a cost is
+    a ratio of times of one machine.
     """
-    if "said" not in row:
-        return None
-    outcome = Outcome.from_dict(row["said"])
-    captions, seconds, _ = timed_captions(model, processor, evaluation, None, False)
-    if captions != outcome.responses.captions:
-        return None
-    return PlainResult(seconds, counted(outcome, evaluation, None)[1])
+    if row is not None and said is not None:
+        captions, seconds, _ = timed_captions(model, processor, evaluation, None, False)
+        if captions == said.responses.captions:
+            metrics, found = counted(said, evaluation, None)
+            return row | metrics, Result(seconds, found), True
+    return *measure_one(model, processor, evaluation, None, None), False
 
 
 def _settings(policy: Policy | None) -> str:
@@ -275,7 +280,8 @@ def measure_policies(
         For the report.
     done : mapping, optional
         Rows of an interrupted run with the same seed, scenes, noise and model, which are kept where their
-        settings are the same or their policy is not named. Metrics of those that hold what was said are counted anew.
+        settings are the same or their policy is not named. Metrics of those that hold what was said of this
+        evaluation set are counted anew. If the plain model says something else now, all named ones are measured again.
     progress : callable, optional
         Called with the report so far after every policy.
 
@@ -286,24 +292,29 @@ def measure_policies(
     Raises
     ------
     ValueError
-        For a contrast with a medium that a world does not make, before anything is computed.
+        For a contrast with a medium that a world does not make, a policy named ``vanilla``, or a damaged row, before
+        anything is computed.
     """
     noise = world.default_noise if noise is None else noise
     for name, policy in policies.items():
         if isinstance(policy, Against) and policy.medium not in _MEDIA:
             raise ValueError(f"{name}: a world has no medium {policy.medium!r}; it has {' and '.join(_MEDIA)}.")
+    if policies.get("vanilla") is not None:
+        raise ValueError("vanilla is the plain model; give the policy another name.")
     evaluation = world.evaluation_set(seed, scenes=scenes, noise=noise)
     weights = weights_hash(model)
     done = done or {}
-    plain = _plain_again(model, processor, evaluation, done["vanilla"]) if "vanilla" in done else None
-    if plain is None:
-        first, plain = measure_one(model, processor, evaluation, None, None)
-    else:
-        first = counted_again(done["vanilla"], evaluation, None)
+    said = {name: held(name, row, evaluation) for name, row in done.items()}
+    first, plain, kept = _plain(model, processor, evaluation, done.get("vanilla"), said.get("vanilla"))
     rows = {"vanilla": first}
     for name, row in done.items():
-        if name != "vanilla" and (name not in policies or _same(row, policies[name])):
-            rows[name] = counted_again(row, evaluation, plain)
+        outcome = said[name]
+        if name == "vanilla" or (name in policies and not _same(row, policies[name])):
+            continue
+        if kept and outcome is not None:
+            rows[name] = row | counted(outcome, evaluation, plain)[0]
+        elif name not in policies or "said" not in row:
+            rows[name] = row
 
     def report() -> WorldReport:
         ordered = {name: rows[name] for name in dict.fromkeys(("vanilla", *done, *policies)) if name in rows}

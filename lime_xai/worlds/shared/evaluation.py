@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -134,6 +136,19 @@ class EvaluationSet:
                 found, rng = self.media[index], np.random.default_rng((self.seed, index))
                 return self.world.emptied(found, scene, noise=self.noise, rng=rng)
         raise ValueError("The medium is none of this evaluation set.")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of all that is shown and asked, and of the right answers: what is said belongs to this set alone."""
+        found = hashlib.sha256()
+        asked = [(q.scene, q.split, q.obj, q.label, q.prompt) for q in self.questions]
+        beside = [*map(astuple, self.open_questions), *map(astuple, self.probes)]
+        found.update(repr((self.caption_prompt, self.detail_prompt, asked, beside)).encode())
+        for medium in (*self.media, *self.erased):
+            values = np.asarray(medium)
+            found.update(repr((values.shape, values.dtype.str)).encode())
+            found.update(np.ascontiguousarray(values).tobytes())
+        return found.hexdigest()
 
     @property
     def caption_messages(self) -> list[Message]:

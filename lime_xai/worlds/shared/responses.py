@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from lime_xai.storage.store import number
+
 from .evaluation import SPLITS, EvaluationSet
 from .measuring import Around, generate_captions, groundings, open_answers, question_margins
 
@@ -24,7 +26,7 @@ class Responses:
     captions, no_repeat, detailed : list of str
         Plain captions, those under the ban on naming an object twice, and detailed ones; S each.
     margins : dict of str to list of float
-        Per split, ``question_margins`` of its questions.
+        Per split, ``question_margins`` of its questions, with nine digits, more than float32 has.
     answers : dict of str to list of str
         Per kind of open question, ``open_answers``.
     grounding : dict of str to list of float
@@ -41,10 +43,34 @@ class Responses:
     def to_dict(self) -> dict[str, Any]:
         """Return the responses as JSON-ready data; JSON has neither NaN nor infinity, and has None in their place."""
         numbers = {
-            name: {kind: [value if math.isfinite(value) else None for value in values] for kind, values in held.items()}
+            name: {kind: [number(value, 9) for value in values] for kind, values in held.items()}
             for name, held in (("margins", self.margins), ("grounding", self.grounding))
         }
         return {**asdict(self), **numbers}
+
+    def check(self, evaluation: EvaluationSet) -> None:
+        """Refuse responses that are not as many as what is asked.
+
+        Raises
+        ------
+        ValueError
+            Naming what was found and expected.
+        """
+        wanted = {
+            **{f"{name}": (getattr(self, name), evaluation.scenes) for name in ("captions", "no_repeat", "detailed")},
+            **{f"margins of {kind}": (self.margins.get(kind, ()), evaluation.split(kind)) for kind in SPLITS},
+            **{
+                f"answers about {kind}": (self.answers.get(kind, ()), evaluation.asked(kind))
+                for kind in evaluation.world.open_kinds
+            },
+            **{
+                f"grounding of {kind}": (self.grounding.get(kind, ()), evaluation.probed(kind))
+                for kind in evaluation.world.probe_kinds
+            },
+        }
+        for name, (said, asked) in wanted.items():
+            if len(said) != len(asked):
+                raise ValueError(f"found {len(said)} {name}, expected {len(asked)}")
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> Responses:
@@ -53,6 +79,11 @@ class Responses:
         for name in ("margins", "grounding"):
             held[name] = {kind: _floats(values) for kind, values in found[name].items()}
         return cls(**held)
+
+
+def digits(values: Iterable[float]) -> list[float]:
+    """Return numbers with nine significant digits: a report holds thousands."""
+    return [float(f"{value:.9g}") for value in values]
 
 
 def _floats(values: Iterable[float | None]) -> list[float]:
@@ -101,9 +132,9 @@ def respond(
     with (under_questions or under)():
         for split in SPLITS:
             found = question_margins(model, processor, evaluation, evaluation.split(split), around=beside)
-            margins[split] = found.tolist()
+            margins[split] = digits(found)
         for kind in evaluation.world.open_kinds:
             answers[kind] = open_answers(model, processor, evaluation, evaluation.asked(kind), around=beside)
         for kind in evaluation.world.probe_kinds:
-            grounding[kind] = groundings(model, processor, evaluation, evaluation.probed(kind), around=beside).tolist()
+            grounding[kind] = digits(groundings(model, processor, evaluation, evaluation.probed(kind), around=beside))
     return Responses(list(plain), banned, detailed, margins, answers, grounding)

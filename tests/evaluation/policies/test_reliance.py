@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import lime_xai
-from lime_xai.evaluation.policies.reliance import caption_relevance
+from lime_xai.evaluation.policies.reliance import _marks, caption_relevance
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +56,23 @@ def test_every_true_name_is_attributed_as_if_alone(each_world, each_untrained, e
 def test_captions_without_a_true_name_give_nothing(each_untrained, evaluation):
     found = caption_relevance(*each_untrained, evaluation, [""] * 5)
     assert found["share"].values.shape == found["inside"].values.shape == (0,)
+
+
+def test_a_mark_before_a_true_name_is_read_as_an_answer(each_world, each_untrained, evaluation):
+    model, processor = each_untrained
+    scene, language = evaluation.scenes[0], each_world.language
+    mark = processor.tokenizer.convert_ids_to_tokens(min(_marks(model, processor, evaluation)))
+    plain = language.caption_text(scene.present[:1]).split()
+    place = next(index for index, word in enumerate(plain) if word in scene.names)
+    marked = [*plain[:place], mark, *plain[place:]]
+    found = caption_relevance(model, processor, evaluation, [" ".join(marked), *[""] * 4])
+    inputs = each_world.batch(processor, [evaluation.media[0]], [evaluation.caption_prompt])
+    ids = torch.tensor([processor.tokenizer.convert_tokens_to_ids(marked)])
+    read = lime_xai.read_prompt(model, inputs)
+    row = lime_xai.attribute(model, read, ids).relevance[0, place + 1]
+    wanted = row[read.positions.perceptual[0].nonzero()[:, 0]].abs().sum() / row.abs().sum()
+    assert found["share"].scenes.tolist() == [0]
+    np.testing.assert_allclose(found["share"].values, [wanted], rtol=2e-3)
 
 
 def test_another_beginning_of_a_caption_is_refused(each_world, each_untrained, evaluation, monkeypatch):
