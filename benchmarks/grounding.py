@@ -31,6 +31,7 @@ from lime_xai.storage.weights import weights_hash
 from lime_xai.worlds import WORLDS
 from lime_xai.worlds.shared.closed import weighted_auc
 from lime_xai.worlds.shared.evaluation import EvaluationSet
+from lime_xai.worlds.shared.metrics import ratio
 from lime_xai.worlds.shared.models import load_frozen
 
 RESULTS = Path(__file__).parent / "results"
@@ -116,19 +117,37 @@ def mentions(model: Any, processor: Any, evaluation: EvaluationSet, tokens: int 
     return found
 
 
-def areas(found: Sequence[Mention]) -> dict[str, tuple[float, float, float]]:
-    """Return the area under the ROC curve of each detector, with its interval."""
+def resampled(found: Sequence[Mention], *, same_place: bool = False) -> dict[str, NDArray[np.float64]]:
+    """Return the area under the ROC curve of each detector over all resamples of the scenes, [1 + R].
+
+    Parameters
+    ----------
+    found : sequence of Mention
+        Seen and invented objects.
+    same_place : bool
+        Whether an invented object is compared only with seen ones at the same place of their captions.
+    """
     scenes, index = np.unique([one.scene for one in found], return_inverse=True)
     weights = resampling_weights(len(scenes))[:, index]
     invented = np.asarray([one.invented for one in found])
+    places = np.asarray([one.order if same_place else 0 for one in found])
+    areas = {}
+    for name, (field, sign) in DETECTORS.items():
+        scores = sign * np.asarray([getattr(one, field) for one in found], dtype=np.float64)
+        before, pairs = np.zeros(len(weights)), np.zeros(len(weights))
+        for place in np.unique(places):
+            here = places == place
+            few, label = weights[:, here], invented[here]
+            count = (few @ label) * (few @ ~label)
+            before += np.where(count > 0, weighted_auc(scores[here], label, few) * count, 0.0)
+            pairs += count
+        areas[name] = ratio(before, pairs)
+    return areas
 
-    def scores(field: str, sign: int) -> NDArray[np.float64]:
-        return sign * np.asarray([getattr(one, field) for one in found], dtype=np.float64)
 
-    return {
-        name: estimate(weighted_auc(scores(field, sign), invented, weights))
-        for name, (field, sign) in DETECTORS.items()
-    }
+def areas(found: Sequence[Mention]) -> dict[str, tuple[float, float, float]]:
+    """Return the area under the ROC curve of each detector, with its interval."""
+    return {name: estimate(values) for name, values in resampled(found).items()}
 
 
 def medians(found: Sequence[Mention]) -> dict[str, dict[str, float]]:

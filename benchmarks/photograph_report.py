@@ -2,10 +2,11 @@
 
 Reads, from ``benchmarks/results``, ``photographs_acceptance.json`` and, for each model NAME,
 ``photographs_policies_NAME.json``, ``_errors_``, ``_detection_``, ``_attention_`` and ``_compare_``, which the commands
-of ``python -m benchmarks.photographs`` wrote; and ``world_bundled.json``, of the pictograms beside which policies are
-shown. Writes the tables into the page of photographs, between their marks, and prints them. Nothing is measured. A
-table without a report is left as it is, and named. Reports of one model that were measured with different weights, or
-with others than ``protocol.json`` has, are refused, and so are columns of one table that were measured differently.
+of ``python -m benchmarks.photographs`` wrote; and ``world_bundled.json`` and ``grounding.json``, of the pictograms,
+beside which they are shown. Writes the tables into the page of photographs, between their marks, and prints them.
+Nothing is measured. A table without a report is left as it is, and named. Reports of one model that were measured with
+different weights, or with others than ``protocol.json`` has, are refused, and so are columns of one table that were
+measured differently.
 """
 
 from __future__ import annotations
@@ -17,16 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from compare_report import table as compare_table
-from grounding import markdown as detection_table
+from grounding import DETECTORS, Mention, resampled
 
 from benchmarks.pages import DOCS, RESULTS, Report, at, cost, put, table
 from benchmarks.photographs.assemble import PROTOCOL
 from lime_xai import Comparison
-from lime_xai.evaluation.bootstrap import bounded
+from lime_xai.evaluation.bootstrap import bounded, estimate
 from lime_xai.worlds.shared.models import read_protocol
 
 PAGE = DOCS / "explanation" / "photographs.md"
-PICTOGRAMS = "world_bundled.json"
+PICTOGRAMS, DETECTED = "world_bundled.json", "grounding.json"
+"""Reports of the pictograms: of policies, and of numbers that tell invented objects."""
 SPLITS = ("random", "popular", "adversarial", "dialogue")
 BESIDE = (
     ("no-repeat F1", "no_repeat.f1"),
@@ -87,11 +89,6 @@ def check_alike(where: str, found: Mapping[str, Report]) -> None:
             raise ValueError(f"{where}: {key} is {values}; measure all models on the same scenes for one table")
 
 
-def interval(row: Report, key: str) -> str:
-    """Return a value of a policy with its interval."""
-    return bounded(at(row, key), *row["intervals"][key])
-
-
 def change(row: Report, key: str) -> str:
     """Return the change of a value against the plain model, with its interval; empty for the plain model."""
     return bounded(*row["differences"][key]) if row["differences"] else ""
@@ -113,38 +110,66 @@ def acceptance(found: Mapping[str, Report]) -> str:
 
 
 def captions(report: Report) -> str:
-    """Return captions under each policy: raw, and without repeats."""
-    without = ("no-repeat CHAIR_i", "no-repeat F1", "its change", "other things", "finished")
+    """Return captions under each policy: raw, without repeats, and second sentences."""
+    raw = ("CHAIR_i / F1", "change of CHAIR_i", "repeat")
+    without = ("no-repeat CHAIR_i / F1", "change of CHAIR_i", "change of F1", "other things")
     rows = [
         (
             f"`{policy}`",
             f"{row['chair_i']:.3f} / {row['f1']:.3f}",
+            change(row, "chair_i"),
             f"{row['repetitive']:.2f}",
-            interval(row, "no_repeat.chair_i"),
-            f"{row['no_repeat']['f1']:.3f}",
+            f"{row['no_repeat']['chair_i']:.3f} / {row['no_repeat']['f1']:.3f}",
+            change(row, "no_repeat.chair_i"),
             change(row, "no_repeat.f1"),
             "-" if row["no_repeat"].get("outside") is None else f"{row['no_repeat']['outside']:.2f}",
-            f"{row['no_repeat']['finished']:.2f}",
+            f"{row['detailed']['absent']:.2f}",
+            change(row, "detailed.absent"),
+        )
+        for policy, row in report["policies"].items()
+    ]
+    return table(("", *raw, *without, "second sentences: absent", "its change"), rows)
+
+
+def reliance(report: Report) -> str:
+    """Return what each policy does to grounding and relevance, and what it costs."""
+    rows = [
+        (
+            f"`{policy}`",
             f"{row['grounding']['name']:.2f}",
+            change(row, "grounding.name"),
+            f"{row['grounding']['yes']:.2f}",
+            change(row, "grounding.yes"),
+            f"{row['relevance']['share']:.3f}",
+            change(row, "relevance.share"),
             "-" if row["image_share"] is None else f"{row['image_share']:.3f}",
             cost(row),
         )
         for policy, row in report["policies"].items()
     ]
-    return table(("", "CHAIR_i / F1", "repeat", *without, "grounding of names", "image share", "cost"), rows)
+    values = ("grounding of names", "its change", "grounding of yes", "its change", "share in the plain model")
+    return table(("", *values, "its change", "image share", "cost"), rows)
+
+
+def rankings(report: Report) -> str:
+    """Return the AUC of each split, with its change."""
+    rows = []
+    for policy, row in report["policies"].items():
+        pairs = [(row["splits"][split]["auc"], change(row, f"splits.{split}.auc")) for split in SPLITS]
+        rows.append((f"`{policy}`", *(f"{value:.3f}{f', {moved}' if moved else ''}" for value, moved in pairs)))
+    return table(("AUC, its change", *SPLITS), rows)
 
 
 def answers(report: Report) -> str:
-    """Return accuracy and AUC of each split, with the change of the AUC."""
+    """Return the accuracy of each split and of numbers, and false yes, with their changes."""
+    shown = [(f"{split} accuracy", f"splits.{split}.accuracy") for split in ("random", "adversarial", "dialogue")]
+    shown += [(f"{split} false yes", f"splits.{split}.false_yes") for split in ("adversarial", "dialogue")]
+    shown += [("count accuracy", "open.count.accuracy")]
     rows = []
     for policy, row in report["policies"].items():
-        cells = []
-        for split in SPLITS:
-            values = row["splits"][split]
-            moved = change(row, f"splits.{split}.auc")
-            cells.append(f"{values['accuracy']:.3f} / {values['auc']:.3f}{f', {moved}' if moved else ''}")
-        rows.append((f"`{policy}`", *cells))
-    return table(("accuracy / AUC, its change", *SPLITS), rows)
+        pairs = [(at(row, key), change(row, key)) for _, key in shown]
+        rows.append((f"`{policy}`", *(f"{value:.3f}{f', {moved}' if moved else ''}" for value, moved in pairs)))
+    return table(("value, its change", *(title for title, _ in shown)), rows)
 
 
 def beside(pictograms: Report, photographs: Mapping[str, Report]) -> str:
@@ -174,16 +199,32 @@ def by_model(found: Mapping[str, Report]) -> str:
     return table(("", *names), rows)
 
 
-def detection(found: Mapping[str, Report]) -> str:
-    """Return which numbers tell invented objects, one table per model."""
+def detection(found: Mapping[str, Report], pictograms: Mapping[str, Any]) -> str:
+    """Return which numbers tell invented objects, one table per model, beside those of the pictograms."""
+    there = {DETECTORS[name.replace("image", "perceptual")][0]: one for name, one in pictograms["auroc"].items()}
     parts = []
     for name, one in found.items():
-        areas = {title: (values["value"], values["low"], values["high"]) for title, values in one["auroc"].items()}
-        about = one["about"]
+        about, named = one["about"], [Mention(**mention) for mention in one["mentions"]]
+        whole, placed = resampled(named), resampled(named, same_place=True)
+        rows = []
+        for title, (field, _) in DETECTORS.items():
+            other = there[field]
+            rows.append(
+                (
+                    title,
+                    bounded(*estimate(whole[title])),
+                    bounded(*estimate(placed[title])),
+                    bounded(*estimate(whole[title] - whole["low probability"])),
+                    bounded(other["value"], other["low"], other["high"]),
+                    *(f"{one['medians'][field][kind]:.2f}" for kind in ("seen", "invented")),
+                )
+            )
+        areas = ("area", "at the same place", "minus that of probability", "area, pictograms")
         heading = (
             f"{name}: {about['mentions']} named objects in {about['scenes']} captions, {about['invented']} invented"
         )
-        parts.append(f"{heading}.\n\n{detection_table(areas, one['medians'])}")
+        shown = table(("an invented object has", *areas, "median, seen", "median, invented"), rows)
+        parts.append(f"{heading}.\n\n{shown}")
     return "\n\n".join(parts)
 
 
@@ -206,6 +247,7 @@ def apart(made: Callable[[Report], str], found: Mapping[str, Report]) -> str:
 def tables() -> dict[str, Callable[[], str] | None]:
     """Return what makes the table of each mark; None where there is no report."""
     accepted, worlds = RESULTS / "photographs_acceptance.json", RESULTS / PICTOGRAMS
+    detected = RESULTS / DETECTED
     policies, compares = reports("policies"), sorted(RESULTS.glob("photographs_compare_*.json"))
     errors, found, attended = reports("errors"), reports("detection"), reports("attention")
 
@@ -217,10 +259,12 @@ def tables() -> dict[str, Callable[[], str] | None]:
     return {
         "acceptance": (lambda: acceptance(rows)) if rows else None,
         "captions": (lambda: apart(captions, policies)) if policies else None,
+        "reliance": (lambda: apart(reliance, policies)) if policies else None,
+        "rankings": (lambda: apart(rankings, policies)) if policies else None,
         "answers": (lambda: apart(answers, policies)) if policies else None,
         "beside": (lambda: beside(read(worlds), policies)) if policies else None,
         "errors": (lambda: by_model(errors)) if errors else None,
-        "detection": (lambda: detection(found)) if found else None,
+        "detection": (lambda: detection(found, read(detected))) if found else None,
         "attention": (lambda: by_model(attended)) if attended else None,
         "compare": (lambda: compared(compares)) if compares else None,
     }

@@ -14,6 +14,7 @@ from lime_xai.printing import foreign
 from .packages import DownloadError
 
 COMMANDS = {
+    "whole": ".whole",
     "parts": ".parts",
     "assemble": ".assemble",
     "features": ".features",

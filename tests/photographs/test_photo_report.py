@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+SPLITS = ("random", "popular", "adversarial", "dialogue")
 KEYS = (
-    "no_repeat.chair_i",
-    "no_repeat.f1",
-    *(f"splits.{split}.auc" for split in ("random", "popular", "adversarial", "dialogue")),
+    *("chair_i", "no_repeat.chair_i", "no_repeat.f1", "detailed.absent"),
+    *("grounding.name", "grounding.yes", "relevance.share", "open.count.accuracy"),
+    *(f"splits.{split}.{key}" for split in SPLITS for key in ("auc", "accuracy", "false_yes")),
 )
+TITLES = ("low grounding", "low probability", "high entropy", "low image share", "a late place")
+"""Of the numbers that tell invented objects, in the report of the pictograms."""
 
 
 @pytest.fixture
@@ -28,12 +31,13 @@ def report(monkeypatch, tmp_path):
 
 def row(shift, plain=False):
     """A policy whose values are all ``shift``."""
-    split = {"accuracy": shift, "auc": shift}
+    split = {"accuracy": shift, "auc": shift, "false_yes": shift}
     return {
         "chair_i": shift, "f1": shift, "repetitive": 0.25,
-        "image_share": shift, "cost": 2.0, "grounding": {"name": shift},
+        "image_share": shift, "cost": 2.0, "grounding": {"name": shift, "yes": shift},
+        "detailed": {"absent": shift}, "relevance": {"share": shift}, "open": {"count": {"accuracy": shift}},
         "no_repeat": {"chair_i": shift, "f1": shift, "finished": 1.0, "outside": 0.5},
-        "splits": dict.fromkeys(("random", "popular", "adversarial", "dialogue"), split),
+        "splits": dict.fromkeys(SPLITS, split),
         "intervals": {key: [shift - 0.01, shift + 0.01] for key in KEYS},
         "differences": {} if plain else {key: [shift, shift - 0.02, shift + 0.02] for key in KEYS},
     }  # fmt: skip
@@ -64,14 +68,19 @@ def test_tables_replace_what_is_between_their_marks(report, tmp_path, capsys):
     summary = {"inventions by the picture": [0.5, 0.4, 0.6]}
     write(tmp_path, "photographs_errors_seed0.json", {"model": "w0", "summary": summary})
     write(tmp_path, "photographs_errors_seed1.json", {"model": "w1", "summary": summary})
-    report.PAGE.write_text(f"before\n{marked('captions', 'answers', 'beside', 'errors', 'attention')}\nafter\n")
+    marks = marked("captions", "reliance", "rankings", "answers", "beside", "errors", "attention")
+    report.PAGE.write_text(f"before\n{marks}\nafter\n")
     report.main()
     page = report.PAGE.read_text()
     assert page.startswith("before\n")
     assert page.endswith("after\n")
-    assert (
-        "| `edit` | 0.100 / 0.100 | 0.25 | 0.100 [0.090, 0.110] | 0.100 | 0.100 [0.080, 0.120] | 0.50 | 1.00 |" in page
-    )
+    moved = "0.100 [0.080, 0.120]"
+    begun = f"| `edit` | 0.100 / 0.100 | {moved} | 0.25 | 0.100 / 0.100 | {moved} | {moved} | 0.50 | 0.10 | {moved} |"
+    assert begun in page
+    assert "| `vanilla` | 0.300 / 0.300 |  | 0.25 | 0.300 / 0.300 |  |  | 0.50 | 0.30 |  |" in page
+    assert f"| `edit` | 0.10 | {moved} | 0.10 | {moved} | 0.100 | {moved} | 0.100 | 2.0 |" in page
+    assert f"| `edit` | {' | '.join([f'0.100, {moved}'] * 4)} |" in page
+    assert f"| `edit` | {' | '.join([f'0.100, {moved}'] * 6)} |" in page
     assert "| `edit` | pictograms, 300 scenes | not measured |" in page
     assert "|  | photographs, seed0, 9 scenes | 0.100 [0.080, 0.120] |" in page
     assert "|  | seed0 | seed1 |" in page
@@ -107,21 +116,37 @@ def test_the_page_has_a_place_for_every_table(report):
 
 
 def test_each_model_has_its_table_of_detection(report, tmp_path):
-    area = {"value": 0.7, "low": 0.6, "high": 0.8}
     names = ("grounding", "probability", "entropy", "share", "order")
-    titles = ("low grounding", "low probability", "high entropy", "low perceptual share", "a late place")
+    later = [(0, True, 1.0, 1), (1, True, 3.0, 1), (0, False, 2.0, 1), (1, False, 9.0, 0)]
+    mentions = [
+        {"scene": scene, "word": "dog", "invented": invented, "order": order}
+        | dict.fromkeys(("grounding", "probability", "share"), value)
+        | {"entropy": -value}
+        for scene, invented, value, order in later
+    ]
     found = {
-        "about": {"model": "w0", "mentions": 20, "scenes": 5, "invented": 4},
-        "auroc": dict.fromkeys(titles, area),
+        "about": {"model": "w0", "mentions": 4, "scenes": 5, "invented": 2},
+        "mentions": mentions,
         "medians": {name: {"seen": 1.0, "invented": 0.5} for name in names},
     }
     for name in ("seed0", "seed1"):
         write(tmp_path, f"photographs_detection_{name}.json", found)
+    areas = {title: {"value": 0.8, "low": 0.7, "high": 0.9} for title in TITLES}
+    write(tmp_path, "grounding.json", {"auroc": areas})
     report.PAGE.write_text(marked("detection"))
     report.main()
     page = report.PAGE.read_text()
-    assert page.count("| low grounding | 0.700 [0.600, 0.800] | 1.00 | 0.50 |") == 2
-    assert "seed1: 20 named objects in 5 captions, 4 invented." in page
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| low grounding")]
+    assert len(rows) == 2
+    for cells in rows:  # of four pairs three are in order; of the two at one place, one
+        assert cells[1].startswith("0.750 [")
+        assert cells[2].startswith("0.500 [")
+        assert cells[3] == "0.000 [0.000, 0.000]"
+        assert cells[4:] == ["0.800 [0.700, 0.900]", "1.00", "0.50 |"]
+    (late,) = {line for line in page.splitlines() if line.startswith("| a late place")}
+    assert late.split(" | ")[1].startswith("0.750 [")
+    assert late.split(" | ")[2].startswith("0.500 [")
+    assert "seed1: 4 named objects in 5 captions, 2 invented." in page
 
 
 def test_measures_are_matched_by_name_and_not_by_place(report, tmp_path):
