@@ -223,6 +223,9 @@ def summary(made: Sequence[Word], said: Sequence[Premise], scenes: int) -> dict[
         found[f"{title}: invented minus other words"] = mean([(one.scene, one.beyond[place]) for one in invented])
         found[f"{title}: true names"] = mean([(one.scene, getattr(one, name)) for one in true])
         found[f"{title}: true names minus other words there"] = mean([(one.scene, one.beyond[place]) for one in true])
+        found[f"{title}: invented words minus true names"] = (
+            found[f"{title}: invented words"] - found[f"{title}: true names"]
+        )
     return {name: estimate(values) for name, values in (found | premise_means(said, weights)).items()}
 
 

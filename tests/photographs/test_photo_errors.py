@@ -215,6 +215,7 @@ def test_means_are_those_of_what_was_counted():
     assert found["effect of the picture, nats: other words there"] == pytest.approx(0.4)
     assert found["effect of the picture, nats: invented minus other words"] == pytest.approx((1.5 - 0.3) / 2)
     assert found["effect of the picture, nats: true names minus other words there"] == pytest.approx(0.25)
+    assert found["effect of the text, nats: invented words minus true names"] == pytest.approx(2 / 3 - 0.1)
     assert found["objects invented, true premise"] == pytest.approx(1 / 2)
     assert found["objects invented, false premise"] == pytest.approx(3 / 2)
     assert found["objects named rightly, false minus true premise"] == 0
