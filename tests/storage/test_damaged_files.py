@@ -56,6 +56,8 @@ def sample(kind):
         return parts[0]
     if origin is tuple:
         return [sample(part) for part in parts]
+    if origin is list:
+        return [sample(parts[0])]
     if origin is dict and parts[1] is not typing.Any:
         return {name: sample(parts[1]) for name in SHOWN_DIFFERENCES}
     return None if origin is dict else {float: 0.5, str: "text", int: 3}[kind]
