@@ -153,23 +153,23 @@ def reliance(report: Report) -> str:
 
 def rankings(report: Report) -> str:
     """Return the AUC of each split, with its change."""
-    rows = []
-    for policy, row in report["policies"].items():
-        pairs = [(row["splits"][split]["auc"], change(row, f"splits.{split}.auc")) for split in SPLITS]
-        rows.append((f"`{policy}`", *(f"{value:.3f}{f', {moved}' if moved else ''}" for value, moved in pairs)))
-    return table(("AUC, its change", *SPLITS), rows)
+    return moved("AUC, its change", {split: f"splits.{split}.auc" for split in SPLITS}, report)
 
 
 def answers(report: Report) -> str:
     """Return the accuracy of each split and of numbers, and false yes, with their changes."""
-    shown = [(f"{split} accuracy", f"splits.{split}.accuracy") for split in ("random", "adversarial", "dialogue")]
-    shown += [(f"{split} false yes", f"splits.{split}.false_yes") for split in ("adversarial", "dialogue")]
-    shown += [("count accuracy", "open.count.accuracy")]
+    shown = {f"{split} accuracy": f"splits.{split}.accuracy" for split in ("random", "adversarial", "dialogue")}
+    shown |= {f"{split} false yes": f"splits.{split}.false_yes" for split in ("adversarial", "dialogue")}
+    return moved("value, its change", shown | {"count accuracy": "open.count.accuracy"}, report)
+
+
+def moved(corner: str, shown: Mapping[str, str], report: Report) -> str:
+    """Return values of each policy with their changes, one column for each title and dotted name of ``shown``."""
     rows = []
     for policy, row in report["policies"].items():
-        pairs = [(at(row, key), change(row, key)) for _, key in shown]
-        rows.append((f"`{policy}`", *(f"{value:.3f}{f', {moved}' if moved else ''}" for value, moved in pairs)))
-    return table(("value, its change", *(title for title, _ in shown)), rows)
+        pairs = [(f"{at(row, key):.3f}", change(row, key)) for key in shown.values()]
+        rows.append((f"`{policy}`", *(f"{value}, {by}" if by else value for value, by in pairs)))
+    return table((corner, *shown), rows)
 
 
 def beside(pictograms: Report, photographs: Mapping[str, Report]) -> str:

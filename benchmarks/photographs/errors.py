@@ -35,10 +35,10 @@ from lime_xai.evaluation.bootstrap import estimate, resampling_weights
 from lime_xai.worlds.shared.evaluation import EvaluationSet
 from lime_xai.worlds.shared.language import article
 from lime_xai.worlds.shared.measuring import first_scores, generate_captions
-from lime_xai.worlds.shared.metrics import Floats, mean_over_scenes
+from lime_xai.worlds.shared.metrics import Floats
 
 from .measured import add_measured, open_measured, report_means
-from .premises import Premise, premise_means, premises
+from .premises import Premise, mean_known, premise_means, premises
 
 LEAST: Final = 0.5
 """Nats that a cause must take from a word, beyond what it takes from other words."""
@@ -205,9 +205,7 @@ def summary(made: Sequence[Word], said: Sequence[Premise], scenes: int) -> dict[
     weights = resampling_weights(scenes)
 
     def mean(pairs: Sequence[tuple[int, float | None]]) -> Floats:
-        known = [(scene, value) for scene, value in pairs if value is not None]
-        places = np.array([scene for scene, _ in known], np.int64)
-        return mean_over_scenes(np.array([value for _, value in known], np.float64), places, weights)
+        return mean_known(pairs, weights)
 
     invented, true = ([one for one in made if one.invented is kind] for kind in (True, False))
     found: dict[str, Floats] = {}

@@ -89,6 +89,26 @@ def _premise(evaluation: EvaluationSet, index: int, true: bool, obj: int, text: 
     return Premise(index, true, word, text, len(named & present), len(named - present), told)
 
 
+def mean_known(pairs: Sequence[tuple[int, float | None]], weights: Floats) -> Floats:
+    """Return means of the values that are known over weighted samples of scenes.
+
+    Parameters
+    ----------
+    pairs : sequence of (int, float or None)
+        The scene of each value, and the value.
+    weights : numpy.ndarray
+        Weight of each scene in each of R samples, shape [R, S].
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape [R]; NaN for a sample without any.
+    """
+    known = [(scene, value) for scene, value in pairs if value is not None]
+    scenes = np.array([scene for scene, _ in known], np.int64)
+    return mean_over_scenes(np.array([value for _, value in known], np.float64), scenes, weights)
+
+
 def premise_means(said: Sequence[Premise], weights: Floats) -> dict[str, Floats]:
     """Return what answers name on average after either premise, and the difference.
 
@@ -113,10 +133,7 @@ def premise_means(said: Sequence[Premise], weights: Floats) -> dict[str, Floats]
         means = {}
         for true in (True, False):
             pairs = [(one.scene, getattr(one, name)) for one in said if one.true is true]
-            counted = [(scene, value) for scene, value in pairs if value is not None]
-            scenes = np.array([scene for scene, _ in counted], np.int64)
-            values = np.array([value for _, value in counted], np.float64)
-            means[true] = mean_over_scenes(values, scenes, weights)
+            means[true] = mean_known(pairs, weights)
             found[f"{title}, {'true' if true else 'false'} premise"] = means[true]
         found[f"{title}, false minus true premise"] = means[False] - means[True]
     return found

@@ -57,12 +57,11 @@ def caption_relevance(
     for index, (caption, scene) in enumerate(zip(captions, evaluation.scenes, strict=True)):
         ids = world.caption_tokens(processor, caption)
         told += [(index, ids[: end + 1]) for end, token in enumerate(ids) if names.get(token) in scene.present]
-    batches = [[one] for one in told if marks.intersection(one[1])]
+    batches = [(_after_prompt, [one]) for one in told if marks.intersection(one[1])]
     plain = [one for one in told if not marks.intersection(one[1])]
-    batches += [plain[start : start + BATCH] for start in range(0, len(plain), BATCH)]
+    batches += [(_in_prompt, plain[start : start + BATCH]) for start in range(0, len(plain), BATCH)]
     found: dict[str, list[tuple[int, float]]] = {SHARE: [], INSIDE: []}
-    for some in batches:
-        read = _after_prompt if marks.intersection(some[0][1]) else _in_prompt
+    for read, some in batches:
         for (index, ids), (row, perceptual) in zip(some, read(model, processor, evaluation, some), strict=True):
             whole = float(row.abs().sum())
             if not whole:

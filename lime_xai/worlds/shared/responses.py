@@ -57,7 +57,7 @@ class Responses:
             Naming what was found and expected.
         """
         wanted = {
-            **{f"{name}": (getattr(self, name), evaluation.scenes) for name in ("captions", "no_repeat", "detailed")},
+            **{name: (getattr(self, name), evaluation.scenes) for name in ("captions", "no_repeat", "detailed")},
             **{f"margins of {kind}": (self.margins.get(kind, ()), evaluation.split(kind)) for kind in SPLITS},
             **{
                 f"answers about {kind}": (self.answers.get(kind, ()), evaluation.asked(kind))
