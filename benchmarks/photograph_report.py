@@ -1,12 +1,12 @@
 """Tables of the measurements on photographs: ``python benchmarks/photograph_report.py``.
 
 Reads, from ``benchmarks/results``, ``photographs_acceptance.json`` and, for each model NAME,
-``photographs_policies_NAME.json``, ``_errors_``, ``_detection_``, ``_attention_`` and ``_compare_``, which the commands
-of ``python -m benchmarks.photographs`` wrote; and ``world_bundled.json`` and ``grounding.json``, of the pictograms,
-beside which they are shown. Writes the tables into the page of photographs, between their marks, and prints them.
-Nothing is measured. A table without a report is left as it is, and named. Reports of one model that were measured with
-different weights, or with others than ``protocol.json`` has, are refused, and so are columns of one table that were
-measured differently.
+``photographs_policies_NAME.json``, ``_errors_``, ``_answers_``, ``_detection_``, ``_attention_`` and ``_compare_``,
+which the commands of ``python -m benchmarks.photographs`` wrote; and ``world_bundled.json`` and ``grounding.json``, of
+the pictograms, beside which they are shown. Writes the tables into the page of photographs, between their marks, and
+prints them. Nothing is measured. A table without a report is left as it is, and named. Reports of one model that were
+measured with different weights, or with others than ``protocol.json`` has, are refused, and so are columns of one table
+that were measured differently.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from grounding import DETECTORS, Mention, resampled
 
 from benchmarks.pages import DOCS, RESULTS, Report, at, cost, put, table
 from benchmarks.photographs.assemble import PROTOCOL
+from benchmarks.photographs.criteria import CRITERIA
 from lime_xai import Comparison
 from lime_xai.evaluation.bootstrap import bounded, estimate
 from lime_xai.worlds.shared.models import read_protocol
@@ -37,7 +38,7 @@ BESIDE = (
     ("dialogue AUC", "splits.dialogue.auc"),
 )
 """Changes that are shown for pictograms and photographs."""
-KINDS = ("policies", "errors", "detection", "attention", "compare")
+KINDS = ("policies", "errors", "answers", "detection", "attention", "compare")
 METRICS = ("pointing", "mass", "rank", "deletion", "insertion", "perceptual_share", "residual")
 
 
@@ -95,12 +96,14 @@ def change(row: Report, key: str) -> str:
 
 
 def acceptance(found: Mapping[str, Report]) -> str:
-    """Return measures of all models, one column for each, behind the criterion."""
+    """Return what ``CRITERIA`` lists of all models, one column for each, behind the criterion."""
     check_alike("photographs_acceptance.json", found)
     columns = [{row["measure"]: row for row in one["rows"]} for one in found.values()]
     rows = []
-    for measure in dict.fromkeys(key for column in columns for key in column):
+    for measure in (one.measure for one in CRITERIA):
         there = [column.get(measure) for column in columns]
+        if not any(there):
+            continue
         cells = [measure, next(row["criterion"] for row in there if row)]
         for row in there:
             value = f"{bounded(row['value'], row['low'], row['high'])} {row['verdict']}" if row else "not measured"
@@ -190,7 +193,7 @@ def beside(pictograms: Report, photographs: Mapping[str, Report]) -> str:
 
 def by_model(found: Mapping[str, Report]) -> str:
     """Return the summaries of commands that measure means: one column per model."""
-    check_alike("photographs_errors_*.json or photographs_attention_*.json", found)
+    check_alike("photographs_errors_*.json, photographs_answers_*.json or photographs_attention_*.json", found)
     names = list(found)
     rows = []
     for measure in dict.fromkeys(key for one in found.values() for key in one["summary"]):
@@ -201,7 +204,7 @@ def by_model(found: Mapping[str, Report]) -> str:
 
 def detection(found: Mapping[str, Report], pictograms: Mapping[str, Any]) -> str:
     """Return which numbers tell invented objects, one table per model, beside those of the pictograms."""
-    there = {DETECTORS[name.replace("image", "perceptual")][0]: one for name, one in pictograms["auroc"].items()}
+    there = {DETECTORS[name][0]: one for name, one in pictograms["auroc"].items()}
     parts = []
     for name, one in found.items():
         about, named = one["about"], [Mention(**mention) for mention in one["mentions"]]
@@ -249,7 +252,7 @@ def tables() -> dict[str, Callable[[], str] | None]:
     accepted, worlds = RESULTS / "photographs_acceptance.json", RESULTS / PICTOGRAMS
     detected = RESULTS / DETECTED
     policies, compares = reports("policies"), sorted(RESULTS.glob("photographs_compare_*.json"))
-    errors, found, attended = reports("errors"), reports("detection"), reports("attention")
+    errors, wrong, found, attended = (reports(kind) for kind in ("errors", "answers", "detection", "attention"))
 
     def read(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -264,6 +267,7 @@ def tables() -> dict[str, Callable[[], str] | None]:
         "answers": (lambda: apart(answers, policies)) if policies else None,
         "beside": (lambda: beside(read(worlds), policies)) if policies else None,
         "errors": (lambda: by_model(errors)) if errors else None,
+        "wrong": (lambda: by_model(wrong)) if wrong else None,
         "detection": (lambda: detection(found, read(detected))) if found else None,
         "attention": (lambda: by_model(attended)) if attended else None,
         "compare": (lambda: compared(compares)) if compares else None,

@@ -24,6 +24,7 @@ COMMANDS = {
     "accept": ".accept",
     "policies": ".policies",
     "errors": ".errors",
+    "answers": ".answers",
     "detect": ".detect",
     "compare": ".compare",
     "attention": ".attention",

@@ -216,6 +216,33 @@ def digest_of(names: Sequence[str], files: Sequence[Sequence[StampFile]]) -> str
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
+def check_there(stamps: Path, files: Mapping[str, Sequence[str]], package: str) -> None:
+    """Refuse a folder of stamps that lacks files of classes, or their captions.
+
+    Parameters
+    ----------
+    stamps : Path
+        ``usr/share/tuxpaint/stamps`` of the unpacked package.
+    files : mapping of str to sequence of str
+        Paths below it by class.
+    package : str
+        Whose command ``parts`` downloads them.
+
+    Raises
+    ------
+    FileNotFoundError
+        Names up to five that are missing.
+    """
+    needed = [path for some in files.values() for file in some for path in (file, caption_of(file))]
+    missing = [path for path in needed if not (stamps / path).is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"{stamps} lacks {len(missing)} of {len(needed)} files: {', '.join(missing[:5])}"
+            f"{', ...' if len(missing) > 5 else ''}; expected usr/share/tuxpaint/stamps of Debian's {PACKAGE}, "
+            f"unpacked: run `python -m {package} parts`."
+        )
+
+
 def catalogue(stamps: Path) -> Catalogue:
     """Read the cut-outs of ``CLASSES``.
 
@@ -236,14 +263,7 @@ def catalogue(stamps: Path) -> Catalogue:
     ValueError
         If a file is no RGBA picture of the least size with transparency, or its caption names something else.
     """
-    needed = [path for files in FILES.values() for file in files for path in (file, caption_of(file))]
-    missing = [path for path in needed if not (stamps / path).is_file()]
-    if missing:
-        raise FileNotFoundError(
-            f"{stamps} lacks {len(missing)} of {len(needed)} files: {', '.join(missing[:5])}"
-            f"{', ...' if len(missing) > 5 else ''}; expected usr/share/tuxpaint/stamps of Debian's {PACKAGE}, "
-            "unpacked: run `python -m benchmarks.photographs parts`."
-        )
+    check_there(stamps, FILES, "benchmarks.photographs")
     return Catalogue(CLASSES, tuple(tuple(read_cutout(stamps, name, file) for file in FILES[name]) for name in CLASSES))
 
 

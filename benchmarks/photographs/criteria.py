@@ -18,21 +18,18 @@ CRITERIA: Final = (
     Criterion("finished captions", low=0.90),
     Criterion("hallucinated objects whose partner has been named"),
     Criterion("hallucinated objects whose partner is in the picture"),
-    # the cause: text x pixels; what it is nobody chose, so that nothing binds
+    # The cause: text x pixels. What it is nobody chose, so that nothing binds. No shares of text and picture in the sum
+    # of their effects: where neither has any, a share says something all the same. Command `answers` has main effects.
     Criterion("captions, P(partner): text and picture"),
     Criterion("captions, P(partner): text alone"),
     Criterion("captions, P(partner): picture alone"),
     Criterion("captions, P(partner): neither"),
     Criterion("captions: text alone over neither"),
     Criterion("captions: picture alone over neither"),
-    Criterion("captions: share of the text in the effect"),
-    Criterion("captions: share of the picture in the effect"),
     Criterion("dialogue, P(yes): text and picture"),
     Criterion("dialogue, P(yes): text alone"),
     Criterion("dialogue, P(yes): picture alone"),
     Criterion("dialogue, P(yes): neither"),
-    Criterion("dialogue: share of the text in the effect"),
-    Criterion("dialogue: share of the picture in the effect"),
     Criterion("dialogue errors that survive erasing the partner"),
     Criterion("dialogue errors that a neutral earlier yes brings too"),
     Criterion("blind: yes-margin that an earlier yes adds"),

@@ -30,6 +30,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
+from rich.progress import track
 
 from lime_xai.evaluation.bootstrap import estimate, resampling_weights
 from lime_xai.worlds.shared.evaluation import EvaluationSet
@@ -115,7 +116,8 @@ def words(model: Any, processor: Any, evaluation: EvaluationSet, captions: Seque
     """
     rng, language = np.random.default_rng(_SEED), evaluation.world.language
     found = []
-    for index, (scene, caption) in enumerate(zip(evaluation.scenes, captions, strict=True)):
+    pairs = list(zip(evaluation.scenes, captions, strict=True))
+    for index, (scene, caption) in enumerate(track(pairs, "captions")):
         first = caption.partition(".")[0]
         named = list(dict.fromkeys(language.mentions(first)))
         true = [obj for obj in named if obj in scene.present]

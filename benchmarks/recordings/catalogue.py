@@ -22,8 +22,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.photographs.catalogue import caption_of, check_caption, digest_of
-from benchmarks.photographs.packages import STAMPS
+from benchmarks.photographs.catalogue import check_caption, check_there, digest_of
 from lime_xai.model.sounds import read_sound
 
 RATE: Final = 16_000
@@ -158,13 +157,7 @@ def recordings(stamps: Path) -> Recordings:
     ValueError
         If a file is no sound, or its caption names something else.
     """
-    needed = [path for files in FILES.values() for file in files for path in (file, caption_of(file))]
-    missing = [path for path in needed if not (stamps / path).is_file()]
-    if missing:
-        raise FileNotFoundError(
-            f"{stamps} lacks {len(missing)} of {len(needed)} files of recordings, {missing[0]} for example; expected "
-            f"{next(iter(STAMPS.used))} of Debian's {STAMPS.name}: run `python -m benchmarks.recordings parts`."
-        )
+    check_there(stamps, FILES, "benchmarks.recordings")
     return Recordings(CLASSES, tuple(tuple(_read(stamps, name, file) for file in FILES[name]) for name in CLASSES))
 
 

@@ -13,7 +13,7 @@ KEYS = (
     *("grounding.name", "grounding.yes", "relevance.share", "open.count.accuracy"),
     *(f"splits.{split}.{key}" for split in SPLITS for key in ("auc", "accuracy", "false_yes")),
 )
-TITLES = ("low grounding", "low probability", "high entropy", "low image share", "a late place")
+TITLES = ("low grounding", "low probability", "high entropy", "low perceptual share", "a late place")
 """Of the numbers that tell invented objects, in the report of the pictograms."""
 
 
@@ -24,7 +24,7 @@ def report(monkeypatch, tmp_path):
     monkeypatch.setattr(module, "RESULTS", tmp_path)
     monkeypatch.setattr(module, "PAGE", tmp_path / "page.md")
     monkeypatch.setattr(module, "PROTOCOL", tmp_path / "protocol.json")
-    frozen = {"seed": 0, "image_cooccurrence": 0.0, "size": "157m", "role": "confirmation", "sha256": "w0"}
+    frozen = {"seed": 0, "image_cooccurrence": 0.0, "size": "147m", "role": "confirmation", "sha256": "w0"}
     write(tmp_path, "protocol.json", {"seeds": {}, "models": {"seed0": frozen}})
     return module
 

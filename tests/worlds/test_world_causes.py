@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lime_xai.worlds.shared.causes import CELLS, caption_causes, dialogue_causes, effect_shares
+from lime_xai.worlds.shared.causes import CELLS, caption_causes, dialogue_causes, effect_shares, main_effects
 from lime_xai.worlds.shared.evaluation import lone_objects
 from lime_xai.worlds.shared.language import partner
 
@@ -115,3 +115,16 @@ def test_effect_shares_by_hand(means, text, picture):
         assert all(math.isnan(value) for value in found)
     else:
         assert found == pytest.approx((text, picture))
+
+
+@pytest.mark.parametrize(
+    ("values", "text", "picture"),
+    [
+        ((3.0, 3.0, 1.0, 1.0), 2, 0),
+        ((3.0, 1.0, 3.0, 1.0), 0, 2),
+        ((-1.0, 1.0, 1.0, 3.0), -2, -2),
+        ((4.0, 0.0, 0.0, 0.0), 2, 2),
+    ],
+)
+def test_main_effects_by_hand(values, text, picture):
+    assert main_effects(np.array([values, values])) == pytest.approx(np.array([[text, picture]] * 2))
