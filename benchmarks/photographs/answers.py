@@ -1,32 +1,33 @@
 """What makes a closed answer wrong: ``python -m benchmarks.photographs answers MODEL``.
 
-An answer is its margin: the logit of yes minus that of no; above zero it is yes. All closed questions are answered.
-Tested are all wrong answers and, to compare with, some right ones: one of yes and one of no per scene and kind of
-question.
+The margin of an answer is the logit of yes minus that of no; the answer is yes if it is above zero. All closed
+questions are answered. Tested are all wrong answers and, to compare with, two right ones per scene: a yes and a no.
 
-1. The margin is measured on the picture without each object in turn that is not asked about. The greatest fall is the
+1. The margin is measured again without each object of the picture that is not asked about. The greatest fall is the
    effect of the picture: pixels of another object speak for yes.
-2. For an object that is there, the fall without that object itself is what its own pixels add.
-3. The margin is measured on a grey picture, with the same words before it. What it exceeds the mean over plain
-   questions about all classes there is the effect of the text: the words alone speak for yes, more than for other
-   names.
+2. The greatest of several falls is above zero for any question. So the same is measured for ``OTHERS`` other absent
+   classes, on the same pictures and after the same earlier turn. Their mean is subtracted.
+3. The margin is measured on a grey picture. What it exceeds the mean over plain questions about all classes there is
+   the effect of the text: the words alone speak for yes. In dialogues, the words hold an earlier answer of yes.
+4. For an object that is there, the fall without that object is what its own pixels add.
 
-The greatest of several falls is above zero for any question. So the means of both effects over the right answers of
-no, to the same kind of question, are subtracted. The cause of a wrong yes is the greater of the two effects after that,
-if it is at least ``errors.LEAST`` nats. A margin that was above zero can fall more easily than one below. So the effect
-of the picture is shown for right answers of yes too, whose own object stays.
+The cause of a wrong yes is the greater effect, if it is at least ``errors.LEAST`` nats. The same rule is applied to
+right answers of no, whose margin nothing had to raise: that is how often it names a cause by chance. A wrong yes was
+chosen because its margin is high, so that any change may lower it. The effect of the picture on right answers of yes,
+whose own object stays, shows how much.
 
 Two kinds of questions are kept apart: those that nothing precedes (splits random, popular, adversarial; a question that
 is in several of them counts once), and those of the dialogue split, after an earlier answer of yes.
 
-Main effects: the tests of causes in ``lime_xai.worlds.shared.causes``, two by two, as differences in nats.
+Main effects: the tests of causes in ``lime_xai.worlds.shared.causes``, two by two, as differences in nats; of all
+questions, and of the wrong answers alone.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -45,6 +46,8 @@ from .premises import mean_known
 _SEED: Final = 4
 _SCENES: Final = 7
 """Seed of the scenes."""
+OTHERS: Final = 2
+"""Other absent classes that are asked about in the same picture."""
 KINDS: Final = {False: "questions", True: "dialogues"}
 """Title of the questions that nothing precedes, and of those after an earlier yes."""
 
@@ -57,10 +60,14 @@ class Effects:
     ----------
     picture : float
         Effect in nats: the greatest fall of the margin without one object that is not asked about.
+    others_picture : float
+        The same, mean over questions about other absent classes.
     eraser : str
         The object without whose pixels it falls most.
-    partner : bool
-        Whether that object is the partner of what is asked about.
+    candidates : int
+        How many objects were erased in turn.
+    partner : bool or None
+        Whether the eraser is the partner of what is asked about; None if the partner is absent.
     own : float or None
         Fall of the margin without the object that is asked about; None if it is absent.
     text : float
@@ -68,10 +75,24 @@ class Effects:
     """
 
     picture: float
+    others_picture: float
     eraser: str
-    partner: bool
+    candidates: int
+    partner: bool | None
     own: float | None
     text: float
+
+    @property
+    def beyond(self) -> float:
+        """What the picture takes from the margin beyond what it takes from those of other classes, in nats."""
+        return self.picture - self.others_picture
+
+    @property
+    def cause(self) -> str:
+        """``PICTURE``, ``TEXT`` or ``NEITHER``."""
+        if max(self.beyond, self.text) < LEAST:
+            return NEITHER
+        return PICTURE if self.beyond >= self.text else TEXT
 
 
 @dataclass(frozen=True)
@@ -133,15 +154,9 @@ def answers(model: Any, processor: Any, evaluation: EvaluationSet) -> list[Answe
         margins += answer_margins(model, processor, world, media, prompts).tolist()
     tested = _tested(questions, margins)
     texts = _text_effects(model, processor, evaluation, [questions[place].prompt for place in tested])
-    effects = {}
-    rng = np.random.default_rng(_SEED)
+    rng, effects = np.random.default_rng(_SEED), {}
     for place, text in track(list(zip(tested, texts, strict=True)), "effects"):
-        asked = questions[place]
-        scene, medium = evaluation.scenes[asked.scene], evaluation.media[asked.scene]
-        erased = [world.erase(medium, scene, obj, noise=evaluation.noise, rng=rng) for obj in scene.present]
-        without = answer_margins(model, processor, world, erased, [asked.prompt] * len(erased))
-        falls = dict(zip(scene.present, (margins[place] - without).tolist(), strict=True))
-        effects[place] = _effects(world.language, asked.obj, falls, text)
+        effects[place] = _effects(model, processor, evaluation, questions[place], text, rng)
     return [
         Answer(q.scene, world.language.classes[q.obj], q.label, q.context is not None, margin, effects.get(place))
         for place, (q, margin) in enumerate(zip(questions, margins, strict=True))
@@ -149,7 +164,7 @@ def answers(model: Any, processor: Any, evaluation: EvaluationSet) -> list[Answe
 
 
 def _tested(questions: Sequence[Question], margins: Sequence[float]) -> list[int]:
-    """Return the places of all wrong answers, and of one right yes and one right no per scene and kind of question."""
+    """Return the places of all wrong answers, and of one right yes and one right no per scene."""
     rng = np.random.default_rng(_SEED)
     wrong, right = [], {}
     for place in rng.permutation(len(questions)).tolist():
@@ -157,7 +172,7 @@ def _tested(questions: Sequence[Question], margins: Sequence[float]) -> list[int
         if (margins[place] > 0) is not asked.label:
             wrong.append(place)
         else:
-            right[asked.scene, asked.context is not None, asked.label] = place
+            right[asked.scene, asked.label] = place
     return sorted([*wrong, *right.values()])
 
 
@@ -171,38 +186,33 @@ def _text_effects(model: Any, processor: Any, evaluation: EvaluationSet, prompts
     return found
 
 
-def _effects(language: Any, obj: int, falls: dict[int, float], text: float) -> Effects:
-    """Return the effects on an answer from what its margin falls without each object, and the effect of the text."""
-    others = {one: fall for one, fall in falls.items() if one != obj}
-    eraser = max(others, key=lambda one: others[one])
-    partner = eraser == language.partner(obj)
-    return Effects(others[eraser], language.classes[eraser], partner, falls.get(obj), text)
-
-
-def _effect(one: Answer, name: str) -> float | None:
-    """Return an effect by the name of its field; None where it was not tested."""
-    found: float | None = None if one.effects is None else getattr(one.effects, name)
-    return found
-
-
-def causes(made: Sequence[Answer]) -> list[tuple[Answer, Effects, str]]:
-    """Return every wrong yes with its effects and its cause: ``PICTURE``, ``TEXT`` or ``NEITHER``."""
-    found = []
-    for dialogue in KINDS:
-        some = [(one, one.effects) for one in made if one.dialogue is dialogue and not one.present and one.effects]
-        right = [effects for one, effects in some if not one.yes]
-        picture = float(np.mean([one.picture for one in right] or [0.0]))
-        text = float(np.mean([one.text for one in right] or [0.0]))
-        for one, effects in some:
-            if one.yes:
-                found.append((one, effects, _cause(effects.picture - picture, effects.text - text)))
-    return found
-
-
-def _cause(picture: float, text: float) -> str:
-    if max(picture, text) < LEAST:
-        return NEITHER
-    return PICTURE if picture >= text else TEXT
+def _effects(
+    model: Any, processor: Any, evaluation: EvaluationSet, asked: Question, text: float, rng: np.random.Generator
+) -> Effects:
+    """Return the effects on one answer, of which that of the text is known."""
+    world, scene, medium = evaluation.world, evaluation.scenes[asked.scene], evaluation.media[asked.scene]
+    language: Any = world.language
+    unasked = [obj for obj in scene.absent if obj not in (asked.obj, asked.context)]
+    others = rng.choice(unasked, OTHERS, replace=False).tolist()
+    prompts = [replace(asked, obj=obj).prompt for obj in (asked.obj, *others)]
+    erased = [world.erase(medium, scene, obj, noise=evaluation.noise, rng=rng) for obj in scene.present]
+    media = [medium, *erased]
+    texts = [prompt for prompt in prompts for _ in media]
+    rows = answer_margins(model, processor, world, media * len(prompts), texts).reshape(len(prompts), len(media))
+    falls = rows[:, :1] - rows[:, 1:]  # [questions, objects]
+    kept = [place for place, obj in enumerate(scene.present) if obj != asked.obj]
+    greatest = falls[:, kept].max(1)
+    eraser = scene.present[kept[int(falls[0, kept].argmax())]]
+    partner = language.partner(asked.obj)
+    return Effects(
+        float(greatest[0]),
+        float(greatest[1:].mean()),
+        language.classes[eraser],
+        len(kept),
+        eraser == partner if partner in scene.present else None,
+        float(falls[0, scene.present.index(asked.obj)]) if asked.label else None,
+        text,
+    )
 
 
 def summary(made: Sequence[Answer], scenes: int) -> dict[str, tuple[float, float, float]]:
@@ -211,42 +221,50 @@ def summary(made: Sequence[Answer], scenes: int) -> dict[str, tuple[float, float
     Returns
     -------
     dict
-        Share of wrong answers among absent and present objects; share of each cause among wrong answers of yes; both
-        effects in nats on wrong and right answers, with differences.
+        Share of wrong answers among absent and present objects; share of each cause among wrong answers of yes, and
+        of what the same rule says of right answers of no; effects in nats on wrong and right answers.
     """
     weights = resampling_weights(scenes)
-    caused = causes(made)
     found: dict[str, Floats] = {}
+    for dialogue, kind in KINDS.items():
+        some = [one for one in made if one.dialogue is dialogue]
+        found |= {f"{kind}: {name}": values for name, values in _of_kind(some, weights).items()}
+    return {name: estimate(values) for name, values in found.items()}
 
+
+def _of_kind(some: Sequence[Answer], weights: Floats) -> dict[str, Floats]:
     def mean(pairs: Sequence[tuple[int, float | None]]) -> Floats:
         return mean_known(pairs, weights)
 
-    for dialogue, kind in KINDS.items():
-        some = [one for one in made if one.dialogue is dialogue]
-        groups = {
-            "wrong yes": [one for one in some if one.yes and not one.present],
-            "right no": [one for one in some if not one.yes and not one.present],
-            "right yes": [one for one in some if one.yes and one.present],
-            "wrong no": [one for one in some if not one.yes and one.present],
-        }
-
-        found[f"{kind}: wrong yes, absent objects"] = mean([(one.scene, one.yes) for one in some if not one.present])
-        found[f"{kind}: wrong no, present objects"] = mean([(one.scene, not one.yes) for one in some if one.present])
-        here = [each for each in caused if each[0].dialogue is dialogue]
-        for name in (PICTURE, TEXT, NEITHER):
-            found[f"{kind}: wrong yes by {name}"] = mean([(one.scene, cause == name) for one, _, cause in here])
-        by_picture = [(one.scene, effects.partner) for one, effects, cause in here if cause == PICTURE]
-        found[f"{kind}: wrong yes by the picture: the object that raises it is the partner"] = mean(by_picture)
-        for name in ("picture", "text"):
-            title = f"{kind}: effect of the {name}, nats"
-            means = {group: mean([(one.scene, _effect(one, name)) for one in of]) for group, of in groups.items()}
-            found |= {f"{title}: {group}": means[group] for group in ("wrong yes", "right no", "right yes")}
-            found[f"{title}: wrong yes minus right no"] = means["wrong yes"] - means["right no"]
-            found[f"{title}: wrong yes minus right yes"] = means["wrong yes"] - means["right yes"]
-        for group in ("right yes", "wrong no"):
-            own = mean([(one.scene, _effect(one, "own")) for one in groups[group]])
-            found[f"{kind}: what its own pixels add, nats: {group}"] = own
-    return {name: estimate(values) for name, values in found.items()}
+    found = {
+        "wrong yes, absent objects": mean([(one.scene, one.yes) for one in some if not one.present]),
+        "wrong no, present objects": mean([(one.scene, not one.yes) for one in some if one.present]),
+    }
+    tested = {
+        f"{'right' if yes is present else 'wrong'} {'yes' if yes else 'no'}": [
+            (one.scene, one.effects) for one in some if one.effects and one.yes is yes and one.present is present
+        ]
+        for yes in (True, False)
+        for present in (False, True)
+    }
+    for title, group in (("wrong yes", "wrong yes"), ("right no, the same rule:", "right no")):
+        for cause in (PICTURE, TEXT, NEITHER):
+            found[f"{title} by {cause}"] = mean([(scene, one.cause == cause) for scene, one in tested[group]])
+    known = [(s, one) for s, one in tested["wrong yes"] if one.cause == PICTURE and one.partner is not None]
+    title = "wrong yes by the picture, the partner is there"
+    found[f"{title}: its pixels raise it most"] = mean([(scene, one.partner) for scene, one in known])
+    found[f"{title}: by chance"] = mean([(scene, 1 / one.candidates) for scene, one in known])
+    for field, title in (
+        ("picture", "effect of the picture, nats"),
+        ("others_picture", "effect of the picture on other classes, nats"),
+        ("beyond", "effect of the picture less that on other classes, nats"),
+        ("text", "effect of the text, nats"),
+        ("own", "what its own pixels add, nats"),
+    ):
+        for group, of in tested.items():
+            if field != "own" or group in ("right yes", "wrong no"):
+                found[f"{title}: {group}"] = mean([(scene, getattr(one, field)) for scene, one in of])
+    return found
 
 
 def crossed(model: Any, processor: Any, evaluation: EvaluationSet) -> dict[str, tuple[float, float, float]]:
@@ -254,9 +272,11 @@ def crossed(model: Any, processor: Any, evaluation: EvaluationSet) -> dict[str, 
     weights = resampling_weights(len(evaluation.scenes))
     of_captions = caption_causes(model, processor, evaluation)
     of_dialogues = dialogue_causes(model, processor, evaluation)
+    wrong = of_dialogues.margins[:, 0] > 0
     cells = {
         "captions, log P(partner)": (of_captions.scenes, np.log(of_captions.chances)),
-        "dialogue, margin of yes": (of_dialogues.scenes, of_dialogues.margins),
+        "dialogues, margin": (of_dialogues.scenes, of_dialogues.margins),
+        "dialogues, margin of wrong answers": (of_dialogues.scenes[wrong], of_dialogues.margins[wrong]),
     }
     found = {}
     for title, (scenes, values) in cells.items():

@@ -163,9 +163,7 @@ def effect_shares(means: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDAr
     (numpy.ndarray, numpy.ndarray)
         Main effect of either, negative ones counted as 0, over the sum of both; shape [...].
     """
-    both, text, perceived, neither = (means[..., column] for column in range(4))
-    of_text = np.maximum((both + text) - (perceived + neither), 0)
-    of_perceived = np.maximum((both + perceived) - (text + neither), 0)
+    of_text, of_perceived = np.moveaxis(np.maximum(main_effects(means), 0), -1, 0)
     return ratio(of_text, of_text + of_perceived), ratio(of_perceived, of_text + of_perceived)
 
 
@@ -175,15 +173,15 @@ def main_effects(values: NDArray[np.float64]) -> NDArray[np.float64]:
     Parameters
     ----------
     values : numpy.ndarray
-        A margin, or the logarithm of a probability, shape [N, 4], columns as in ``CELLS``.
+        A margin, a probability or its logarithm, shape [..., 4], columns as in ``CELLS``.
 
     Returns
     -------
     numpy.ndarray
         Mean value with the partner named less that without, and the same for the partner there or erased, in the unit
-        of ``values``; shape [N, 2].
+        of ``values``; shape [..., 2].
     """
-    both, text, perceived, neither = (values[:, column] for column in range(4))
+    both, text, perceived, neither = (values[..., column] for column in range(4))
     of_text = ((both + text) - (perceived + neither)) / 2
     of_perceived = ((both + perceived) - (text + neither)) / 2
-    return np.stack([of_text, of_perceived], axis=1)
+    return np.stack([of_text, of_perceived], axis=-1)
