@@ -200,8 +200,8 @@ def markdown(of_samples: Sequence[Entry], of_scenes: Sequence[Entry], seed: int)
 def _counted(entries: Sequence[Entry], where: str) -> str:
     named = [one for entry in entries for one in entry.named]
     there = sum(one.there for one in named)
-    counted = f"{there} are there and {len(named) - there} are not"
-    return f"Of {len(named)} times that the model names one of its {len(CLASSES)} objects on {where}, {counted}."
+    counted = f"the model names one of its {len(CLASSES)} objects {len(named)} times"
+    return f"On {where}, {counted}. In {there} of these cases the object is there."
 
 
 def other_names(said: str) -> list[str]:
