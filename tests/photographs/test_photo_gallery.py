@@ -149,8 +149,11 @@ def test_the_command_writes_the_page_and_every_picture_on_it(run_gallery, docs, 
     assert len(shown) == 5
     assert sorted(shown) == sorted(f"_static/{path.name}" for path in (docs / "_static").iterdir())
     assert "CC BY 2.0" in page
-    assert "on 2 photographs, 0 are there and 2 are not." in page
-    assert "on the first 3 scenes of seed 3, 3 are there and 3 are not." in page
+    assert (
+        "On 2 photographs, the model names one of its 48 objects 2 times. In 0 of these cases the object is there."
+        in page
+    )
+    assert "On the first 3 scenes of seed 3, the model names one of its 48 objects 6 times. In 3 of" in page
     assert "2 photographs, 3 scenes" in capsys.readouterr().out
 
 
