@@ -255,8 +255,6 @@ def _of_kind(some: Sequence[Answer], weights: Floats) -> dict[str, Floats]:
     found[f"{title}: its pixels raise it most"] = mean([(scene, one.partner) for scene, one in known])
     found[f"{title}: by chance"] = mean([(scene, 1 / one.candidates) for scene, one in known])
     for field, title in (
-        ("picture", "effect of the picture, nats"),
-        ("others_picture", "effect of the picture on other classes, nats"),
         ("beyond", "effect of the picture less that on other classes, nats"),
         ("text", "effect of the text, nats"),
         ("own", "what its own pixels add, nats"),
