@@ -42,6 +42,10 @@ KINDS = ("policies", "errors", "answers", "detection", "attention", "compare")
 METRICS = ("pointing", "mass", "rank", "deletion", "insertion", "perceptual_share", "residual")
 
 
+UNPAIRED = ("perceptual_share", "residual")
+"""Of these metrics no end is better: they are shown without changes."""
+
+
 def reports(kind: str) -> dict[str, Report]:
     """Return the reports of one kind by the name of their model."""
     begin = f"photographs_{kind}_"
@@ -238,7 +242,10 @@ def compared(paths: Sequence[Path]) -> str:
         found = Comparison.from_json(path)
         columns = [column for column in found.metrics if column.partition("@")[0] in METRICS]
         name, count = path.stem.removeprefix("photographs_compare_"), len(found.examples)
-        parts.append(f"{name}, {count} questions.\n\n{compare_table(found, columns, changes=False)}")
+        measured = compare_table(found, columns, changes=False)
+        paired = compare_table(found, [column for column in columns if column not in UNPAIRED], changes=True)
+        first = next(iter(found.summary))
+        parts.append(f"{name}, {count} questions.\n\n{measured}\n\nThe change against `{first}`, paired.\n\n{paired}")
     return "\n\n".join(parts)
 
 

@@ -192,3 +192,21 @@ def test_columns_of_one_table_are_of_the_same_scenes(report, tmp_path, key, othe
     report.PAGE.write_text(marked("attention"))
     with pytest.raises(ValueError, match=f"{key} is .*measure all models on the same scenes"):
         report.main()
+
+
+def test_a_comparison_has_its_values_and_its_paired_changes(report, tmp_path):
+    found = json.loads((BENCHMARKS / "results" / "photographs_compare_seed0.json").read_text())
+    found["header"]["weights"] = "w0"
+    write(tmp_path, "photographs_compare_seed0.json", found)
+    report.PAGE.write_text(marked("compare"))
+    report.main()
+    first, second = report.PAGE.read_text().split("The change against `attnlrp`, paired.")
+    assert f"seed0, {len(found['examples'])} questions." in first
+    assert "| pointing ↑ | mass ↑ | rank ↑ | perceptual_share | residual |" in first
+    assert "| pointing ↑ | mass ↑ | rank ↑ |\n" in second
+    assert "| `attnlrp` |" in first
+    assert "`attnlrp`" not in second
+    values = [row["values"] for one in found["examples"] for row in one["rows"]]
+    change = sum(row["saliency"]["mass"] - row["attnlrp"]["mass"] for row in values) / len(values)
+    (line,) = (line for line in second.splitlines() if line.startswith("| `saliency`"))
+    assert line.split(" | ")[6].startswith(f"{change:.3f} [")
