@@ -24,6 +24,7 @@ from benchmarks.pages import DOCS, RESULTS, Report, at, cost, put, table
 from benchmarks.photographs.assemble import PROTOCOL
 from benchmarks.photographs.criteria import CRITERIA
 from lime_xai import Comparison
+from lime_xai.evaluation.attributions.registry import metric_of
 from lime_xai.evaluation.bootstrap import bounded, estimate
 from lime_xai.worlds.shared.models import read_protocol
 
@@ -40,10 +41,6 @@ BESIDE = (
 """Changes that are shown for pictograms and photographs."""
 KINDS = ("policies", "errors", "answers", "detection", "attention", "compare")
 METRICS = ("pointing", "mass", "rank", "deletion", "insertion", "perceptual_share", "residual")
-
-
-UNPAIRED = ("perceptual_share", "residual")
-"""Of these metrics no end is better: they are shown without changes."""
 
 
 def reports(kind: str) -> dict[str, Report]:
@@ -195,9 +192,9 @@ def beside(pictograms: Report, photographs: Mapping[str, Report]) -> str:
     return table(("", "on", *(title for title, _ in BESIDE)), rows)
 
 
-def by_model(found: Mapping[str, Report]) -> str:
-    """Return the summaries of commands that measure means: one column per model."""
-    check_alike("photographs_errors_*.json, photographs_answers_*.json or photographs_attention_*.json", found)
+def by_model(kind: str, found: Mapping[str, Report]) -> str:
+    """Return the summaries of a command that measures means, by its kind of report: one column per model."""
+    check_alike(f"photographs_{kind}_*.json", found)
     names = list(found)
     rows = []
     for measure in dict.fromkeys(key for one in found.values() for key in one["summary"]):
@@ -243,7 +240,8 @@ def compared(paths: Sequence[Path]) -> str:
         columns = [column for column in found.metrics if column.partition("@")[0] in METRICS]
         name, count = path.stem.removeprefix("photographs_compare_"), len(found.examples)
         measured = compare_table(found, columns, changes=False)
-        paired = compare_table(found, [column for column in columns if column not in UNPAIRED], changes=True)
+        ordered = [column for column in columns if metric_of(column).arrow]  # of the others no end is better
+        paired = compare_table(found, ordered, changes=True)
         first = next(iter(found.summary))
         parts.append(f"{name}, {count} questions.\n\n{measured}\n\nThe change against `{first}`, paired.\n\n{paired}")
     return "\n\n".join(parts)
@@ -273,10 +271,10 @@ def tables() -> dict[str, Callable[[], str] | None]:
         "rankings": (lambda: apart(rankings, policies)) if policies else None,
         "answers": (lambda: apart(answers, policies)) if policies else None,
         "beside": (lambda: beside(read(worlds), policies)) if policies else None,
-        "errors": (lambda: by_model(errors)) if errors else None,
-        "wrong": (lambda: by_model(wrong)) if wrong else None,
+        "errors": (lambda: by_model("errors", errors)) if errors else None,
+        "wrong": (lambda: by_model("answers", wrong)) if wrong else None,
         "detection": (lambda: detection(found, read(detected))) if found else None,
-        "attention": (lambda: by_model(attended)) if attended else None,
+        "attention": (lambda: by_model("attention", attended)) if attended else None,
         "compare": (lambda: compared(compares)) if compares else None,
     }
 

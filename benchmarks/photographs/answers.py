@@ -179,11 +179,12 @@ def _tested(questions: Sequence[Question], margins: Sequence[float]) -> list[int
 def _text_effects(model: Any, processor: Any, evaluation: EvaluationSet, prompts: Sequence[str]) -> list[float]:
     """Return the margin of each prompt on a grey picture, less the mean over plain questions about all classes."""
     world, classes = evaluation.world, evaluation.world.language.classes
-    grey = world.nothing(evaluation.media[0])
     plain = [world.prompt(world.language.exists_question(obj)) for obj in range(len(classes))]
-    margins = answer_margins(model, processor, world, [grey] * (len(plain) + len(prompts)), [*plain, *prompts])
-    found: list[float] = (margins[len(plain) :] - margins[: len(plain)].mean()).tolist()
-    return found
+    asked = list(dict.fromkeys([*plain, *prompts]))  # most prompts are plain questions: each is measured once
+    grey = [world.nothing(evaluation.media[0])] * len(asked)
+    margins = dict(zip(asked, answer_margins(model, processor, world, grey, asked).tolist(), strict=True))
+    usual = float(np.mean([margins[prompt] for prompt in plain]))
+    return [margins[prompt] - usual for prompt in prompts]
 
 
 def _effects(
