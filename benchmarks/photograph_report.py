@@ -1,8 +1,9 @@
 """Tables of the measurements on photographs: ``python benchmarks/photograph_report.py``.
 
 Reads, from ``benchmarks/results``, ``photographs_acceptance.json`` and, for each model NAME,
-``photographs_policies_NAME.json``, ``_errors_``, ``_answers_``, ``_detection_``, ``_attention_`` and ``_compare_``,
-which the commands of ``python -m benchmarks.photographs`` wrote; and ``world_bundled.json`` and ``grounding.json``, of
+``photographs_policies_NAME.json``, ``_cache_`` and ``_sequence_`` (policies too: the edits of the paper, on fewer
+scenes), ``_errors_``, ``_answers_``, ``_detection_``, ``_attention_`` and ``_compare_``, which the commands of
+``python -m benchmarks.photographs`` wrote; and ``world_bundled.json`` and ``grounding.json``, of
 the pictograms, beside which they are shown. Writes the tables into the page of photographs, between their marks, and
 prints them. Nothing is measured. A table without a report is left as it is, and named. Reports of one model that were
 measured with different weights, or with others than ``protocol.json`` has, are refused, and so are columns of one table
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from grounding import DETECTORS, Mention, resampled
 from benchmarks.pages import DOCS, RESULTS, Report, at, cost, put, table
 from benchmarks.photographs.assemble import PROTOCOL
 from benchmarks.photographs.criteria import CRITERIA
+from benchmarks.photographs.measured import bounded_or_few
 from lime_xai import Comparison
 from lime_xai.evaluation.attributions.registry import metric_of
 from lime_xai.evaluation.bootstrap import bounded, estimate
@@ -39,7 +41,13 @@ BESIDE = (
     ("dialogue AUC", "splits.dialogue.auc"),
 )
 """Changes that are shown for pictograms and photographs."""
-KINDS = ("policies", "errors", "answers", "detection", "attention", "compare")
+FEW = (
+    *BESIDE,
+    ("adversarial false yes", "splits.adversarial.false_yes"),
+    ("grounding of names", "grounding.name"),
+)
+"""What is shown of policies that are measured on few scenes, because they take long."""
+KINDS = ("policies", "cache", "sequence", "errors", "answers", "detection", "attention", "compare")
 METRICS = ("pointing", "mass", "rank", "deletion", "insertion", "perceptual_share", "residual")
 
 
@@ -115,13 +123,13 @@ def acceptance(found: Mapping[str, Report]) -> str:
 
 def captions(report: Report) -> str:
     """Return captions under each policy: raw, without repeats, and second sentences."""
-    raw = ("CHAIR_i / F1", "change of CHAIR_i", "repeat")
+    raw = ("CHAIR_i / F1", "change of CHAIR_i", "change of F1", "change of recall", "repeat")
     without = ("no-repeat CHAIR_i / F1", "change of CHAIR_i", "change of F1", "other things")
     rows = [
         (
             f"`{policy}`",
             f"{row['chair_i']:.3f} / {row['f1']:.3f}",
-            change(row, "chair_i"),
+            *(change(row, key) for key in ("chair_i", "f1", "recall")),
             f"{row['repetitive']:.2f}",
             f"{row['no_repeat']['chair_i']:.3f} / {row['no_repeat']['f1']:.3f}",
             change(row, "no_repeat.chair_i"),
@@ -146,13 +154,18 @@ def reliance(report: Report) -> str:
             change(row, "grounding.yes"),
             f"{row['relevance']['share']:.3f}",
             change(row, "relevance.share"),
-            "-" if row["image_share"] is None else f"{row['image_share']:.3f}",
+            image_share(row),
             cost(row),
         )
         for policy, row in report["policies"].items()
     ]
     values = ("grounding of names", "its change", "grounding of yes", "its change", "share in the plain model")
     return table(("", *values, "its change", "image share", "cost"), rows)
+
+
+def image_share(row: Report) -> str:
+    """Return the picture's share of relevance under a policy; a dash for those that compute none."""
+    return "-" if row["image_share"] is None else f"{row['image_share']:.3f}"
 
 
 def rankings(report: Report) -> str:
@@ -169,11 +182,24 @@ def answers(report: Report) -> str:
 
 def moved(corner: str, shown: Mapping[str, str], report: Report) -> str:
     """Return values of each policy with their changes, one column for each title and dotted name of ``shown``."""
-    rows = []
-    for policy, row in report["policies"].items():
-        pairs = [(f"{at(row, key):.3f}", change(row, key)) for key in shown.values()]
-        rows.append((f"`{policy}`", *(f"{value}, {by}" if by else value for value, by in pairs)))
+    rows = [(f"`{policy}`", *pairs(row, shown.values())) for policy, row in report["policies"].items()]
     return table((corner, *shown), rows)
+
+
+def pairs(row: Report, keys: Iterable[str]) -> list[str]:
+    """Return values of a policy by their dotted names, each with its change behind a comma if there is one."""
+    found = [(f"{at(row, key):.3f}", change(row, key)) for key in keys]
+    return [f"{value}, {by}" if by else value for value, by in found]
+
+
+def few(report: Report) -> str:
+    """Return what ``FEW`` lists of each policy, its image share and its cost."""
+    shown = dict(FEW)
+    rows = [
+        (f"`{policy}`", *pairs(row, shown.values()), image_share(row), cost(row))
+        for policy, row in report["policies"].items()
+    ]
+    return table(("value, its change", *shown, "image share", "cost"), rows)
 
 
 def beside(pictograms: Report, photographs: Mapping[str, Report]) -> str:
@@ -196,11 +222,17 @@ def by_model(kind: str, found: Mapping[str, Report]) -> str:
     """Return the summaries of a command that measures means, by its kind of report: one column per model."""
     check_alike(f"photographs_{kind}_*.json", found)
     names = list(found)
-    rows = []
-    for measure in dict.fromkeys(key for one in found.values() for key in one["summary"]):
-        values = [found[name]["summary"].get(measure) for name in names]
-        rows.append((measure, *(bounded(*one) if one else "" for one in values)))
+    measures = dict.fromkeys(key for one in found.values() for key in one["summary"])
+    rows = [(measure, *(_mean(found[name], measure) for name in names)) for measure in measures]
     return table(("", *names), rows)
+
+
+def _mean(report: Report, measure: str) -> str:
+    """Return a mean with its interval and, in round brackets, of how many values it is, where that was counted."""
+    values, count = report["summary"].get(measure), report.get("counts", {}).get(measure)
+    if not values:
+        return ""
+    return bounded_or_few(values, count) + ("" if count is None else f" ({count})")
 
 
 def detection(found: Mapping[str, Report], pictograms: Mapping[str, Any]) -> str:
@@ -257,6 +289,7 @@ def tables() -> dict[str, Callable[[], str] | None]:
     accepted, worlds = RESULTS / "photographs_acceptance.json", RESULTS / PICTOGRAMS
     detected = RESULTS / DETECTED
     policies, compares = reports("policies"), sorted(RESULTS.glob("photographs_compare_*.json"))
+    long = {kind: reports(kind) for kind in ("cache", "sequence")}
     errors, wrong, found, attended = (reports(kind) for kind in ("errors", "answers", "detection", "attention"))
 
     def read(path: Path) -> Any:
@@ -271,6 +304,7 @@ def tables() -> dict[str, Callable[[], str] | None]:
         "rankings": (lambda: apart(rankings, policies)) if policies else None,
         "answers": (lambda: apart(answers, policies)) if policies else None,
         "beside": (lambda: beside(read(worlds), policies)) if policies else None,
+        **{kind: (lambda one=one: apart(few, one)) if one else None for kind, one in long.items()},
         "errors": (lambda: by_model("errors", errors)) if errors else None,
         "wrong": (lambda: by_model("answers", wrong)) if wrong else None,
         "detection": (lambda: detection(found, read(detected))) if found else None,

@@ -30,7 +30,9 @@ COMMANDS = {
     "attention": ".attention",
     "gallery": ".gallery",
 }
-"""Module of each command: it has ``add_arguments(parser)`` and ``run(arguments)``, and its docstring is the help."""
+"""Module of each command: it has ``add_arguments(parser)`` and ``run(arguments)``, and its docstring is the help.
+
+``run`` may return the exit status; None is success."""
 FOLDER = Path("build/photographs")
 """Where the parts lie, and what is made of them; not in the repository."""
 
@@ -71,11 +73,11 @@ def main(argv: Sequence[str] | None = None, *of_package: Any) -> int:
     name = given[0] if given and given[0] in commands else None
     arguments = build_parser(name, *of_package).parse_args(given)
     try:
-        importlib.import_module(commands[arguments.command], package).run(arguments)
+        status: int | None = importlib.import_module(commands[arguments.command], package).run(arguments)
     except (ValueError, FileExistsError, FileNotFoundError, DownloadError) as error:
         Console(stderr=True).print(foreign(error), soft_wrap=True)
         return 1
-    return 0
+    return status or 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Measure assembled models against the criteria of photographs, with intervals."""
+"""Measure assembled models against the criteria of photographs, with intervals; status 1 if one is missed."""
 
 import argparse
 from pathlib import Path
@@ -21,10 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="by default the CPU")
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Measure, print a table for each model and write the report."""
+def run(arguments: argparse.Namespace) -> int:
+    """Measure, print a table for each model and write the report; return 1 if a criterion is missed, and 0 if not."""
     world = open_world(arguments.folder, arguments.difficulty)
-    run_accept(
+    met = run_accept(
         Console(),
         world.name,
         arguments.models,
@@ -33,3 +33,4 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.json,
         arguments.device,
     )
+    return 0 if met else 1

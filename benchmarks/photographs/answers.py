@@ -37,15 +37,13 @@ from lime_xai.evaluation.bootstrap import estimate, resampling_weights
 from lime_xai.worlds.shared.causes import caption_causes, dialogue_causes, main_effects
 from lime_xai.worlds.shared.evaluation import SPLITS, EvaluationSet, Question
 from lime_xai.worlds.shared.measuring import answer_margins
-from lime_xai.worlds.shared.metrics import Floats, mean_over_scenes
+from lime_xai.worlds.shared.metrics import mean_over_scenes
 
 from .errors import LEAST, NEITHER, PICTURE, TEXT
-from .measured import add_measured, open_measured, report_means
-from .premises import mean_known
+from .measured import add_measured, counted, mean_known, open_measured, report_means
 
 _SEED: Final = 4
-_SCENES: Final = 7
-"""Seed of the scenes."""
+_SCENE_SEED: Final = 7
 OTHERS: Final = 2
 """Other absent classes that are asked about in the same picture."""
 KINDS: Final = {False: "questions", True: "dialogues"}
@@ -226,20 +224,22 @@ def summary(made: Sequence[Answer], scenes: int) -> dict[str, tuple[float, float
         of what the same rule says of right answers of no; effects in nats on wrong and right answers.
     """
     weights = resampling_weights(scenes)
-    found: dict[str, Floats] = {}
-    for dialogue, kind in KINDS.items():
-        some = [one for one in made if one.dialogue is dialogue]
-        found |= {f"{kind}: {name}": values for name, values in _of_kind(some, weights).items()}
-    return {name: estimate(values) for name, values in found.items()}
+    return {title: estimate(mean_known(pairs, weights)) for title, pairs in groups(made).items()}
 
 
-def _of_kind(some: Sequence[Answer], weights: Floats) -> dict[str, Floats]:
-    def mean(pairs: Sequence[tuple[int, float | None]]) -> Floats:
-        return mean_known(pairs, weights)
+def groups(made: Sequence[Answer]) -> dict[str, list[tuple[int, float | None]]]:
+    """Return what means are taken of: by title, the scene and the value of each answer; None where it is not known."""
+    return {
+        f"{kind}: {name}": pairs
+        for dialogue, kind in KINDS.items()
+        for name, pairs in _of_kind([one for one in made if one.dialogue is dialogue]).items()
+    }
 
-    found = {
-        "wrong yes, absent objects": mean([(one.scene, one.yes) for one in some if not one.present]),
-        "wrong no, present objects": mean([(one.scene, not one.yes) for one in some if one.present]),
+
+def _of_kind(some: Sequence[Answer]) -> dict[str, list[tuple[int, float | None]]]:
+    found: dict[str, list[tuple[int, float | None]]] = {
+        "wrong yes, absent objects": [(one.scene, one.yes) for one in some if not one.present],
+        "wrong no, present objects": [(one.scene, not one.yes) for one in some if one.present],
     }
     tested = {
         f"{'right' if yes is present else 'wrong'} {'yes' if yes else 'no'}": [
@@ -250,11 +250,11 @@ def _of_kind(some: Sequence[Answer], weights: Floats) -> dict[str, Floats]:
     }
     for title, group in (("wrong yes", "wrong yes"), ("right no, the same rule:", "right no")):
         for cause in (PICTURE, TEXT, NEITHER):
-            found[f"{title} by {cause}"] = mean([(scene, one.cause == cause) for scene, one in tested[group]])
+            found[f"{title} by {cause}"] = [(scene, one.cause == cause) for scene, one in tested[group]]
     known = [(s, one) for s, one in tested["wrong yes"] if one.cause == PICTURE and one.partner is not None]
     title = "wrong yes by the picture, the partner is there"
-    found[f"{title}: its pixels raise it most"] = mean([(scene, one.partner) for scene, one in known])
-    found[f"{title}: by chance"] = mean([(scene, 1 / one.candidates) for scene, one in known])
+    found[f"{title}: its pixels raise it most"] = [(scene, one.partner) for scene, one in known]
+    found[f"{title}: by chance"] = [(scene, 1 / one.candidates) for scene, one in known]
     for field, title in (
         ("beyond", "effect of the picture less that on other classes, nats"),
         ("text", "effect of the text, nats"),
@@ -262,7 +262,7 @@ def _of_kind(some: Sequence[Answer], weights: Floats) -> dict[str, Floats]:
     ):
         for group, of in tested.items():
             if field != "own" or group in ("right yes", "wrong no"):
-                found[f"{title}: {group}"] = mean([(scene, getattr(one, field)) for scene, one in of])
+                found[f"{title}: {group}"] = [(scene, getattr(one, field)) for scene, one in of]
     return found
 
 
@@ -287,7 +287,7 @@ def crossed(model: Any, processor: Any, evaluation: EvaluationSet) -> dict[str, 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the model, and what it is measured on."""
-    add_measured(parser, _SCENES)
+    add_measured(parser, _SCENE_SEED)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -297,4 +297,5 @@ def run(arguments: argparse.Namespace) -> None:
     found = summary(made, arguments.scenes) | crossed(model, processor, evaluation)
     wrong = sum(one.yes is not one.present for one in made)
     title = f"{wrong} wrong ones of {len(made)} closed answers about {arguments.scenes} pictures"
-    report_means(arguments, model, title, found, {"answers": [asdict(one) for one in made]})
+    rows = {"answers": [asdict(one) for one in made]}
+    report_means(arguments, model, title, found, rows, counted(groups(made)))

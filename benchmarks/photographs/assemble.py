@@ -34,7 +34,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Download what the model is made of, assemble, and print the folder, its size, the time, and what it is for."""
+    """Assemble; for a name, the weights must be those that were accepted under it.
+
+    Raises
+    ------
+    ValueError
+        If this machine makes other weights.
+    """
+    digest = make(arguments)
+    frozen = read_protocol(PROTOCOL).models.get(arguments.weights)
+    if frozen is not None and frozen.sha256 != digest:
+        raise ValueError(
+            f"{arguments.weights} was accepted with SHA-256 {frozen.sha256}, and this machine made {digest}: the parts "
+            "are the same, so a library computes otherwise. The folder can be used, as another model"
+        )
+
+
+def make(arguments: argparse.Namespace) -> str:
+    """Download what the model is made of, assemble, and print the folder, its size, the time, and what it is for.
+
+    Returns
+    -------
+    str
+        SHA-256 of the weights as float32.
+    """
     console, start = Console(), time.perf_counter()
     trained = read(trained_file(arguments.weights))  # damaged weights are found before anything is downloaded
     out = arguments.out or arguments.folder / "models" / trained.path.stem
@@ -45,14 +68,9 @@ def run(arguments: argparse.Namespace) -> None:
     took = time.perf_counter() - start
     console.print(foreign(f"{out}: {size:.0f} MB, {took:.0f} s in all"), soft_wrap=True, highlight=False)
     console.print(f"sha256 of the weights as float32: {digest}", soft_wrap=True, highlight=False)
-    frozen = read_protocol(PROTOCOL).models.get(arguments.weights)
-    if frozen is not None and frozen.sha256 != digest:
-        raise ValueError(
-            f"{arguments.weights} was accepted with SHA-256 {frozen.sha256}, and this machine made {digest}: the parts "
-            "are the same, so a library computes otherwise. The folder can be used, as another model"
-        )
     asked = f"lime-xai steer {out} --image photo.jpg --prompt 'What is in the picture?'"
     console.print(foreign(asked), soft_wrap=True)
+    return digest
 
 
 def trained_file(name: str) -> Path:

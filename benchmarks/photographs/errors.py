@@ -15,8 +15,9 @@ were not named before. The cause is the greater of the two effects after those o
 is at least ``LEAST`` nats, and none otherwise. Words whose text was not tested are counted apart.
 
 A word that a caption names was the most probable one, and any change makes such a word less probable. So the same two
-effects are measured on true names: the last one of every caption that is not its first, without each *other* object of
-the picture, and with an earlier name replaced. Nothing of that should matter to a word that its own object raises.
+effects are measured on true names: the last one of every caption, without each *other* object of the picture, and with
+an earlier name replaced. Nothing of that should matter to a word that its own object raises. The same rule is applied
+to them: that is how often it names a cause where nothing was invented.
 
 Premises: see ``premises.py``.
 """
@@ -36,18 +37,16 @@ from lime_xai.evaluation.bootstrap import estimate, resampling_weights
 from lime_xai.worlds.shared.evaluation import EvaluationSet
 from lime_xai.worlds.shared.language import article
 from lime_xai.worlds.shared.measuring import first_scores, generate_captions
-from lime_xai.worlds.shared.metrics import Floats
 
-from .measured import add_measured, open_measured, report_means
-from .premises import Premise, mean_known, premise_means, premises
+from .measured import add_measured, counted, mean_known, open_measured, report_means
+from .premises import Premise, premise_means, premises
 
 LEAST: Final = 0.5
 """Nats that a cause must take from a word, beyond what it takes from other words."""
 PICTURE, TEXT, NEITHER = "the picture", "the text", "neither"
 UNTESTED = "the text was not tested"
 _SEED: Final = 4
-_SCENES: Final = 7
-"""Seed of the scenes."""
+_SCENE_SEED: Final = 7
 
 
 @dataclass(frozen=True)
@@ -88,6 +87,13 @@ class Word:
     def beyond(self) -> tuple[float | None, float | None]:
         """What picture and text take from the word beyond what they take from others; None where not measured."""
         pairs = ((self.picture, self.others_picture), (self.text, self.others_text))
+        first, second = (None if one is None or other is None else one - other for one, other in pairs)
+        return first, second
+
+    @property
+    def more(self) -> tuple[float | None, float | None]:
+        """Effect of the picture minus that of the text, as measured and beyond others; None where not measured."""
+        pairs = ((self.picture, self.text), self.beyond)
         first, second = (None if one is None or other is None else one - other for one, other in pairs)
         return first, second
 
@@ -133,13 +139,13 @@ def _place(text: str, name: str) -> int:
     Raises
     ------
     ValueError
-        If the name is the first word of the text: nothing precedes it that could have raised it.
+        If no space precedes the name: what is measured is the token of the name behind a space.
     """
     found = re.search(rf"\s{name}(?=[\s,]|$)", text, re.IGNORECASE)
     if found is None:
         raise ValueError(
-            f"the answer {text!r} begins with the name {name!r}, and there is no text before it to test; "
-            "expected one such as 'There is a dog', as a model of photographs gives it"
+            f"the answer {text!r} has no space before the name {name!r}; expected one such as 'There is a dog', as a "
+            "model of photographs gives it, since names are measured as tokens that begin with a space"
         )
     return found.start()
 
@@ -195,34 +201,45 @@ def _word(
     )
 
 
+def groups(made: Sequence[Word]) -> dict[str, list[tuple[int, float | None]]]:
+    """Return what means are taken of: by title, the scene and the value of each word; None where it is not known.
+
+    Titles are shares of each cause among the invented words, and among true names by the same rule; and effects in
+    nats on invented words, on other words in their places, and on true names.
+    """
+    invented, true = ([one for one in made if one.invented is kind] for kind in (True, False))
+    found: dict[str, list[tuple[int, float | None]]] = {}
+    for title, some in (("inventions", invented), ("true names, the same rule:", true)):
+        for cause in (PICTURE, TEXT, NEITHER):
+            found[f"{title} by {cause}"] = [(one.scene, one.cause == cause) for one in some]
+        found[f"{title.rstrip(':')}, {UNTESTED}"] = [(one.scene, one.cause == UNTESTED) for one in some]
+    pictured = [(one.scene, not one.eraser_named) for one in invented if one.cause == PICTURE]
+    found["inventions by the picture: the caption does not name the object that raises them"] = list(pictured)
+    for place, name in enumerate(("picture", "text")):
+        title = f"effect of the {name}, nats"
+        found[f"{title}: invented words"] = [(one.scene, getattr(one, name)) for one in invented]
+        found[f"{title}: other words there"] = [(one.scene, getattr(one, f"others_{name}")) for one in invented]
+        found[f"{title}: invented minus other words"] = [(one.scene, one.beyond[place]) for one in invented]
+        found[f"{title}: true names"] = [(one.scene, getattr(one, name)) for one in true]
+        found[f"{title}: true names minus other words there"] = [(one.scene, one.beyond[place]) for one in true]
+    title = "effect of the picture minus that of the text, nats: invented words"
+    found[title] = [(one.scene, one.more[0]) for one in invented]
+    found[f"{title}, less the same on other words"] = [(one.scene, one.more[1]) for one in invented]
+    return found
+
+
 def summary(made: Sequence[Word], said: Sequence[Premise], scenes: int) -> dict[str, tuple[float, float, float]]:
     """Return means with 95 % bootstrap intervals over scenes.
 
     Returns
     -------
     dict
-        Share of each cause among the invented words; effects in nats on invented words, on other words in their places
-        with the difference, and on true names; and what ``premise_means`` returns.
+        Means of ``groups``; differences between invented words and true names; and what ``premise_means`` returns.
     """
     weights = resampling_weights(scenes)
-
-    def mean(pairs: Sequence[tuple[int, float | None]]) -> Floats:
-        return mean_known(pairs, weights)
-
-    invented, true = ([one for one in made if one.invented is kind] for kind in (True, False))
-    found: dict[str, Floats] = {}
-    for cause in (PICTURE, TEXT, NEITHER):
-        found[f"inventions by {cause}"] = mean([(one.scene, one.cause == cause) for one in invented])
-    found[f"inventions, {UNTESTED}"] = mean([(one.scene, one.cause == UNTESTED) for one in invented])
-    pictured = [(one.scene, not one.eraser_named) for one in invented if one.cause == PICTURE]
-    found["inventions by the picture: the caption does not name the object that raises them"] = mean(pictured)
-    for place, name in enumerate(("picture", "text")):
+    found = {title: mean_known(pairs, weights) for title, pairs in groups(made).items()}
+    for name in ("picture", "text"):
         title = f"effect of the {name}, nats"
-        found[f"{title}: invented words"] = mean([(one.scene, getattr(one, name)) for one in invented])
-        found[f"{title}: other words there"] = mean([(one.scene, getattr(one, f"others_{name}")) for one in invented])
-        found[f"{title}: invented minus other words"] = mean([(one.scene, one.beyond[place]) for one in invented])
-        found[f"{title}: true names"] = mean([(one.scene, getattr(one, name)) for one in true])
-        found[f"{title}: true names minus other words there"] = mean([(one.scene, one.beyond[place]) for one in true])
         found[f"{title}: invented words minus true names"] = (
             found[f"{title}: invented words"] - found[f"{title}: true names"]
         )
@@ -231,7 +248,7 @@ def summary(made: Sequence[Word], said: Sequence[Premise], scenes: int) -> dict[
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the model, and what it is measured on."""
-    add_measured(parser, _SCENES)
+    add_measured(parser, _SCENE_SEED)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -242,4 +259,5 @@ def run(arguments: argparse.Namespace) -> None:
     found = summary(made, said, arguments.scenes)
     rows = {"captions": captions, "words": [asdict(one) for one in made], "premises": [asdict(one) for one in said]}
     invented = sum(one.invented for one in made)
-    report_means(arguments, model, f"{invented} invented objects in {arguments.scenes} captions", found, rows)
+    title = f"{invented} invented objects in {arguments.scenes} captions"
+    report_means(arguments, model, title, found, rows, counted(groups(made)))

@@ -1,10 +1,12 @@
 """Options of the commands that measure one model on evaluation pictures, and what they open."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
+import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -14,10 +16,14 @@ from lime_xai.evaluation.bootstrap import bounded
 from lime_xai.storage.store import check_writable, number, write_json
 from lime_xai.storage.weights import weights_hash
 from lime_xai.worlds.shared.evaluation import EvaluationSet
+from lime_xai.worlds.shared.metrics import Floats, mean_over_scenes
 from lime_xai.worlds.shared.models import load_frozen
 
 from .scenes import DIFFICULTIES
 from .world import EVALUATED, open_world
+
+FEWEST: Final = 5
+"""Values of which a mean is shown with an interval."""
 
 
 def add_measured(parser: argparse.ArgumentParser, seed: int) -> None:
@@ -46,12 +52,44 @@ def open_measured(arguments: argparse.Namespace) -> tuple[Any, Any, EvaluationSe
     return model, processor, world.evaluation_set(seed=arguments.seed, scenes=arguments.scenes)
 
 
+def mean_known(pairs: Sequence[tuple[int, float | None]], weights: Floats) -> Floats:
+    """Return means of the values that are known over weighted samples of scenes.
+
+    Parameters
+    ----------
+    pairs : sequence of (int, float or None)
+        The scene of each value, and the value.
+    weights : numpy.ndarray
+        Weight of each scene in each of R samples, shape [R, S].
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape [R]; NaN for a sample without any.
+    """
+    known = [(scene, value) for scene, value in pairs if value is not None]
+    scenes = np.array([scene for scene, _ in known], np.int64)
+    return mean_over_scenes(np.array([value for _, value in known], np.float64), scenes, weights)
+
+
+def bounded_or_few(values: Sequence[float | None], count: int | None) -> str:
+    """Return a mean with its interval; alone if it is of fewer than ``FEWEST`` values, which no interval can bound."""
+    value, low, high = values
+    return bounded(value, low, high) if count is None or count >= FEWEST else bounded(value, None, None)
+
+
+def counted(groups: Mapping[str, Sequence[tuple[int, float | None]]]) -> dict[str, int]:
+    """Return of how many values that are known each mean is."""
+    return {title: sum(value is not None for _, value in pairs) for title, pairs in groups.items()}
+
+
 def report_means(
     arguments: argparse.Namespace,
     model: Any,
     title: str,
     found: Mapping[str, tuple[float, float, float]],
     rows: Mapping[str, Any],
+    counts: Mapping[str, int] = MappingProxyType({}),
 ) -> None:
     """Print means with their intervals, and write them with what they are of.
 
@@ -67,13 +105,17 @@ def report_means(
         Mean and interval by measure.
     rows : mapping
         What the means are of; JSON-ready, beside them in the report.
+    counts : mapping of str to int
+        Of how many values a mean is, where that is counted; printed and written.
     """
     table = Table(title=title, box=SIMPLE_HEAD)
     table.add_column("measure")
     table.add_column("value", justify="right")
+    table.add_column("values", justify="right")
     for name, values in found.items():
-        table.add_row(name, bounded(*values))
+        table.add_row(name, bounded_or_few(values, counts.get(name)), str(counts.get(name, "")))
     Console().print(table)
     about = {"model": weights_hash(model), "seed": arguments.seed, "scenes": arguments.scenes}
     summary = {name: [number(value, 17) for value in values] for name, values in found.items()}  # JSON has no NaN
-    write_json(arguments.json, {**about, "difficulty": arguments.difficulty, "summary": summary, **rows})
+    found_in = {**about, "difficulty": arguments.difficulty, "summary": summary, "counts": dict(counts)}
+    write_json(arguments.json, found_in | dict(rows))

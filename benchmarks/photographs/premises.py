@@ -2,8 +2,9 @@
 
 The answer begins with "Next to the A, there is". Once the picture shows A, and once it is the same picture with A
 erased: so the words are the same, and the same other objects can be named. What differs is whether the premise is true.
-Counted are the other objects that the answer names rightly, the objects that it invents, and how often it names the
-partner of A, which is not there: the object that the language model expects beside A.
+Counted are the other objects that the answer names rightly, the other objects that it invents, how often it names A
+again (after a false premise that is an invention too), and how often it names the partner of A, which is not there: the
+object that the language model expects beside A.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import numpy as np
 
 from lime_xai.worlds.shared.evaluation import EvaluationSet, lone_objects
 from lime_xai.worlds.shared.measuring import batches
-from lime_xai.worlds.shared.metrics import Floats, mean_over_scenes
+from lime_xai.worlds.shared.metrics import Floats
+
+from .measured import mean_known
 
 PREMISE_TOKENS: Final = 14
 _SEED: Final = 4
@@ -39,7 +42,9 @@ class Premise:
     right : int
         Other objects of the picture that the answer names.
     invented : int
-        Absent objects that it names, but what the premise names.
+        Absent objects that it names, without what the premise names.
+    again : bool
+        Whether it names what the premise names.
     partner : bool or None
         Whether it names the absent partner of what the premise names; None if that is there.
     """
@@ -50,6 +55,7 @@ class Premise:
     answer: str
     right: int
     invented: int
+    again: bool
     partner: bool | None
 
 
@@ -83,30 +89,10 @@ def premises(model: Any, processor: Any, evaluation: EvaluationSet) -> list[Prem
 
 def _premise(evaluation: EvaluationSet, index: int, true: bool, obj: int, text: str) -> Premise:
     language, present = evaluation.world.language, set(evaluation.scenes[index].present)
-    named, partner = set(language.mentions(text.partition(".")[0])) - {obj}, language.partner(obj)
+    named, partner = set(language.mentions(text.partition(".")[0])), language.partner(obj)
     told = None if partner in present else partner in named
-    word = language.classes[obj]
-    return Premise(index, true, word, text, len(named & present), len(named - present), told)
-
-
-def mean_known(pairs: Sequence[tuple[int, float | None]], weights: Floats) -> Floats:
-    """Return means of the values that are known over weighted samples of scenes.
-
-    Parameters
-    ----------
-    pairs : sequence of (int, float or None)
-        The scene of each value, and the value.
-    weights : numpy.ndarray
-        Weight of each scene in each of R samples, shape [R, S].
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape [R]; NaN for a sample without any.
-    """
-    known = [(scene, value) for scene, value in pairs if value is not None]
-    scenes = np.array([scene for scene, _ in known], np.int64)
-    return mean_over_scenes(np.array([value for _, value in known], np.float64), scenes, weights)
+    word, other = language.classes[obj], named - {obj}
+    return Premise(index, true, word, text, len(other & present), len(other - present), obj in named, told)
 
 
 def premise_means(said: Sequence[Premise], weights: Floats) -> dict[str, Floats]:
@@ -128,6 +114,7 @@ def premise_means(said: Sequence[Premise], weights: Floats) -> dict[str, Floats]
     for title, name in (
         ("objects named rightly", "right"),
         ("objects invented", "invented"),
+        ("answers that name the premise's object again", "again"),
         ("answers with the partner", "partner"),
     ):
         means = {}

@@ -2,13 +2,16 @@
 
 A language model can name no object that these features do not tell from the others. So this says, for each difficulty,
 whether scenes are feasible before a model is trained. The exact tokens of each object are given to the probe, which a
-model has to find: a model's accuracy is below the linear probe's.
+model has to find: a model's accuracy is below that of the best probe.
+
+With ``--layers`` it says how well each layer of the encoder tells objects apart, on scenes of the training difficulty:
+those from which the features of training come are the first ``weights.LAYERS`` layers.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,13 +20,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
 from lime_xai.storage.store import check_writable, write_json
 
 from .catalogue import Catalogue, catalogue
-from .features import FeatureCache, Tower, encoder, features_of, training_scene
+from .features import BATCH, FeatureCache, Tower, encoder, features_of, pixel_values, training_scene
 from .packages import found
 from .scenes import DIFFICULTIES, GRID, PhotoScene, masks, tokens_of
 
@@ -53,9 +57,13 @@ class Objects:
 
 def objects_of(scenes: Sequence[PhotoScene], features: Tensor, stamps: Catalogue) -> Objects:
     """Return the objects of scenes with what the encoder gives for their tokens, features [B, 256, D]."""
-    tokens = token_features(features).numpy()
+    return _objects(scenes, token_features(features), stamps)
+
+
+def _objects(scenes: Sequence[PhotoScene], tokens: Tensor, stamps: Catalogue) -> Objects:
+    """Return the objects of scenes with the means of features of their tokens, float32 [B, 64, D]."""
     vectors, facts = [], []
-    for scene, row in zip(scenes, tokens, strict=True):
+    for scene, row in zip(scenes, tokens.numpy(), strict=True):
         for placed, mask in zip(scene.objects, masks(scene, stamps), strict=True):
             vectors.append(row[list(tokens_of(mask))].mean(0))
             facts.append((placed.obj, -1 if placed.tint is None else placed.tint, int(mask.sum())))
@@ -122,35 +130,84 @@ def fresh_objects(tower: Tower, stamps: Catalogue, difficulty: str, scenes: int,
     return objects_of([scene for scene, _ in drawn], features, stamps)
 
 
+def layer_scores(model: Any, stamps: Catalogue, known: int, scenes: int, seed: int) -> dict[int, dict[str, float]]:
+    """Return ``scores`` of what each layer of an encoder gives, by the number of layers that have been run.
+
+    Parameters
+    ----------
+    model : object
+        The encoder with all its layers.
+    stamps : Catalogue
+        What scenes hold.
+    known, scenes : int
+        How many training scenes are fitted on, and how many others are asked about.
+    seed : int
+        Of the scenes.
+    """
+    first = [*range(known), *range(FIRST_SCENE, FIRST_SCENE + scenes)]
+    drawn = [training_scene(seed, index, stamps) for index in first]
+    made: list[list[Tensor]] = []
+    for start in track(range(0, len(drawn), BATCH), "pictures"):
+        with torch.inference_mode():
+            pixels = pixel_values([picture for _, picture in drawn[start : start + BATCH]])
+            states = model(pixel_values=pixels, output_hidden_states=True).hidden_states[1:]
+        made.append([token_features(state[:, 1:]).half() for state in states])  # without the class token
+    placed = [scene for scene, _ in drawn]
+    found = {}
+    for layer, parts in enumerate(track(list(zip(*made, strict=True)), "layers"), start=1):
+        tokens = torch.cat(parts).float()
+        fitted, fresh = (
+            _objects(some, tokens[part], stamps)
+            for some, part in ((placed[:known], slice(known)), (placed[known:], slice(known, None)))
+        )
+        found[layer] = scores(fitted, fresh)
+    return found
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add how many scenes are used, and where numbers go."""
     parser.add_argument("--features", type=Path, help="what the command features wrote (FOLDER/features)")
     parser.add_argument("--known", type=int, default=800, help="cached scenes to fit on (default: 800)")
     parser.add_argument("--scenes", type=int, default=120, help="fresh scenes of each difficulty (default: 120)")
+    parser.add_argument("--layers", action="store_true", help="probe every layer of the encoder instead")
     parser.add_argument("--out", type=Path, help="JSON file for the numbers")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Fit probes on cached features and print their accuracy for each difficulty."""
+    """Fit probes and print their accuracy: for each difficulty on cached features, or for each layer."""
     if arguments.out is not None:
         check_writable(arguments.out)
-    from .weights import tower  # imports the models, which a refused argument need not wait for
+    from .weights import DEPTH, tower  # imports the models, which a refused argument need not wait for
 
     torch.set_num_threads(1)
     parts, console = found(arguments.folder), Console()
+    if arguments.layers:
+        stamps = catalogue(parts.stamps)
+        layers = layer_scores(tower(parts, DEPTH), stamps, arguments.known, arguments.scenes, 0)
+        rows = {str(layer): row for layer, row in layers.items()}
+        _report(console, "layers run", rows, arguments.out, {"scenes": arguments.known, "classes": len(stamps.names)})
+        return
     cache = FeatureCache(arguments.features or arguments.folder / "features", arguments.known)
     model, stamps = encoder(tower(parts)), catalogue(parts.stamps)
     with console.status("objects of cached scenes"):
         known = objects_of(cache.scenes, cache.batch(range(len(cache))), stamps)
-    results = {}
+    results: dict[str, dict[str, Any]] = {}
     for name in DIFFICULTIES:
         with console.status(name):
             fresh = fresh_objects(model, stamps, name, arguments.scenes, cache.identity["seed"])
-            results[name] = scores(known, fresh) | {"difficulty": asdict(DIFFICULTIES[name])}
-    table = Table("difficulty", "nearest centroid", "linear", f"under {SMALL} pixels", "tinted", "colour", "objects")
+            results[name] = {**scores(known, fresh), "difficulty": asdict(DIFFICULTIES[name])}
+    about = {"known": len(known.classes), "classes": len(stamps.names)}
+    _report(console, "difficulty", results, arguments.out, about)
+
+
+def _report(
+    console: Console, corner: str, results: Mapping[str, Mapping[str, Any]], out: Path | None, about: Mapping[str, int]
+) -> None:
+    """Print what probes find, one row for each result, and write it if there is a file for it."""
+    table = Table(corner, "nearest centroid", "linear", f"under {SMALL} pixels", "tinted", "colour", "objects")
     for name, row in results.items():
         shown = (f"{row[key]:.2f}" for key in ("centroid", "linear", "linear_small", "linear_tinted", "colour"))
         table.add_row(name, *shown, f"{row['objects']} ({row['small']} small)")
     console.print(table)
-    if arguments.out is not None:
-        write_json(arguments.out, {"known": len(known.classes), "classes": len(stamps.names), "results": results})
+    if out is not None:
+        write_json(out, {**about, "results": results})

@@ -20,12 +20,13 @@ from transformers import (
 from .packages import Parts
 
 LAYERS = 6
-"""Layers of the encoder that are kept: a probe names objects from layer 6 (accuracy .94), not from the last (.40)."""
+"""Layers of the encoder that are kept: the later ones tell objects apart less well (``probe --layers``)."""
 SIDE = 224
 """Width and height of a picture in pixels."""
 PATCH = 14
 """Width and height of a patch in pixels."""
-_DEPTH = 12
+DEPTH = 12
+"""Layers of the encoder in its file."""
 # Names that the ONNX exporter chose; the file is fixed by its hash, and so are they.
 _CLASS_POSITION = "onnx::Concat_1957"
 _POSITIONS = "onnx::Reshape_1962"
@@ -96,8 +97,8 @@ def tower(parts: Parts, layers: int = LAYERS, side: int = SIDE) -> InternVLVisio
     ValueError
         If there are not so many layers, or a picture of that size is no whole number of patches.
     """
-    if not 1 <= layers <= _DEPTH:
-        raise ValueError(f"layers is {layers}; the encoder has {_DEPTH}, expected 1 to {_DEPTH}.")
+    if not 1 <= layers <= DEPTH:
+        raise ValueError(f"layers is {layers}; the encoder has {DEPTH}, expected 1 to {DEPTH}.")
     if side <= 0 or side % PATCH:
         raise ValueError(f"side is {side} pixels; expected a multiple of the {PATCH} of a patch.")
     weights = {

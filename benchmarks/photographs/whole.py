@@ -1,6 +1,7 @@
 """Make a model from nothing: download the parts, cache features, train, and assemble.
 
-Each step is the command of its name, and goes on where it was interrupted.
+Each step is the command of its name, and goes on where it was interrupted. At the end, the weights are compared with
+those that this repository holds of the same training seed.
 """
 
 import argparse
@@ -10,10 +11,11 @@ from typing import Final
 
 from rich.console import Console
 
-from . import assemble, features, parts, training
-from .model import check_free_folder
+from lime_xai.worlds.shared.models import read_protocol
 
-STEPS: Final = (("parts", parts), ("features", features), ("train", training), ("assemble", assemble))
+from . import assemble, features, parts, training
+
+STEPS: Final = (("parts", parts), ("features", features), ("train", training))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,17 +34,47 @@ def run(arguments: argparse.Namespace) -> None:
     """
     trained = arguments.folder / f"trained{arguments.seed}"
     out = arguments.folder / "models" / trained.name
-    check_free_folder(out)
+    if out.exists():
+        raise FileExistsError(
+            f"{out} is there already: a model that this command made, or something else. Delete it to make the model "
+            "again, or name other parts with --folder"
+        )
     threads = ["--threads", str(arguments.threads)]
-    given = {
+    given: dict[str, list[str]] = {
         "parts": [],
         "features": threads,
         "train": ["--seed", str(arguments.seed), "--out", str(trained), *threads],
-        "assemble": [str(trained / "weights.safetensors"), "--out", str(out)],
     }
+    console, count = Console(), len(STEPS) + 1
     for number, (name, module) in enumerate(STEPS, start=1):
-        Console().print(f"step {number} of {len(STEPS)}: {name}")
+        console.print(f"step {number} of {count}: {name}")
         module.run(_parsed(module, arguments.folder, given[name]))
+    console.print(f"step {count} of {count}: assemble")
+    argv = [str(trained / "weights.safetensors"), "--out", str(out)]
+    digest = assemble.make(_parsed(assemble, arguments.folder, argv))
+    console.print(compared(digest, arguments.seed), soft_wrap=True, highlight=False)
+
+
+def compared(digest: str, seed: int) -> str:
+    """Return how the weights of a training seed stand to those that this repository holds of it.
+
+    Parameters
+    ----------
+    digest : str
+        SHA-256 of the weights as float32.
+    seed : int
+        Of the training.
+    """
+    held = {one.seed: (name, one.sha256) for name, one in read_protocol(assemble.PROTOCOL).models.items()}
+    if seed not in held:
+        return f"This repository holds no weights of seed {seed}."
+    name, frozen = held[seed]
+    if digest == frozen:
+        return f"These are the weights of {name}, bit by bit."
+    return (
+        f"{name} in this repository has other weights: {frozen}. Versions of libraries, the processor and the number "
+        "of threads decide in which order numbers are added, and with it the last digits of every step."
+    )
 
 
 def _parsed(module: ModuleType, folder: Path, argv: list[str]) -> argparse.Namespace:

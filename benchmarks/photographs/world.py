@@ -57,6 +57,11 @@ def _sentences(earlier: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
 class SpokenWorld(World):
     """A world whose language model is SmolLM2: names and answers are single tokens of its tokenizer."""
 
+    @property
+    def tuning_advice(self) -> str:
+        """How policies get settings for its models; `lime-xai world` does not know this world."""
+        return "--tuned lime_xai/evaluation/policies/tuned_scene.json uses those chosen on the pictograms."
+
     def name_tokens(self, processor: Any) -> tuple[int, ...]:
         """Return the token id of each class's name inside a caption, in the order of the classes."""
         return tuple(single_tokens(processor.tokenizer, [f" {name}" for name in self.language.classes]))

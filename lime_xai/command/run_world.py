@@ -109,7 +109,7 @@ def run_world(
     if usual := untuned(world, written, settings):
         notice(
             f"no settings of {', '.join(usual)} have been chosen on the {name} world; measured with the usual "
-            f"ones. `lime-xai world --world {name} --tune FILE` chooses some, --tuned FILE uses them."
+            f"ones. {world.tuning_advice}"
         )
     report = _report(
         world,

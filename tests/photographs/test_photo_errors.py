@@ -11,10 +11,12 @@ from benchmarks.photographs.errors import (
     TEXT,
     UNTESTED,
     Word,
+    groups,
     renamed,
     summary,
     words,
 )
+from benchmarks.photographs.measured import counted
 from benchmarks.photographs.premises import Premise, premises
 from lime_xai.storage.store import read_json
 
@@ -120,9 +122,10 @@ def test_names_are_found_where_they_are_words(text, name, begun):
     assert errors._place(text, name) == len(begun)
 
 
-def test_an_answer_that_begins_with_a_name_is_named():
-    with pytest.raises(ValueError, match="begins with the name 'dog'"):
-        errors._place("Dog and a cow", "dog")
+@pytest.mark.parametrize("text", ["Dog and a cow", "There is a cow,dog"])
+def test_an_answer_without_a_space_before_a_name_is_named(text):
+    with pytest.raises(ValueError, match="has no space before the name 'dog'"):
+        errors._place(text, "dog")
 
 
 @pytest.mark.parametrize(
@@ -189,8 +192,9 @@ def test_an_answer_to_a_premise_is_counted_without_what_the_premise_names(world,
     partner, other = language.partner(lone), next(obj for obj in scene.present if obj != lone)
     text = f" a {', a '.join(language.classes[obj] for obj in (lone, partner, other))}"
     one = _premise(evaluation, 0, True, lone, text)
-    assert (one.right, one.invented, one.partner) == (1, 1, True)
-    assert _premise(evaluation, 0, True, lone, " nothing").partner is False
+    assert (one.right, one.invented, one.again, one.partner) == (1, 1, True, True)
+    silent = _premise(evaluation, 0, True, lone, " nothing")
+    assert (silent.again, silent.partner) == (False, False)
 
 
 def test_means_are_those_of_what_was_counted():
@@ -201,10 +205,10 @@ def test_means_are_those_of_what_was_counted():
         effects(1, 0.5, 0.1, (0.25, 0.1), invented=False),
     ]
     said = [
-        Premise(0, True, "dog", "", 4, 1, None),
-        Premise(0, False, "dog", "", 2, 2, None),
-        Premise(1, True, "dog", "", 0, 0, False),
-        Premise(1, False, "dog", "", 2, 1, True),
+        Premise(0, True, "dog", "", 4, 1, True, None),
+        Premise(0, False, "dog", "", 2, 2, False, None),
+        Premise(1, True, "dog", "", 0, 0, True, False),
+        Premise(1, False, "dog", "", 2, 1, True, True),
     ]
     found = {name: value for name, (value, _, _) in summary(made, said, 2).items()}
     assert found[f"inventions by {PICTURE}"] == pytest.approx(1 / 3)
@@ -220,6 +224,15 @@ def test_means_are_those_of_what_was_counted():
     assert found["objects invented, false premise"] == pytest.approx(3 / 2)
     assert found["objects named rightly, false minus true premise"] == 0
     assert found["answers with the partner, false minus true premise"] == 1
+    assert found["answers that name the premise's object again, false premise"] == 1 / 2
+    assert found["true names, the same rule: by neither"] == 1
+    title = "effect of the picture minus that of the text, nats: invented words"
+    assert found[title] == 0
+    assert found[f"{title}, less the same on other words"] == pytest.approx((1.5 - 2.1) / 2)
+    counts = counted(groups(made))
+    assert counts[title] == 3
+    assert counts[f"{title}, less the same on other words"] == 2
+    assert counts["effect of the picture, nats: true names"] == 1
 
 
 def options(tmp_path, name="report.json"):

@@ -3,9 +3,12 @@
 import inspect
 from pathlib import Path
 
-from benchmarks.photographs import policies
-from benchmarks.photographs.__main__ import build_parser
+import pytest
+
+from benchmarks.photographs import accept, policies
+from benchmarks.photographs.__main__ import build_parser, main
 from lime_xai.command.run_world import run_world
+from lime_xai.evaluation.policies.registry import select_policies, world_policies
 
 
 def test_every_option_arrives_under_its_name(monkeypatch):
@@ -35,3 +38,22 @@ def test_every_option_arrives_under_its_name(monkeypatch):
         "calibration": options["calibration"],
         "device": "meta",
     }
+
+
+@pytest.mark.parametrize(("met", "status"), [(True, 0), (False, 1)])
+def test_a_missed_criterion_is_a_failure_of_the_command(monkeypatch, met, status):
+    monkeypatch.setattr(accept, "open_world", lambda folder, difficulty: type("Opened", (), {"name": difficulty}))
+    monkeypatch.setattr(accept, "run_accept", lambda *given: met)
+    assert main(["accept", "seed0", "seed1"]) == status
+
+
+def test_a_command_that_says_nothing_of_its_status_has_succeeded(monkeypatch):
+    monkeypatch.setattr(policies, "run", lambda arguments: None)
+    assert main(["policies", "seed0"]) == 0
+
+
+def test_a_policy_without_settings_is_told_of_those_of_the_pictograms(world, model_and_processor):
+    assert "tuned_scene.json" in world.tuning_advice
+    assert "lime-xai world" not in world.tuning_advice
+    with pytest.raises(ValueError, match=r"'yes_shift' has no usual settings.*tuned_scene\.json, which --tuned takes"):
+        select_policies(["yes_shift"], world_policies(world, model_and_processor[1]))

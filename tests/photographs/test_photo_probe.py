@@ -1,12 +1,17 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
 from support.photo_cutouts import drawn_catalogue
+from transformers import InternVLVisionModel
 
-from benchmarks.photographs.catalogue import CLASSES
-from benchmarks.photographs.features import training_scene
-from benchmarks.photographs.probe import Objects, objects_of, scores, token_features
+from benchmarks.photographs import probe
+from benchmarks.photographs.features import encoder, features_of, training_scene
+from benchmarks.photographs.probe import Objects, fresh_objects, objects_of, scores, token_features
 from benchmarks.photographs.scenes import masks, tokens_of
+from benchmarks.photographs.training import PhotoPlan
+from benchmarks.photographs.weights import tower_config
 
 STAMPS = drawn_catalogue()
 
@@ -56,8 +61,36 @@ def test_probes_find_what_features_show_and_nothing_else():
     assert none["colour"] == pytest.approx(1 / 3, abs=0.1)
 
 
-def test_scenes_that_are_probed_are_no_training_scenes():
-    from benchmarks.photographs.probe import FIRST_SCENE
+def test_scenes_that_are_probed_are_no_training_scenes(monkeypatch):
+    drawn = []
 
-    assert FIRST_SCENE > 1_000_000
-    assert len(CLASSES) == len(STAMPS.names)
+    def scene(seed, index, stamps, difficulty):
+        drawn.append((seed, index, difficulty))
+        return training_scene(seed, index, stamps, difficulty)
+
+    monkeypatch.setattr(probe, "training_scene", scene)
+    fresh_objects(lambda pixels: torch.zeros(len(pixels), 256, 2), STAMPS, "easy", 2, 3)
+    assert drawn == [(3, probe.FIRST_SCENE, "easy"), (3, probe.FIRST_SCENE + 1, "easy")]
+    assert max(PhotoPlan().naming_scenes, PhotoPlan().alignment_scenes) <= probe.FIRST_SCENE
+
+
+def test_each_layer_is_probed_with_what_an_encoder_of_so_many_layers_gives(monkeypatch):
+    asked = []
+    monkeypatch.setattr(probe, "scores", lambda known, fresh: asked.append((known, fresh)) or {"linear": 0.0})
+    torch.manual_seed(0)
+    whole = InternVLVisionModel(tower_config(layers=3, side=224, width=32, heads=4, inner=64)).eval()
+    for value in whole.parameters():
+        torch.nn.init.normal_(value, std=0.3)
+    found = probe.layer_scores(whole, STAMPS, 3, 2, 0)
+    assert list(found) == [1, 2, 3]
+    for layer, (known, fresh) in enumerate(asked, start=1):
+        part = copy.deepcopy(whole)
+        part.encoder.layer = part.encoder.layer[:layer]
+        for numbers, objects_there in (
+            (range(3), known),
+            (range(probe.FIRST_SCENE, probe.FIRST_SCENE + 2), fresh),
+        ):
+            scenes, pictures = zip(*(training_scene(0, number, STAMPS) for number in numbers), strict=True)
+            wanted = objects_of(scenes, features_of(encoder(part), pictures), STAMPS)
+            np.testing.assert_array_equal(objects_there.classes, wanted.classes)
+            np.testing.assert_allclose(objects_there.vectors, wanted.vectors, rtol=2e-2, atol=2e-2)

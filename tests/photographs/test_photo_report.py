@@ -9,7 +9,7 @@ import pytest
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SPLITS = ("random", "popular", "adversarial", "dialogue")
 KEYS = (
-    *("chair_i", "no_repeat.chair_i", "no_repeat.f1", "detailed.absent"),
+    *("chair_i", "f1", "recall", "no_repeat.chair_i", "no_repeat.f1", "detailed.absent"),
     *("grounding.name", "grounding.yes", "relevance.share", "open.count.accuracy"),
     *(f"splits.{split}.{key}" for split in SPLITS for key in ("auc", "accuracy", "false_yes")),
 )
@@ -68,19 +68,24 @@ def test_tables_replace_what_is_between_their_marks(report, tmp_path, capsys):
     summary = {"inventions by the picture": [0.5, 0.4, 0.6]}
     write(tmp_path, "photographs_errors_seed0.json", {"model": "w0", "summary": summary})
     write(tmp_path, "photographs_errors_seed1.json", {"model": "w1", "summary": summary})
-    marks = marked("captions", "reliance", "rankings", "answers", "beside", "errors", "attention")
+    long = {"weights": "w0", "scenes": 2, "policies": {"vanilla": row(0.3, True), "paper": row(0.2)}}
+    write(tmp_path, "photographs_sequence_seed0.json", long)
+    marks = marked("captions", "reliance", "rankings", "answers", "sequence", "beside", "errors", "attention")
     report.PAGE.write_text(f"before\n{marks}\nafter\n")
     report.main()
     page = report.PAGE.read_text()
     assert page.startswith("before\n")
     assert page.endswith("after\n")
     moved = "0.100 [0.080, 0.120]"
-    begun = f"| `edit` | 0.100 / 0.100 | {moved} | 0.25 | 0.100 / 0.100 | {moved} | {moved} | 0.50 | 0.10 | {moved} |"
+    without = f"0.100 / 0.100 | {moved} | {moved} | 0.50"
+    begun = f"| `edit` | 0.100 / 0.100 | {' | '.join([moved] * 3)} | 0.25 | {without} | 0.10 | {moved} |"
     assert begun in page
-    assert "| `vanilla` | 0.300 / 0.300 |  | 0.25 | 0.300 / 0.300 |  |  | 0.50 | 0.30 |  |" in page
+    assert "| `vanilla` | 0.300 / 0.300 |  |  |  | 0.25 | 0.300 / 0.300 |  |  | 0.50 | 0.30 |  |" in page
     assert f"| `edit` | 0.10 | {moved} | 0.10 | {moved} | 0.100 | {moved} | 0.100 | 2.0 |" in page
     assert f"| `edit` | {' | '.join([f'0.100, {moved}'] * 4)} |" in page
     assert f"| `edit` | {' | '.join([f'0.100, {moved}'] * 6)} |" in page
+    assert "seed0, 2 scenes." in page
+    assert f"| `paper` | {' | '.join(['0.200, 0.200 [0.180, 0.220]'] * 6)} | 0.200 | 2.0 |" in page
     assert "| `edit` | pictograms, 300 scenes | not measured |" in page
     assert "|  | photographs, seed0, 9 scenes | 0.100 [0.080, 0.120] |" in page
     assert "|  | seed0 | seed1 |" in page
@@ -167,6 +172,8 @@ SUMMARY = {"summary": {"attention on the picture": [0.1, 0.0, 0.2]}}
     [
         ("photographs_acceptance.json", {"seed0": accepted("old", F1=0.8)}),
         ("photographs_policies_seed0.json", {"weights": "old", "model": "seed0"}),
+        ("photographs_cache_seed0.json", {"weights": "old", "model": "seed0"}),
+        ("photographs_sequence_seed0.json", {"weights": "old", "model": "seed0"}),
         ("photographs_errors_seed0.json", {"model": "old"}),
         ("photographs_detection_seed0.json", {"about": {"model": "old", "world": "photographs"}}),
         ("photographs_attention_seed0.json", {"model": "old"}),

@@ -8,10 +8,12 @@ from support.layout_families import localise
 from support.photographs import asked_about
 from torch.nn.functional import interpolate
 from transformers import AutoModelForImageTextToText, AutoProcessor, Dinov2Config, Dinov2Model
+from typer.testing import CliRunner
 
 import lime_xai
 from benchmarks.photographs.model import END, MARKS, START, draw_projector, save, tiny
 from benchmarks.photographs.weights import language_model, read_dino, resized_positions, tower
+from lime_xai.command.app import app
 from lime_xai.storage.weights import weights_hash
 
 SIDE, TOKENS = 112, 16
@@ -132,6 +134,21 @@ def test_attribution_sees_a_grid_and_steering_runs(small, asked):
     for policy in (lime_xai.Edit(), lime_xai.Contrast("slot"), lime_xai.Contrast(), lime_xai.Reweight()):
         steered = lime_xai.steer(model, asked, policy, max_new_tokens=2, do_sample=False)
         assert steered.sequences.shape == (1, asked["input_ids"].shape[1] + 2)
+
+
+@pytest.mark.parametrize("command", ["attribute", "steer", "explain"])
+def test_the_command_line_takes_the_folder(small, photo, tmp_path, command):
+    save(*small, tmp_path / "model")
+    photo.save(tmp_path / "photo.png")
+    arguments = ["--image", str(tmp_path / "photo.png"), "--prompt", "What is in the picture?"]
+    arguments += [] if command == "attribute" else ["--max-new-tokens", "2"]
+    page = tmp_path / "answer.html"
+    arguments += ["--html", str(page)] if command == "explain" else []
+    result = CliRunner().invoke(app, [command, str(tmp_path / "model"), *arguments])
+    assert result.exit_code == 0, result.output
+    said = {"attribute": f"image: {TOKENS} tokens", "steer": "steered:", "explain": ""}[command]
+    assert said in result.stdout
+    assert page.exists() is (command == "explain")
 
 
 def test_positions_of_the_same_grid_are_kept_and_those_of_another_are_bicubic():

@@ -79,6 +79,11 @@ class World(ABC):
     question_rows: ClassVar[int] = 100
     caption_rows: ClassVar[int] = 50
 
+    @property
+    def tuning_advice(self) -> str:
+        """How policies get settings for its models; a sentence of the notice that says they have none."""
+        return f"`lime-xai world --world {self.name} --tune FILE` chooses some, --tuned FILE uses them."
+
     @abstractmethod
     def draw(self, rng: np.random.Generator) -> Truth:
         """Draw a scene to evaluate on: two to four things, independent of each other."""
