@@ -1,10 +1,10 @@
 """Tables of the measurements on photographs: ``python benchmarks/photograph_report.py``.
 
 Reads, from ``benchmarks/results``, ``photographs_acceptance.json`` and, for each model NAME,
-``photographs_policies_NAME.json``, ``_cache_`` and ``_sequence_`` (policies too: the edits of the paper, on fewer
-scenes), ``_errors_``, ``_answers_``, ``_detection_``, ``_attention_`` and ``_compare_``, which the commands of
-``python -m benchmarks.photographs`` wrote; and ``world_bundled.json`` and ``grounding.json``, of
-the pictograms, beside which they are shown. Writes the tables into the page of photographs, between their marks, and
+``photographs_policies_NAME.json``, ``_fresh_`` (policies on another seed), ``_cache_`` and ``_sequence_`` (the edits of
+the paper, on fewer scenes), ``_errors_``, ``_answers_``, ``_detection_``, ``_attention_`` and ``_compare_``, which the
+commands of ``python -m benchmarks.photographs`` wrote; and ``world_bundled.json`` and ``grounding.json``, of the
+pictograms, beside which they are shown. Writes the tables into the page of photographs, between their marks, and
 prints them. Nothing is measured. A table without a report is left as it is, and named. Reports of one model that were
 measured with different weights, or with others than ``protocol.json`` has, are refused, and so are columns of one table
 that were measured differently.
@@ -46,8 +46,10 @@ FEW = (
     ("adversarial false yes", "splits.adversarial.false_yes"),
     ("grounding of names", "grounding.name"),
 )
-"""What is shown of policies that are measured on few scenes, because they take long."""
-KINDS = ("policies", "cache", "sequence", "errors", "answers", "detection", "attention", "compare")
+"""What is shown of policies on another seed, and of those that take long and are measured on few scenes."""
+OTHER = ("fresh", "cache", "sequence")
+"""Kinds of reports of policies that have a table of ``FEW``."""
+KINDS = ("policies", *OTHER, "errors", "answers", "detection", "attention", "compare")
 METRICS = ("pointing", "mass", "rank", "deletion", "insertion", "perceptual_share", "residual")
 
 
@@ -289,7 +291,7 @@ def tables() -> dict[str, Callable[[], str] | None]:
     accepted, worlds = RESULTS / "photographs_acceptance.json", RESULTS / PICTOGRAMS
     detected = RESULTS / DETECTED
     policies, compares = reports("policies"), sorted(RESULTS.glob("photographs_compare_*.json"))
-    long = {kind: reports(kind) for kind in ("cache", "sequence")}
+    others = {kind: reports(kind) for kind in OTHER}
     errors, wrong, found, attended = (reports(kind) for kind in ("errors", "answers", "detection", "attention"))
 
     def read(path: Path) -> Any:
@@ -304,7 +306,7 @@ def tables() -> dict[str, Callable[[], str] | None]:
         "rankings": (lambda: apart(rankings, policies)) if policies else None,
         "answers": (lambda: apart(answers, policies)) if policies else None,
         "beside": (lambda: beside(read(worlds), policies)) if policies else None,
-        **{kind: (lambda one=one: apart(few, one)) if one else None for kind, one in long.items()},
+        **{kind: (lambda one=one: apart(few, one)) if one else None for kind, one in others.items()},
         "errors": (lambda: by_model("errors", errors)) if errors else None,
         "wrong": (lambda: by_model("answers", wrong)) if wrong else None,
         "detection": (lambda: detection(found, read(detected))) if found else None,

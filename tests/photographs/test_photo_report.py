@@ -172,7 +172,7 @@ SUMMARY = {"summary": {"attention on the picture": [0.1, 0.0, 0.2]}}
     [
         ("photographs_acceptance.json", {"seed0": accepted("old", F1=0.8)}),
         ("photographs_policies_seed0.json", {"weights": "old", "model": "seed0"}),
-        ("photographs_cache_seed0.json", {"weights": "old", "model": "seed0"}),
+        *((f"photographs_{kind}_seed0.json", {"weights": "old", "model": "seed0"}) for kind in ("fresh", "cache")),
         ("photographs_sequence_seed0.json", {"weights": "old", "model": "seed0"}),
         ("photographs_errors_seed0.json", {"model": "old"}),
         ("photographs_detection_seed0.json", {"about": {"model": "old", "world": "photographs"}}),
