@@ -259,7 +259,7 @@ def catalogue(stamps: Path) -> Catalogue:
     Raises
     ------
     FileNotFoundError
-        If the folder or files are missing; all that are missing are named.
+        If the folder or files are missing; names up to five of them.
     ValueError
         If a file is no RGBA picture of the least size with transparency, or its caption names something else.
     """
