@@ -101,9 +101,12 @@ def check_alike(where: str, found: Mapping[str, Report]) -> None:
             raise ValueError(f"{where}: {key} is {values}; measure all models on the same scenes for one table")
 
 
-def change(row: Report, key: str) -> str:
-    """Return the change of a value against the plain model, with its interval; empty for the plain model."""
-    return bounded(*row["differences"][key]) if row["differences"] else ""
+def change(row: Report, key: str, scenes: int | None = None) -> str:
+    """Return the change of a value against the plain model; empty for the plain model.
+
+    Its interval is there too, if ``scenes`` is not given or not below ``FEWEST``.
+    """
+    return bounded_or_few(row["differences"][key], scenes) if row["differences"] else ""
 
 
 def acceptance(found: Mapping[str, Report]) -> str:
@@ -188,9 +191,9 @@ def moved(corner: str, shown: Mapping[str, str], report: Report) -> str:
     return table((corner, *shown), rows)
 
 
-def pairs(row: Report, keys: Iterable[str]) -> list[str]:
+def pairs(row: Report, keys: Iterable[str], scenes: int | None = None) -> list[str]:
     """Return values of a policy by their dotted names, each with its change behind a comma if there is one."""
-    found = [(f"{at(row, key):.3f}", change(row, key)) for key in keys]
+    found = [(f"{at(row, key):.3f}", change(row, key, scenes)) for key in keys]
     return [f"{value}, {by}" if by else value for value, by in found]
 
 
@@ -198,7 +201,7 @@ def few(report: Report) -> str:
     """Return what ``FEW`` lists of each policy, its image share and its cost."""
     shown = dict(FEW)
     rows = [
-        (f"`{policy}`", *pairs(row, shown.values()), image_share(row), cost(row))
+        (f"`{policy}`", *pairs(row, shown.values(), report["scenes"]), image_share(row), cost(row))
         for policy, row in report["policies"].items()
     ]
     return table(("value, its change", *shown, "image share", "cost"), rows)
@@ -231,10 +234,13 @@ def by_model(kind: str, found: Mapping[str, Report]) -> str:
 
 def _mean(report: Report, measure: str) -> str:
     """Return a mean with its interval and, in round brackets, of how many values it is, where that was counted."""
-    values, count = report["summary"].get(measure), report.get("counts", {}).get(measure)
+    values = report["summary"].get(measure)
     if not values:
         return ""
-    return bounded_or_few(values, count) + ("" if count is None else f" ({count})")
+    if measure not in report.get("counts", {}):
+        return bounded(*values)
+    count, scenes = report["counts"][measure]
+    return f"{bounded_or_few(values, scenes)} ({count})"
 
 
 def detection(found: Mapping[str, Report], pictograms: Mapping[str, Any]) -> str:

@@ -12,9 +12,9 @@ questions are answered. Tested are all wrong answers and, to compare with, two r
 4. For an object that is there, the fall without that object is what its own pixels add.
 
 The cause of a wrong yes is the greater effect, if it is at least ``errors.LEAST`` nats. The same rule is applied to
-right answers of no, whose margin nothing had to raise: that is how often it names a cause by chance. A wrong yes was
-chosen because its margin is high, so that any change may lower it. The effect of the picture on right answers of yes,
-whose own object stays, shows how much.
+right answers of no, whose margin nothing had to raise: that is how often it names a cause where there is none. A wrong
+yes was chosen because its margin is high, so that any change may lower it. The effect of the picture on right answers
+of yes, whose own object stays, shows how much.
 
 Two kinds of questions are kept apart: those that nothing precedes (splits random, popular, adversarial; a question that
 is in several of them counts once), and those of the dialogue split, after an earlier answer of yes.
@@ -33,14 +33,12 @@ from typing import Any, Final
 import numpy as np
 from rich.progress import track
 
-from lime_xai.evaluation.bootstrap import estimate, resampling_weights
 from lime_xai.worlds.shared.causes import caption_causes, dialogue_causes, main_effects
 from lime_xai.worlds.shared.evaluation import SPLITS, EvaluationSet, Question
 from lime_xai.worlds.shared.measuring import answer_margins
-from lime_xai.worlds.shared.metrics import mean_over_scenes
 
 from .errors import LEAST, NEITHER, PICTURE, TEXT
-from .measured import add_measured, counted, mean_known, open_measured, report_means
+from .measured import Pairs, add_measured, counted, means, open_measured, report_means
 
 _SEED: Final = 4
 _SCENE_SEED: Final = 7
@@ -214,21 +212,12 @@ def _effects(
     )
 
 
-def summary(made: Sequence[Answer], scenes: int) -> dict[str, tuple[float, float, float]]:
-    """Return means with 95 % bootstrap intervals over scenes, for questions and dialogues.
+def groups(made: Sequence[Answer]) -> dict[str, Pairs]:
+    """Return what means are taken of, by title, for questions and dialogues.
 
-    Returns
-    -------
-    dict
-        Share of wrong answers among absent and present objects; share of each cause among wrong answers of yes, and
-        of what the same rule says of right answers of no; effects in nats on wrong and right answers.
+    Titles are the share of wrong answers among absent and present objects; the share of each cause among wrong answers
+    of yes, and of what the same rule says of right answers of no; and effects in nats on wrong and right answers.
     """
-    weights = resampling_weights(scenes)
-    return {title: estimate(mean_known(pairs, weights)) for title, pairs in groups(made).items()}
-
-
-def groups(made: Sequence[Answer]) -> dict[str, list[tuple[int, float | None]]]:
-    """Return what means are taken of: by title, the scene and the value of each answer; None where it is not known."""
     return {
         f"{kind}: {name}": pairs
         for dialogue, kind in KINDS.items()
@@ -236,8 +225,8 @@ def groups(made: Sequence[Answer]) -> dict[str, list[tuple[int, float | None]]]:
     }
 
 
-def _of_kind(some: Sequence[Answer]) -> dict[str, list[tuple[int, float | None]]]:
-    found: dict[str, list[tuple[int, float | None]]] = {
+def _of_kind(some: Sequence[Answer]) -> dict[str, Pairs]:
+    found: dict[str, Pairs] = {
         "wrong yes, absent objects": [(one.scene, one.yes) for one in some if not one.present],
         "wrong no, present objects": [(one.scene, not one.yes) for one in some if one.present],
     }
@@ -266,9 +255,8 @@ def _of_kind(some: Sequence[Answer]) -> dict[str, list[tuple[int, float | None]]
     return found
 
 
-def crossed(model: Any, processor: Any, evaluation: EvaluationSet) -> dict[str, tuple[float, float, float]]:
-    """Return the main effects of text and picture in the two tests of causes, in nats, with their intervals."""
-    weights = resampling_weights(len(evaluation.scenes))
+def crossed(model: Any, processor: Any, evaluation: EvaluationSet) -> dict[str, Pairs]:
+    """Return the main effects of text and picture in the two tests of causes, in nats, by title."""
     of_captions = caption_causes(model, processor, evaluation)
     of_dialogues = dialogue_causes(model, processor, evaluation)
     wrong = of_dialogues.margins[:, 0] > 0
@@ -277,12 +265,13 @@ def crossed(model: Any, processor: Any, evaluation: EvaluationSet) -> dict[str, 
         "dialogues, margin": (of_dialogues.scenes, of_dialogues.margins),
         "dialogues, margin of wrong answers": (of_dialogues.scenes[wrong], of_dialogues.margins[wrong]),
     }
-    found = {}
-    for title, (scenes, values) in cells.items():
-        means = mean_over_scenes(main_effects(values), scenes, weights)
-        for column, name in enumerate(("text", "picture")):
-            found[f"{title}: main effect of the {name}, nats"] = estimate(means[:, column])
-    return found
+    return {
+        f"{title}: main effect of the {name}, nats": list(
+            zip(scenes.tolist(), main_effects(values)[:, column].tolist(), strict=True)
+        )
+        for title, (scenes, values) in cells.items()
+        for column, name in enumerate(("text", "picture"))
+    }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -294,8 +283,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Measure, print the table and write the report."""
     model, processor, evaluation = open_measured(arguments)
     made = answers(model, processor, evaluation)
-    found = summary(made, arguments.scenes) | crossed(model, processor, evaluation)
+    some = groups(made) | crossed(model, processor, evaluation)
     wrong = sum(one.yes is not one.present for one in made)
     title = f"{wrong} wrong ones of {len(made)} closed answers about {arguments.scenes} pictures"
     rows = {"answers": [asdict(one) for one in made]}
-    report_means(arguments, model, title, found, rows, counted(groups(made)))
+    report_means(arguments, model, title, means(some, arguments.scenes), rows, counted(some))

@@ -16,8 +16,9 @@ is at least ``LEAST`` nats, and none otherwise. Words whose text was not tested 
 
 A word that a caption names was the most probable one, and any change makes such a word less probable. So the same two
 effects are measured on true names: the last one of every caption, without each *other* object of the picture, and with
-an earlier name replaced. Nothing of that should matter to a word that its own object raises. The same rule is applied
-to them: that is how often it names a cause where nothing was invented.
+an earlier name replaced. Nothing of that should matter to a word that its own object raises. Of true names too it is
+counted how often the text takes ``LEAST`` nats beyond what it takes from other words. The picture is not counted so:
+a true name loses little without other objects, since its own object stays, and less than absent words in its place.
 
 Premises: see ``premises.py``.
 """
@@ -38,13 +39,16 @@ from lime_xai.worlds.shared.evaluation import EvaluationSet
 from lime_xai.worlds.shared.language import article
 from lime_xai.worlds.shared.measuring import first_scores, generate_captions
 
-from .measured import add_measured, counted, mean_known, open_measured, report_means
-from .premises import Premise, premise_means, premises
+from .measured import Pairs, add_measured, counted, mean_known, means, open_measured, report_means
+from .premises import Premise, premise_differences, premise_groups, premises
 
 LEAST: Final = 0.5
 """Nats that a cause must take from a word, beyond what it takes from other words."""
-PICTURE, TEXT, NEITHER = "the picture", "the text", "neither"
+CAUSES = PICTURE, TEXT, NEITHER = "the picture", "the text", "neither"
 UNTESTED = "the text was not tested"
+TESTED, TRUE_NAMES = "tested inventions", "tested true names"
+"""Invented words and true names whose text was tested."""
+BY_TEXT = "the text takes half a nat beyond other words:"
 _SEED: Final = 4
 _SCENE_SEED: Final = 7
 
@@ -201,20 +205,24 @@ def _word(
     )
 
 
-def groups(made: Sequence[Word]) -> dict[str, list[tuple[int, float | None]]]:
-    """Return what means are taken of: by title, the scene and the value of each word; None where it is not known.
+def groups(made: Sequence[Word]) -> dict[str, Pairs]:
+    """Return what means are taken of, by title.
 
-    Titles are shares of each cause among the invented words, and among true names by the same rule; and effects in
+    Titles are the share of invented words whose text was not tested; of the tested ones, the share of each cause; of
+    tested words and true names, the share of which the text takes ``LEAST`` nats beyond other words; and effects in
     nats on invented words, on other words in their places, and on true names.
     """
     invented, true = ([one for one in made if one.invented is kind] for kind in (True, False))
-    found: dict[str, list[tuple[int, float | None]]] = {}
-    for title, some in (("inventions", invented), ("true names, the same rule:", true)):
-        for cause in (PICTURE, TEXT, NEITHER):
-            found[f"{title} by {cause}"] = [(one.scene, one.cause == cause) for one in some]
-        found[f"{title.rstrip(':')}, {UNTESTED}"] = [(one.scene, one.cause == UNTESTED) for one in some]
-    pictured = [(one.scene, not one.eraser_named) for one in invented if one.cause == PICTURE]
-    found["inventions by the picture: the caption does not name the object that raises them"] = list(pictured)
+    tested, known = ([one for one in some if one.cause != UNTESTED] for some in (invented, true))
+    found: dict[str, Pairs] = {
+        f"inventions, {UNTESTED}": [(one.scene, one.cause == UNTESTED) for one in invented],
+        **{f"{TESTED} by {cause}": [(one.scene, one.cause == cause) for one in tested] for cause in CAUSES},
+        f"{TESTED} by the picture: the caption does not name the object that raises them": [
+            (one.scene, not one.eraser_named) for one in tested if one.cause == PICTURE
+        ],
+        f"{BY_TEXT} {TESTED}": [(one.scene, (one.beyond[1] or 0.0) >= LEAST) for one in tested],
+        f"{BY_TEXT} {TRUE_NAMES}": [(one.scene, (one.beyond[1] or 0.0) >= LEAST) for one in known],
+    }
     for place, name in enumerate(("picture", "text")):
         title = f"effect of the {name}, nats"
         found[f"{title}: invented words"] = [(one.scene, getattr(one, name)) for one in invented]
@@ -222,9 +230,9 @@ def groups(made: Sequence[Word]) -> dict[str, list[tuple[int, float | None]]]:
         found[f"{title}: invented minus other words"] = [(one.scene, one.beyond[place]) for one in invented]
         found[f"{title}: true names"] = [(one.scene, getattr(one, name)) for one in true]
         found[f"{title}: true names minus other words there"] = [(one.scene, one.beyond[place]) for one in true]
-    title = "effect of the picture minus that of the text, nats: invented words"
-    found[title] = [(one.scene, one.more[0]) for one in invented]
-    found[f"{title}, less the same on other words"] = [(one.scene, one.more[1]) for one in invented]
+    title = f"effect of the picture minus that of the text, nats: {TESTED}"
+    found[title] = [(one.scene, one.more[0]) for one in tested]
+    found[f"{title}, less the same on other words"] = [(one.scene, one.more[1]) for one in tested]
     return found
 
 
@@ -234,16 +242,18 @@ def summary(made: Sequence[Word], said: Sequence[Premise], scenes: int) -> dict[
     Returns
     -------
     dict
-        Means of ``groups``; differences between invented words and true names; and what ``premise_means`` returns.
+        Means of ``groups``, and differences between invented words and true names; means of ``premise_groups``, and
+        what ``premise_differences`` returns.
     """
-    weights = resampling_weights(scenes)
-    found = {title: mean_known(pairs, weights) for title, pairs in groups(made).items()}
+    weights, some = resampling_weights(scenes), groups(made)
+    found = means(some, scenes)
+    pairs = {f"{BY_TEXT} {TESTED} minus true names": (f"{BY_TEXT} {TESTED}", f"{BY_TEXT} {TRUE_NAMES}")}
     for name in ("picture", "text"):
         title = f"effect of the {name}, nats"
-        found[f"{title}: invented words minus true names"] = (
-            found[f"{title}: invented words"] - found[f"{title}: true names"]
-        )
-    return {name: estimate(values) for name, values in (found | premise_means(said, weights)).items()}
+        pairs[f"{title}: invented words minus true names"] = (f"{title}: invented words", f"{title}: true names")
+    for title, (first, second) in pairs.items():
+        found[title] = estimate(mean_known(some[first], weights) - mean_known(some[second], weights))
+    return found | means(premise_groups(said), scenes) | premise_differences(said, scenes)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -260,4 +270,4 @@ def run(arguments: argparse.Namespace) -> None:
     rows = {"captions": captions, "words": [asdict(one) for one in made], "premises": [asdict(one) for one in said]}
     invented = sum(one.invented for one in made)
     title = f"{invented} invented objects in {arguments.scenes} captions"
-    report_means(arguments, model, title, found, rows, counted(groups(made)))
+    report_means(arguments, model, title, found, rows, counted(groups(made) | premise_groups(said)))

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lime_xai.command.loading import check_device
-from lime_xai.evaluation.bootstrap import bounded
+from lime_xai.evaluation.bootstrap import bounded, estimate, resampling_weights
 from lime_xai.storage.store import check_writable, number, write_json
 from lime_xai.storage.weights import weights_hash
 from lime_xai.worlds.shared.evaluation import EvaluationSet
@@ -23,7 +23,9 @@ from .scenes import DIFFICULTIES
 from .world import EVALUATED, open_world
 
 FEWEST: Final = 5
-"""Values of which a mean is shown with an interval."""
+"""Scenes of which a mean is shown with an interval."""
+Pairs = Sequence[tuple[int, float | None]]
+"""The scene of each value that a mean is of, and the value; None where it is not known."""
 
 
 def add_measured(parser: argparse.ArgumentParser, seed: int) -> None:
@@ -52,13 +54,13 @@ def open_measured(arguments: argparse.Namespace) -> tuple[Any, Any, EvaluationSe
     return model, processor, world.evaluation_set(seed=arguments.seed, scenes=arguments.scenes)
 
 
-def mean_known(pairs: Sequence[tuple[int, float | None]], weights: Floats) -> Floats:
+def mean_known(pairs: Pairs, weights: Floats) -> Floats:
     """Return means of the values that are known over weighted samples of scenes.
 
     Parameters
     ----------
     pairs : sequence of (int, float or None)
-        The scene of each value, and the value.
+        As ``Pairs``.
     weights : numpy.ndarray
         Weight of each scene in each of R samples, shape [R, S].
 
@@ -72,15 +74,22 @@ def mean_known(pairs: Sequence[tuple[int, float | None]], weights: Floats) -> Fl
     return mean_over_scenes(np.array([value for _, value in known], np.float64), scenes, weights)
 
 
-def bounded_or_few(values: Sequence[float | None], count: int | None) -> str:
-    """Return a mean with its interval; alone if it is of fewer than ``FEWEST`` values, which no interval can bound."""
+def means(groups: Mapping[str, Pairs], scenes: int) -> dict[str, tuple[float, float, float]]:
+    """Return the mean of each group with its 95 % bootstrap interval over scenes, of which there are so many."""
+    weights = resampling_weights(scenes)
+    return {title: estimate(mean_known(pairs, weights)) for title, pairs in groups.items()}
+
+
+def counted(groups: Mapping[str, Pairs]) -> dict[str, tuple[int, int]]:
+    """Return of how many values that are known each mean is, and from how many scenes they come."""
+    known = {title: [scene for scene, value in pairs if value is not None] for title, pairs in groups.items()}
+    return {title: (len(scenes), len(set(scenes))) for title, scenes in known.items()}
+
+
+def bounded_or_few(values: Sequence[float | None], scenes: int | None) -> str:
+    """Return a mean with its interval; alone if it is of fewer than ``FEWEST`` scenes, which cannot be resampled."""
     value, low, high = values
-    return bounded(value, low, high) if count is None or count >= FEWEST else bounded(value, None, None)
-
-
-def counted(groups: Mapping[str, Sequence[tuple[int, float | None]]]) -> dict[str, int]:
-    """Return of how many values that are known each mean is."""
-    return {title: sum(value is not None for _, value in pairs) for title, pairs in groups.items()}
+    return bounded(value, low, high) if scenes is None or scenes >= FEWEST else bounded(value, None, None)
 
 
 def report_means(
@@ -89,7 +98,7 @@ def report_means(
     title: str,
     found: Mapping[str, tuple[float, float, float]],
     rows: Mapping[str, Any],
-    counts: Mapping[str, int] = MappingProxyType({}),
+    counts: Mapping[str, tuple[int, int]] = MappingProxyType({}),
 ) -> None:
     """Print means with their intervals, and write them with what they are of.
 
@@ -105,15 +114,16 @@ def report_means(
         Mean and interval by measure.
     rows : mapping
         What the means are of; JSON-ready, beside them in the report.
-    counts : mapping of str to int
-        Of how many values a mean is, where that is counted; printed and written.
+    counts : mapping of str to (int, int)
+        Of how many values a mean is, and of how many scenes, where that is counted; written, and the first printed.
     """
     table = Table(title=title, box=SIMPLE_HEAD)
     table.add_column("measure")
     table.add_column("value", justify="right")
     table.add_column("values", justify="right")
     for name, values in found.items():
-        table.add_row(name, bounded_or_few(values, counts.get(name)), str(counts.get(name, "")))
+        count, scenes = counts.get(name, ("", None))
+        table.add_row(name, bounded_or_few(values, scenes), str(count))
     Console().print(table)
     about = {"model": weights_hash(model), "seed": arguments.seed, "scenes": arguments.scenes}
     summary = {name: [number(value, 17) for value in values] for name, values in found.items()}  # JSON has no NaN

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tuned",
         type=Path,
-        help="settings chosen elsewhere; uniform_gain and yes_shift have no others. Those of the pictograms: "
+        help="settings chosen elsewhere, in place of the usual ones; yes_shift has no others. Those of the pictograms: "
         "lime_xai/evaluation/policies/tuned_scene.json",
     )
     parser.add_argument("--calibration", type=Path, help="for reweight and constant; measured if it is not there")

@@ -2,9 +2,9 @@
 
 The answer begins with "Next to the A, there is". Once the picture shows A, and once it is the same picture with A
 erased: so the words are the same, and the same other objects can be named. What differs is whether the premise is true.
-Counted are the other objects that the answer names rightly, the other objects that it invents, how often it names A
-again (after a false premise that is an invention too), and how often it names the partner of A, which is not there: the
-object that the language model expects beside A.
+Counted are the other objects that the answer names rightly, the objects that it invents (among them A, where it is
+erased), how often it names A again, and how often it names the partner of A, which is not there: the object that the
+language model expects beside A.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from lime_xai.evaluation.bootstrap import estimate, resampling_weights
 from lime_xai.worlds.shared.evaluation import EvaluationSet, lone_objects
 from lime_xai.worlds.shared.measuring import batches
-from lime_xai.worlds.shared.metrics import Floats
 
-from .measured import mean_known
+from .measured import Pairs, mean_known
 
 PREMISE_TOKENS: Final = 14
 _SEED: Final = 4
@@ -42,7 +42,7 @@ class Premise:
     right : int
         Other objects of the picture that the answer names.
     invented : int
-        Absent objects that it names, without what the premise names.
+        Absent objects that it names, among them what a false premise names.
     again : bool
         Whether it names what the premise names.
     partner : bool or None
@@ -91,36 +91,44 @@ def _premise(evaluation: EvaluationSet, index: int, true: bool, obj: int, text: 
     language, present = evaluation.world.language, set(evaluation.scenes[index].present)
     named, partner = set(language.mentions(text.partition(".")[0])), language.partner(obj)
     told = None if partner in present else partner in named
-    word, other = language.classes[obj], named - {obj}
-    return Premise(index, true, word, text, len(other & present), len(other - present), obj in named, told)
+    there = present if true else present - {obj}
+    right, invented = len(named & (present - {obj})), len(named - there)
+    return Premise(index, true, language.classes[obj], text, right, invented, obj in named, told)
 
 
-def premise_means(said: Sequence[Premise], weights: Floats) -> dict[str, Floats]:
-    """Return what answers name on average after either premise, and the difference.
+NAMED: Final = {
+    "objects named rightly": "right",
+    "objects invented": "invented",
+    "answers that name the premise's object again": "again",
+    "answers with the partner": "partner",
+}
+"""Fields of ``Premise`` of which means are taken, by title."""
+TRUE, FALSE = "true premise", "false premise"
+
+
+def premise_groups(said: Sequence[Premise]) -> dict[str, Pairs]:
+    """Return what means are taken of after either premise, by title."""
+    return {
+        f"{title}, {TRUE if true else FALSE}": [(one.scene, getattr(one, name)) for one in said if one.true is true]
+        for title, name in NAMED.items()
+        for true in (True, False)
+    }
+
+
+def premise_differences(said: Sequence[Premise], scenes: int) -> dict[str, tuple[float, float, float]]:
+    """Return what answers name after a false premise less what they name after a true one, with intervals.
 
     Parameters
     ----------
     said : sequence of Premise
-        Of S scenes.
-    weights : numpy.ndarray
-        Weight of each scene in each of R samples, shape [R, S].
-
-    Returns
-    -------
-    dict of str to numpy.ndarray
-        By name of the measure, each of shape [R].
+        What was answered.
+    scenes : int
+        How many scenes were asked about.
     """
-    found: dict[str, Floats] = {}
-    for title, name in (
-        ("objects named rightly", "right"),
-        ("objects invented", "invented"),
-        ("answers that name the premise's object again", "again"),
-        ("answers with the partner", "partner"),
-    ):
-        means = {}
-        for true in (True, False):
-            pairs = [(one.scene, getattr(one, name)) for one in said if one.true is true]
-            means[true] = mean_known(pairs, weights)
-            found[f"{title}, {'true' if true else 'false'} premise"] = means[true]
-        found[f"{title}, false minus true premise"] = means[False] - means[True]
-    return found
+    weights, groups = resampling_weights(scenes), premise_groups(said)
+    return {
+        f"{title}, false minus true premise": estimate(
+            mean_known(groups[f"{title}, {FALSE}"], weights) - mean_known(groups[f"{title}, {TRUE}"], weights)
+        )
+        for title in NAMED
+    }

@@ -2,10 +2,10 @@
 
 A language model can name no object that these features do not tell from the others. So this says, for each difficulty,
 whether scenes are feasible before a model is trained. The exact tokens of each object are given to the probe, which a
-model has to find: a model's accuracy is below that of the best probe.
+model has to find.
 
-With ``--layers`` it says how well each layer of the encoder tells objects apart, on scenes of the training difficulty:
-those from which the features of training come are the first ``weights.LAYERS`` layers.
+With ``--layers`` it says how well each layer of the encoder tells objects apart, on scenes of the training difficulty.
+Training uses what the first ``weights.LAYERS`` layers give.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from .scenes import DIFFICULTIES, GRID, PhotoScene, masks, tokens_of
 
 FIRST_SCENE: Final = 10_000_000
 """Number of the first scene that is probed: beyond all training scenes of its seed."""
+SEED: Final = 0
+"""Of the scenes from which each layer is probed."""
 SMALL: Final = 1000
 """Objects with fewer visible pixels than this, two per cent of the picture, are counted as small."""
 
@@ -167,7 +169,7 @@ def layer_scores(model: Any, stamps: Catalogue, known: int, scenes: int, seed: i
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add how many scenes are used, and where numbers go."""
     parser.add_argument("--features", type=Path, help="what the command features wrote (FOLDER/features)")
-    parser.add_argument("--known", type=int, default=800, help="cached scenes to fit on (default: 800)")
+    parser.add_argument("--known", type=int, default=800, help="training scenes to fit on (default: 800)")
     parser.add_argument("--scenes", type=int, default=120, help="fresh scenes of each difficulty (default: 120)")
     parser.add_argument("--layers", action="store_true", help="probe every layer of the encoder instead")
     parser.add_argument("--out", type=Path, help="JSON file for the numbers")
@@ -175,6 +177,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Fit probes and print their accuracy: for each difficulty on cached features, or for each layer."""
+    if arguments.layers and arguments.features is not None:
+        raise ValueError("--layers computes features of every layer itself; give it or --features")
     if arguments.out is not None:
         check_writable(arguments.out)
     from .weights import DEPTH, tower  # imports the models, which a refused argument need not wait for
@@ -183,9 +187,10 @@ def run(arguments: argparse.Namespace) -> None:
     parts, console = found(arguments.folder), Console()
     if arguments.layers:
         stamps = catalogue(parts.stamps)
-        layers = layer_scores(tower(parts, DEPTH), stamps, arguments.known, arguments.scenes, 0)
+        layers = layer_scores(tower(parts, DEPTH), stamps, arguments.known, arguments.scenes, SEED)
         rows = {str(layer): row for layer, row in layers.items()}
-        _report(console, "layers run", rows, arguments.out, {"scenes": arguments.known, "classes": len(stamps.names)})
+        about = {"known_scenes": arguments.known, "scenes": arguments.scenes, "classes": len(stamps.names)}
+        _report(console, "layers run", rows, arguments.out, about)
         return
     cache = FeatureCache(arguments.features or arguments.folder / "features", arguments.known)
     model, stamps = encoder(tower(parts)), catalogue(parts.stamps)
@@ -196,7 +201,7 @@ def run(arguments: argparse.Namespace) -> None:
         with console.status(name):
             fresh = fresh_objects(model, stamps, name, arguments.scenes, cache.identity["seed"])
             results[name] = {**scores(known, fresh), "difficulty": asdict(DIFFICULTIES[name])}
-    about = {"known": len(known.classes), "classes": len(stamps.names)}
+    about = {"known_scenes": arguments.known, "scenes": arguments.scenes, "classes": len(stamps.names)}
     _report(console, "difficulty", results, arguments.out, about)
 
 

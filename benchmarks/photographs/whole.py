@@ -34,10 +34,10 @@ def run(arguments: argparse.Namespace) -> None:
     """
     trained = arguments.folder / f"trained{arguments.seed}"
     out = arguments.folder / "models" / trained.name
-    if out.exists():
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(
-            f"{out} is there already: a model that this command made, or something else. Delete it to make the model "
-            "again, or name other parts with --folder"
+            f"{out} is there already. Delete it to assemble the model again, and {trained} too to train it again; or "
+            "give another --folder, into which everything is downloaded"
         )
     threads = ["--threads", str(arguments.threads)]
     given: dict[str, list[str]] = {

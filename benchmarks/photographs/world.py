@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from transformers import InternVLForConditionalGeneration
 
+from lime_xai.evaluation.policies.registry import tuned_file
 from lime_xai.worlds import register_world
 from lime_xai.worlds.shared.chat import Chat, Message
 from lime_xai.worlds.shared.criteria import UNTAUGHT
@@ -56,11 +57,6 @@ def _sentences(earlier: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
 
 class SpokenWorld(World):
     """A world whose language model is SmolLM2: names and answers are single tokens of its tokenizer."""
-
-    @property
-    def tuning_advice(self) -> str:
-        """How policies get settings for its models; `lime-xai world` does not know this world."""
-        return "--tuned lime_xai/evaluation/policies/tuned_scene.json uses those chosen on the pictograms."
 
     def name_tokens(self, processor: Any) -> tuple[int, ...]:
         """Return the token id of each class's name inside a caption, in the order of the classes."""
@@ -128,6 +124,11 @@ class PhotographWorld(SpokenWorld):
     ) -> None:
         self.stamps, self.language, self.extra_folder = stamps, language, models
         self.difficulty, self.default_noise = difficulty, difficulty.noise
+
+    @property
+    def tuning_advice(self) -> str:
+        """How policies get settings for its models; `lime-xai world` does not know this world."""
+        return f"--tuned {tuned_file('scene')} uses those chosen on the pictograms."
 
     def draw(self, rng: np.random.Generator) -> PhotoScene:
         """Draw a scene to evaluate on: two to five objects, independent of each other."""

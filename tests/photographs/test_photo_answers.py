@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from benchmarks.photographs import answers as module
-from benchmarks.photographs.answers import OTHERS, Answer, Effects, answers, asked_once, summary
+from benchmarks.photographs.answers import OTHERS, Answer, Effects, answers, asked_once, groups
 from benchmarks.photographs.errors import NEITHER, PICTURE, TEXT
+from benchmarks.photographs.measured import means
 from lime_xai.storage.store import read_json
 from lime_xai.worlds.shared.causes import DialogueCauses, caption_causes, dialogue_causes
 from lime_xai.worlds.shared.evaluation import SPLITS
@@ -145,7 +146,7 @@ def test_means_are_those_of_each_kind_of_answer():
         answer(-2.0, effects(0.7, -0.6, own=1.5), scene=1, present=True),
         answer(1.0, effects(4.0, 2.0), scene=1, dialogue=True),
     ]
-    found = {name: value for name, (value, _, _) in summary(made, 2).items()}
+    found = {name: value for name, (value, _, _) in means(groups(made), 2).items()}
     expected = {
         "wrong yes, absent objects": 4 / 7,
         "wrong no, present objects": 1 / 2,
@@ -184,15 +185,16 @@ def test_a_report_holds_every_answer_and_the_main_effects(
     found = read_json(report)
     assert len(found["answers"]) == len(asked_once(evaluation))
     assert f"of {len(found['answers'])} closed answers about 3 pictures" in " ".join(capsys.readouterr().out.split())
-    means = {name: value for name, (value, _, _) in found["summary"].items()}
+    values = {name: value for name, (value, _, _) in found["summary"].items()}
     text = (margins[:, :2].sum(1) - margins[:, 2:].sum(1)) / 2
-    assert means["dialogues, margin: main effect of the text, nats"] == pytest.approx(text.mean(), abs=1e-6)
+    assert values["dialogues, margin: main effect of the text, nats"] == pytest.approx(text.mean(), abs=1e-6)
     yes = margins[:, 0] > 0
     assert 0 < yes.sum() < len(yes)
     wrong = text[yes].mean()
     title = "dialogues, margin of wrong answers: main effect of the text, nats"
-    assert means[title] == pytest.approx(wrong, abs=1e-6)
+    assert values[title] == pytest.approx(wrong, abs=1e-6)
+    assert found["counts"][title] == [yes.sum(), len(set(real.scenes[yes]))]
     chances = np.log(caption_causes(model, processor, evaluation).chances)
     picture = (chances[:, 0] + chances[:, 2] - chances[:, 1] - chances[:, 3]) / 2
     title = "captions, log P(partner): main effect of the picture, nats"
-    assert means[title] == pytest.approx(picture.mean(), abs=1e-6)
+    assert values[title] == pytest.approx(picture.mean(), abs=1e-6)

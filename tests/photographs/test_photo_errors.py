@@ -8,6 +8,7 @@ from benchmarks.photographs import errors
 from benchmarks.photographs.errors import (
     NEITHER,
     PICTURE,
+    TESTED,
     TEXT,
     UNTESTED,
     Word,
@@ -16,8 +17,8 @@ from benchmarks.photographs.errors import (
     summary,
     words,
 )
-from benchmarks.photographs.measured import counted
-from benchmarks.photographs.premises import Premise, premises
+from benchmarks.photographs.measured import FEWEST, bounded_or_few, counted
+from benchmarks.photographs.premises import Premise, premise_groups, premises
 from lime_xai.storage.store import read_json
 
 
@@ -184,7 +185,7 @@ def test_a_premise_is_false_where_its_object_is_erased(world, evaluation, model_
         assert one.true or np.array_equal(np.asarray(medium), np.asarray(without))
 
 
-def test_an_answer_to_a_premise_is_counted_without_what_the_premise_names(world, evaluation):
+def test_what_a_premise_names_counts_as_invented_where_it_is_erased(world, evaluation):
     from benchmarks.photographs.premises import _premise
 
     language, scene = world.language, evaluation.scenes[0]
@@ -193,6 +194,8 @@ def test_an_answer_to_a_premise_is_counted_without_what_the_premise_names(world,
     text = f" a {', a '.join(language.classes[obj] for obj in (lone, partner, other))}"
     one = _premise(evaluation, 0, True, lone, text)
     assert (one.right, one.invented, one.again, one.partner) == (1, 1, True, True)
+    false = _premise(evaluation, 0, False, lone, text)
+    assert (false.right, false.invented, false.again, false.partner) == (1, 2, True, True)
     silent = _premise(evaluation, 0, True, lone, " nothing")
     assert (silent.again, silent.partner) == (False, False)
 
@@ -203,6 +206,8 @@ def test_means_are_those_of_what_was_counted():
         effects(1, 0.0, 2.0, (0.3, 0.2), eraser_named=True),
         effects(1, others=(None, None)),
         effects(1, 0.5, 0.1, (0.25, 0.1), invented=False),
+        effects(0, 0.0, 3.0, (1.0, 0.5), invented=False),
+        effects(0, 0.0, None, (1.0, None), invented=False),
     ]
     said = [
         Premise(0, True, "dog", "", 4, 1, True, None),
@@ -211,28 +216,41 @@ def test_means_are_those_of_what_was_counted():
         Premise(1, False, "dog", "", 2, 1, True, True),
     ]
     found = {name: value for name, (value, _, _) in summary(made, said, 2).items()}
-    assert found[f"inventions by {PICTURE}"] == pytest.approx(1 / 3)
-    assert found[f"inventions by {TEXT}"] == pytest.approx(1 / 3)
+    assert found[f"{TESTED} by {PICTURE}"] == pytest.approx(1 / 2)
+    assert found[f"{TESTED} by {TEXT}"] == pytest.approx(1 / 2)
+    assert found[f"{TESTED} by {NEITHER}"] == 0
     assert found[f"inventions, {UNTESTED}"] == pytest.approx(1 / 3)
-    assert found["inventions by the picture: the caption does not name the object that raises them"] == 1
+    assert found[f"{TESTED} by the picture: the caption does not name the object that raises them"] == 1
     assert found["effect of the text, nats: invented words"] == pytest.approx(2 / 3)
     assert found["effect of the picture, nats: other words there"] == pytest.approx(0.4)
     assert found["effect of the picture, nats: invented minus other words"] == pytest.approx((1.5 - 0.3) / 2)
-    assert found["effect of the picture, nats: true names minus other words there"] == pytest.approx(0.25)
-    assert found["effect of the text, nats: invented words minus true names"] == pytest.approx(2 / 3 - 0.1)
+    assert found["effect of the picture, nats: true names minus other words there"] == pytest.approx((0.25 - 2) / 3)
+    assert found["effect of the text, nats: invented words minus true names"] == pytest.approx(2 / 3 - 3.1 / 2)
     assert found["objects invented, true premise"] == pytest.approx(1 / 2)
     assert found["objects invented, false premise"] == pytest.approx(3 / 2)
     assert found["objects named rightly, false minus true premise"] == 0
     assert found["answers with the partner, false minus true premise"] == 1
     assert found["answers that name the premise's object again, false premise"] == 1 / 2
-    assert found["true names, the same rule: by neither"] == 1
-    title = "effect of the picture minus that of the text, nats: invented words"
+    text = "the text takes half a nat beyond other words: tested"
+    assert found[f"{text} inventions"] == 1 / 2
+    assert found[f"{text} true names"] == 1 / 2
+    assert found[f"{text} inventions minus true names"] == 0
+    title = "effect of the picture minus that of the text, nats: tested inventions"
     assert found[title] == 0
     assert found[f"{title}, less the same on other words"] == pytest.approx((1.5 - 2.1) / 2)
-    counts = counted(groups(made))
-    assert counts[title] == 3
-    assert counts[f"{title}, less the same on other words"] == 2
-    assert counts["effect of the picture, nats: true names"] == 1
+    counts = counted(groups(made) | premise_groups(said))
+    assert counts[title] == (2, 2)
+    assert counts["effect of the text, nats: invented words"] == (3, 2)
+    assert counts["effect of the picture, nats: true names"] == (3, 2)
+    assert counts["effect of the text, nats: true names"] == (2, 2)
+    assert counts["answers with the partner, true premise"] == (1, 1)
+
+
+def test_a_mean_of_few_scenes_has_no_interval():
+    assert bounded_or_few((0.5, 0.25, 0.75), FEWEST) == "0.500 [0.250, 0.750]"
+    assert bounded_or_few((0.5, 0.25, 0.75), None) == "0.500 [0.250, 0.750]"
+    assert bounded_or_few((0.5, 0.25, 0.75), FEWEST - 1) == "0.500"
+    assert bounded_or_few((None, None, None), 0) == "-"
 
 
 def options(tmp_path, name="report.json"):
@@ -252,5 +270,6 @@ def test_a_report_without_words_is_json(monkeypatch, tmp_path, world, evaluation
     monkeypatch.setattr(errors, "generate_captions", lambda *_: silent)
     errors.run(options(tmp_path))
     report = read_json(tmp_path / "report.json")  # it refuses NaN
-    assert report["summary"][f"inventions by {PICTURE}"] == [None, None, None]
+    assert report["summary"][f"{TESTED} by {PICTURE}"] == [None, None, None]
+    assert report["counts"][f"{TESTED} by {PICTURE}"] == [0, 0]
     assert report["words"] == []

@@ -55,5 +55,5 @@ def test_a_command_that_says_nothing_of_its_status_has_succeeded(monkeypatch):
 def test_a_policy_without_settings_is_told_of_those_of_the_pictograms(world, model_and_processor):
     assert "tuned_scene.json" in world.tuning_advice
     assert "lime-xai world" not in world.tuning_advice
-    with pytest.raises(ValueError, match=r"'yes_shift' has no usual settings.*tuned_scene\.json, which --tuned takes"):
+    with pytest.raises(ValueError, match=r"'yes_shift'.*tuned_scene\.json, which `lime-xai world --tuned` takes"):
         select_policies(["yes_shift"], world_policies(world, model_and_processor[1]))

@@ -1,4 +1,6 @@
 import copy
+import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -6,7 +8,8 @@ import torch
 from support.photo_cutouts import drawn_catalogue
 from transformers import InternVLVisionModel
 
-from benchmarks.photographs import probe
+from benchmarks.photographs import probe, weights
+from benchmarks.photographs.__main__ import main
 from benchmarks.photographs.features import encoder, features_of, training_scene
 from benchmarks.photographs.probe import Objects, fresh_objects, objects_of, scores, token_features
 from benchmarks.photographs.scenes import masks, tokens_of
@@ -94,3 +97,31 @@ def test_each_layer_is_probed_with_what_an_encoder_of_so_many_layers_gives(monke
             wanted = objects_of(scenes, features_of(encoder(part), pictures), STAMPS)
             np.testing.assert_array_equal(objects_there.classes, wanted.classes)
             np.testing.assert_allclose(objects_there.vectors, wanted.vectors, rtol=2e-2, atol=2e-2)
+
+
+def test_layers_are_written_with_what_they_are_of(monkeypatch, tmp_path, capsys):
+    row = dict.fromkeys(("centroid", "linear", "linear_small", "linear_tinted", "colour"), 0.25)
+    asked = []
+
+    def scored(model, stamps, known, scenes, seed):
+        asked.append((model, known, scenes, seed))
+        return {1: {**row, "objects": 7, "small": 2}}
+
+    monkeypatch.setattr(probe, "found", lambda folder: SimpleNamespace(stamps=folder))
+    monkeypatch.setattr(probe, "catalogue", lambda folder: STAMPS)
+    monkeypatch.setattr(weights, "tower", lambda parts, layers: f"{layers} layers")
+    monkeypatch.setattr(probe, "layer_scores", scored)
+    threads = torch.get_num_threads()
+    out = tmp_path / "layers.json"
+    assert main(["probe", "--layers", "--known", "3", "--scenes", "2", "--out", str(out)]) == 0
+    torch.set_num_threads(threads)
+    assert asked == [("12 layers", 3, 2, 0)]
+    found = json.loads(out.read_text())
+    assert (found["known_scenes"], found["scenes"], found["classes"]) == (3, 2, 48)
+    assert found["results"]["1"]["objects"] == 7
+    assert "0.25" in capsys.readouterr().out
+
+
+def test_cached_features_are_of_one_layer(capsys):
+    assert main(["probe", "--layers", "--features", "somewhere"]) == 1
+    assert "--layers computes features of every layer itself" in " ".join(capsys.readouterr().err.split())

@@ -66,11 +66,13 @@ def test_tables_replace_what_is_between_their_marks(report, tmp_path, capsys):
     )
     write(tmp_path, "world_bundled.json", {"scenes": 300, "policies": {"vanilla": row(0.4, True)}})
     summary = {"inventions by the picture": [0.5, 0.4, 0.6]}
-    write(tmp_path, "photographs_errors_seed0.json", {"model": "w0", "summary": summary})
+    counts = {"inventions by the picture": [9, 4]}
+    write(tmp_path, "photographs_errors_seed0.json", {"model": "w0", "summary": summary, "counts": counts})
     write(tmp_path, "photographs_errors_seed1.json", {"model": "w1", "summary": summary})
     long = {"weights": "w0", "scenes": 2, "policies": {"vanilla": row(0.3, True), "paper": row(0.2)}}
     write(tmp_path, "photographs_sequence_seed0.json", long)
-    marks = marked("captions", "reliance", "rankings", "answers", "sequence", "beside", "errors", "attention")
+    write(tmp_path, "photographs_cache_seed0.json", {**long, "scenes": 12})
+    marks = marked("captions", "reliance", "rankings", "answers", "sequence", "cache", "beside", "errors", "attention")
     report.PAGE.write_text(f"before\n{marks}\nafter\n")
     report.main()
     page = report.PAGE.read_text()
@@ -85,11 +87,13 @@ def test_tables_replace_what_is_between_their_marks(report, tmp_path, capsys):
     assert f"| `edit` | {' | '.join([f'0.100, {moved}'] * 4)} |" in page
     assert f"| `edit` | {' | '.join([f'0.100, {moved}'] * 6)} |" in page
     assert "seed0, 2 scenes." in page
+    assert f"| `paper` | {' | '.join(['0.200, 0.200'] * 6)} | 0.200 | 2.0 |" in page
+    assert "seed0, 12 scenes." in page
     assert f"| `paper` | {' | '.join(['0.200, 0.200 [0.180, 0.220]'] * 6)} | 0.200 | 2.0 |" in page
     assert "| `edit` | pictograms, 300 scenes | not measured |" in page
     assert "|  | photographs, seed0, 9 scenes | 0.100 [0.080, 0.120] |" in page
     assert "|  | seed0 | seed1 |" in page
-    assert "| inventions by the picture | 0.500 [0.400, 0.600] | 0.500 [0.400, 0.600] |" in page
+    assert "| inventions by the picture | 0.500 (9) | 0.500 [0.400, 0.600] |" in page
     assert "old attention" in page
     assert "old captions" not in page
     assert "attention: no report" in capsys.readouterr().out

@@ -55,7 +55,7 @@ def test_a_model_that_is_there_is_found_before_any_step(taken, tmp_path):
     made = tmp_path / "models" / "trained0"
     made.mkdir(parents=True)
     (made / "config.json").write_text("{}")
-    with pytest.raises(FileExistsError, match=r"trained0 is there already.*Delete it"):
+    with pytest.raises(FileExistsError, match=r"models/trained0 is there already.*trained0 too to train"):
         whole.run(options(tmp_path))
     assert taken == []
 

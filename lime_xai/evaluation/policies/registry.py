@@ -148,11 +148,11 @@ def shipped_policies(world: World, processor: Any, calibration: Calibration | No
 
 def shipped_tuning(world: World) -> dict[str, Any]:
     """Return the settings chosen on the tuning seed named in the world's file; none if there is no such file."""
-    path = _tuned_file(world.name)
+    path = tuned_file(world.name)
     return read_json(path, "a file of tuned settings", Tuned) if path.exists() else {}
 
 
-def _tuned_file(world: str) -> Path:
+def tuned_file(world: str) -> Path:
     """Return the file of the settings that are shipped for a world, which need not be there."""
     return Path(__file__).with_name(f"tuned_{world}.json")
 
@@ -185,7 +185,7 @@ def select_policies(names: Sequence[str], known: Mapping[str, PolicyT]) -> dict[
                 f"The policy {name!r} has no usual settings, only those chosen on a world for its models; choose some "
                 "with `lime-xai world --tune FILE` and measure with --tuned FILE, or write them as JSON, "
                 '{"policy": "LogitShift", "shifts": {"TOKEN ID": -1.5}} for example. Those chosen on pictograms are in '
-                f"{_tuned_file('scene')}, which --tuned takes too."
+                f"{tuned_file('scene')}, which `lime-xai world --tuned` takes."
             )
         if name not in known:
             raise unknown_name("policy", name, known)

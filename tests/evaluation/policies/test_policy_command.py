@@ -127,6 +127,8 @@ def test_a_world_without_tuned_settings_says_so(untrained, each_folder, each_wor
     assert seen == {"vanilla": None, "paper_cache": Edit.paper("cache"), "edit": Edit(), "uniform_gain": UniformGain()}
     said = " ".join(capsys.readouterr().err.split())
     assert f"no settings of paper_cache, uniform_gain have been chosen on the {each_world.name} world" in said
+    assert each_world.tuning_advice in said
+    assert f"--world {each_world.name} --tune FILE" in each_world.tuning_advice
     with pytest.raises(ValueError, match=r"The policy 'yes_shift' has no usual settings.*--tuned FILE"):
         command_line(each_folder, ["yes_shift"], name=each_world.name)
 
