@@ -1,9 +1,10 @@
 """Tables of the measurements on photographs: ``python benchmarks/photograph_report.py``.
 
 Reads, from ``benchmarks/results``, ``photographs_acceptance.json`` and, for each model NAME,
-``photographs_policies_NAME.json``, ``_fresh_`` (policies on another seed), ``_usual_``, ``_cache_`` and ``_sequence_``
-(the edits of the paper, on fewer scenes), ``_errors_``, ``_answers_``, ``_detection_``, ``_attention_`` and ``_compare_``, which the
-commands of ``python -m benchmarks.photographs`` wrote; and ``world_bundled.json`` and ``grounding.json``, of the
+``photographs_policies_NAME.json``; ``_fresh_``, ``_cache_``, ``_tuned_`` and ``_sequence_``, of policies too (on another
+seed; the edit over the cache with its own learning rate and with that of the pictograms; the edit of the sequence); and
+``_errors_``, ``_answers_``, ``_detection_``, ``_attention_`` and ``_compare_``. The commands of
+``python -m benchmarks.photographs`` wrote them. It also reads ``world_bundled.json`` and ``grounding.json``, of the
 pictograms, beside which they are shown. Writes the tables into the page of photographs, between their marks, and
 prints them. Nothing is measured. A table without a report is left as it is, and named. Reports of one model that were
 measured with different weights, or with others than ``protocol.json`` has, are refused, and so are columns of one table
@@ -47,7 +48,7 @@ FEW = (
     ("grounding of names", "grounding.name"),
 )
 """What is shown of policies on another seed, and of those that take long and are measured on few scenes."""
-OTHER = ("fresh", "usual", "cache", "sequence")
+OTHER = ("fresh", "cache", "tuned", "sequence")
 """Kinds of reports of policies that have a table of ``FEW``."""
 KINDS = ("policies", *OTHER, "errors", "answers", "detection", "attention", "compare")
 METRICS = ("pointing", "mass", "rank", "deletion", "insertion", "perceptual_share", "residual")
