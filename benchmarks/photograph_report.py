@@ -1,7 +1,7 @@
 """Tables of the measurements on photographs: ``python benchmarks/photograph_report.py``.
 
 Reads, from ``benchmarks/results``, ``photographs_acceptance.json`` and, for each model NAME,
-``photographs_policies_NAME.json``; ``_fresh_``, ``_cache_``, ``_tuned_`` and ``_sequence_``, of policies too (on another
+``photographs_policies_NAME.json``; ``_fresh_``, ``_cache_``, ``_tuned_`` and ``_sequence_``, of policies too (another
 seed; the edit over the cache with its own learning rate and with that of the pictograms; the edit of the sequence); and
 ``_errors_``, ``_answers_``, ``_detection_``, ``_attention_`` and ``_compare_``. The commands of
 ``python -m benchmarks.photographs`` wrote them. It also reads ``world_bundled.json`` and ``grounding.json``, of the
