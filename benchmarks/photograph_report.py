@@ -45,6 +45,8 @@ BESIDE = (
 FEW = (
     *BESIDE,
     ("adversarial false yes", "splits.adversarial.false_yes"),
+    ("count accuracy", "open.count.accuracy"),
+    ("second sentences: absent", "detailed.absent"),
     ("grounding of names", "grounding.name"),
 )
 """What is shown of policies on another seed, and of those that take long and are measured on few scenes."""
