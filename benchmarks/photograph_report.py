@@ -195,9 +195,12 @@ def moved(corner: str, shown: Mapping[str, str], report: Report) -> str:
 
 
 def pairs(row: Report, keys: Iterable[str], scenes: int | None = None) -> list[str]:
-    """Return values of a policy by their dotted names, each with its change behind a comma if there is one."""
-    found = [(f"{at(row, key):.3f}", change(row, key, scenes)) for key in keys]
-    return [f"{value}, {by}" if by else value for value, by in found]
+    """Return values of a policy by their dotted names, each with its change behind a comma if there is one.
+
+    A value that the policy does not have, such as a share of second sentences where no caption has one, is a dash.
+    """
+    found = [(bounded(at(row, key), None, None), change(row, key, scenes)) for key in keys]
+    return [f"{value}, {by}" if by and value != "-" else value for value, by in found]
 
 
 def few(report: Report) -> str:

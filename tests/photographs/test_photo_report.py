@@ -70,6 +70,7 @@ def test_tables_replace_what_is_between_their_marks(report, tmp_path, capsys):
     write(tmp_path, "photographs_errors_seed0.json", {"model": "w0", "summary": summary, "counts": counts})
     write(tmp_path, "photographs_errors_seed1.json", {"model": "w1", "summary": summary})
     long = {"weights": "w0", "scenes": 2, "policies": {"vanilla": row(0.3, True), "paper": row(0.2)}}
+    long["policies"]["silent"] = {**row(0.4), "detailed": {"absent": None}}
     write(tmp_path, "photographs_sequence_seed0.json", long)
     write(tmp_path, "photographs_cache_seed0.json", {**long, "scenes": 12})
     marks = marked("captions", "reliance", "rankings", "answers", "sequence", "cache", "beside", "errors", "attention")
@@ -88,6 +89,7 @@ def test_tables_replace_what_is_between_their_marks(report, tmp_path, capsys):
     assert f"| `edit` | {' | '.join([f'0.100, {moved}'] * 6)} |" in page
     assert "seed0, 2 scenes." in page
     assert f"| `paper` | {' | '.join(['0.200, 0.200'] * 8)} | 0.200 | 2.0 |" in page
+    assert f"| `silent` | {' | '.join(['0.400, 0.400'] * 7)} | - | 0.400 | 2.0 |" in page
     assert "seed0, 12 scenes." in page
     assert f"| `paper` | {' | '.join(['0.200, 0.200 [0.180, 0.220]'] * 8)} | 0.200 | 2.0 |" in page
     assert "| `edit` | pictograms, 300 scenes | not measured |" in page
