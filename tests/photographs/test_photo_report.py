@@ -89,7 +89,7 @@ def test_tables_replace_what_is_between_their_marks(report, tmp_path, capsys):
     assert f"| `edit` | {' | '.join([f'0.100, {moved}'] * 6)} |" in page
     assert "seed0, 2 scenes." in page
     assert f"| `paper` | {' | '.join(['0.200, 0.200'] * 8)} | 0.200 | 2.0 |" in page
-    assert f"| `silent` | {' | '.join(['0.400, 0.400'] * 7)} | - | 0.400 | 2.0 |" in page
+    assert f"| `silent` | {' | '.join(['0.400, 0.400'] * 6)} | - | 0.400, 0.400 | 0.400 | 2.0 |" in page
     assert "seed0, 12 scenes." in page
     assert f"| `paper` | {' | '.join(['0.200, 0.200 [0.180, 0.220]'] * 8)} | 0.200 | 2.0 |" in page
     assert "| `edit` | pictograms, 300 scenes | not measured |" in page
