@@ -46,8 +46,10 @@ LEAST: Final = 0.5
 """Nats that a cause must take from a word, beyond what it takes from other words."""
 CAUSES = PICTURE, TEXT, NEITHER = "the picture", "the text", "neither"
 UNTESTED = "the text was not tested"
-TESTED, TRUE_NAMES = "tested inventions", "tested true names"
-"""Invented words and true names whose text was tested."""
+TESTED = "tested inventions"
+"""Invented words whose text was tested, or that no name came before."""
+LATER, TRUE_NAMES = "inventions behind a name", "true names behind a name"
+"""Invented words and true names that a name came before, and whose text was tested."""
 BY_TEXT = "the text takes half a nat beyond other words:"
 _SEED: Final = 4
 _SCENE_SEED: Final = 7
@@ -69,6 +71,8 @@ class Word:
         Effect in nats: the greatest fall of its log-probability without an object (for a true name, another object).
     text : float or None
         The same with another name before it; 0 where no name came before it, None where it was not tested.
+    first : bool
+        Whether no name came before it.
     eraser : str
         The object without whose pixels it falls most.
     eraser_named : bool
@@ -82,6 +86,7 @@ class Word:
     invented: bool
     picture: float
     text: float | None
+    first: bool
     eraser: str
     eraser_named: bool
     others_picture: float | None
@@ -198,6 +203,7 @@ def _word(
         obj not in scene.present,
         float(picture[0]),
         float(text[0]) if tested else None,
+        not named,
         classes[eraser],
         eraser in true,
         float(picture[1:].mean()) if others else None,
@@ -208,31 +214,36 @@ def _word(
 def groups(made: Sequence[Word]) -> dict[str, Pairs]:
     """Return what means are taken of, by title.
 
-    Titles are the share of invented words whose text was not tested; of the tested ones, the share of each cause; of
-    tested words and true names, the share of which the text takes ``LEAST`` nats beyond other words; and effects in
-    nats on invented words, on other words in their places, and on true names.
+    Titles are the share of invented words whose text was not tested; of the others, the share of each cause; of words
+    and true names behind another name, the share of which the text takes ``LEAST`` nats beyond other words; and effects
+    in nats on invented words, on other words in their places, and on true names. What the text does is counted of words
+    behind another name alone: of others it is 0 by definition.
     """
     invented, true = ([one for one in made if one.invented is kind] for kind in (True, False))
-    tested, known = ([one for one in some if one.cause != UNTESTED] for some in (invented, true))
+    tested = [one for one in invented if one.cause != UNTESTED]
+    later, known = ([one for one in some if one.cause != UNTESTED and not one.first] for some in (invented, true))
     found: dict[str, Pairs] = {
         f"inventions, {UNTESTED}": [(one.scene, one.cause == UNTESTED) for one in invented],
         **{f"{TESTED} by {cause}": [(one.scene, one.cause == cause) for one in tested] for cause in CAUSES},
         f"{TESTED} by the picture: the caption does not name the object that raises them": [
             (one.scene, not one.eraser_named) for one in tested if one.cause == PICTURE
         ],
-        f"{BY_TEXT} {TESTED}": [(one.scene, (one.beyond[1] or 0.0) >= LEAST) for one in tested],
+        f"{BY_TEXT} {LATER}": [(one.scene, (one.beyond[1] or 0.0) >= LEAST) for one in later],
         f"{BY_TEXT} {TRUE_NAMES}": [(one.scene, (one.beyond[1] or 0.0) >= LEAST) for one in known],
     }
     for place, name in enumerate(("picture", "text")):
         title = f"effect of the {name}, nats"
-        found[f"{title}: invented words"] = [(one.scene, getattr(one, name)) for one in invented]
-        found[f"{title}: other words there"] = [(one.scene, getattr(one, f"others_{name}")) for one in invented]
-        found[f"{title}: invented minus other words"] = [(one.scene, one.beyond[place]) for one in invented]
-        found[f"{title}: true names"] = [(one.scene, getattr(one, name)) for one in true]
-        found[f"{title}: true names minus other words there"] = [(one.scene, one.beyond[place]) for one in true]
-    title = f"effect of the picture minus that of the text, nats: {TESTED}"
-    found[title] = [(one.scene, one.more[0]) for one in tested]
-    found[f"{title}, less the same on other words"] = [(one.scene, one.more[1]) for one in tested]
+        words_there, names_there = (
+            [one for one in some if name == "picture" or not one.first] for some in (invented, true)
+        )
+        found[f"{title}: invented words"] = [(one.scene, getattr(one, name)) for one in words_there]
+        found[f"{title}: other words there"] = [(one.scene, getattr(one, f"others_{name}")) for one in words_there]
+        found[f"{title}: invented minus other words"] = [(one.scene, one.beyond[place]) for one in words_there]
+        found[f"{title}: true names"] = [(one.scene, getattr(one, name)) for one in names_there]
+        found[f"{title}: true names minus other words there"] = [(one.scene, one.beyond[place]) for one in names_there]
+    title = f"effect of the picture minus that of the text, nats: {LATER}"
+    found[title] = [(one.scene, one.more[0]) for one in later]
+    found[f"{title}, less the same on other words"] = [(one.scene, one.more[1]) for one in later]
     return found
 
 
@@ -247,7 +258,7 @@ def summary(made: Sequence[Word], said: Sequence[Premise], scenes: int) -> dict[
     """
     weights, some = resampling_weights(scenes), groups(made)
     found = means(some, scenes)
-    pairs = {f"{BY_TEXT} {TESTED} minus true names": (f"{BY_TEXT} {TESTED}", f"{BY_TEXT} {TRUE_NAMES}")}
+    pairs = {f"{BY_TEXT} {LATER} minus true names": (f"{BY_TEXT} {LATER}", f"{BY_TEXT} {TRUE_NAMES}")}
     for name in ("picture", "text"):
         title = f"effect of the {name}, nats"
         pairs[f"{title}: invented words minus true names"] = (f"{title}: invented words", f"{title}: true names")

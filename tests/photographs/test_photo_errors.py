@@ -26,8 +26,8 @@ def caption_of(language, named):
     return language.caption_text(named) + " </s>"
 
 
-def effects(scene=0, picture=0.0, text=0.0, others=(0.0, 0.0), invented=True, eraser_named=False):
-    return Word(scene, "dog", invented, picture, text, "cow", eraser_named, *others)
+def effects(scene=0, picture=0.0, text=0.0, others=(0.0, 0.0), invented=True, eraser_named=False, first=False):
+    return Word(scene, "dog", invented, picture, text, first, "cow", eraser_named, *others)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,8 @@ def test_where_every_object_has_been_named_the_text_is_not_tested(world, evaluat
     assert found[0].cause == UNTESTED
     shares = {name: value for name, (value, _, _) in summary(found, [], 3).items()}
     assert shares[f"inventions, {UNTESTED}"] == pytest.approx(1 / 3)
-    assert shares["effect of the text, nats: invented words"] == 0
+    assert [one.first for one in found] == [False, True, True]
+    assert np.isnan(shares["effect of the text, nats: invented words"])  # no name came before, or it was not tested
 
 
 def test_a_premise_is_false_where_its_object_is_erased(world, evaluation, model_and_processor, monkeypatch):
@@ -208,6 +209,7 @@ def test_means_are_those_of_what_was_counted():
         effects(1, 0.5, 0.1, (0.25, 0.1), invented=False),
         effects(0, 0.0, 3.0, (1.0, 0.5), invented=False),
         effects(0, 0.0, None, (1.0, None), invented=False),
+        effects(1, 4.0, 0.0, (0.5, 0.0), first=True),
     ]
     said = [
         Premise(0, True, "dog", "", 4, 1, True, None),
@@ -216,14 +218,14 @@ def test_means_are_those_of_what_was_counted():
         Premise(1, False, "dog", "", 2, 1, True, True),
     ]
     found = {name: value for name, (value, _, _) in summary(made, said, 2).items()}
-    assert found[f"{TESTED} by {PICTURE}"] == pytest.approx(1 / 2)
-    assert found[f"{TESTED} by {TEXT}"] == pytest.approx(1 / 2)
+    assert found[f"{TESTED} by {PICTURE}"] == pytest.approx(2 / 3)
+    assert found[f"{TESTED} by {TEXT}"] == pytest.approx(1 / 3)
     assert found[f"{TESTED} by {NEITHER}"] == 0
-    assert found[f"inventions, {UNTESTED}"] == pytest.approx(1 / 3)
+    assert found[f"inventions, {UNTESTED}"] == pytest.approx(1 / 4)
     assert found[f"{TESTED} by the picture: the caption does not name the object that raises them"] == 1
     assert found["effect of the text, nats: invented words"] == pytest.approx(2 / 3)
-    assert found["effect of the picture, nats: other words there"] == pytest.approx(0.4)
-    assert found["effect of the picture, nats: invented minus other words"] == pytest.approx((1.5 - 0.3) / 2)
+    assert found["effect of the picture, nats: other words there"] == pytest.approx((0.5 + 0.3 + 0.5) / 3)
+    assert found["effect of the picture, nats: invented minus other words"] == pytest.approx((1.5 - 0.3 + 3.5) / 3)
     assert found["effect of the picture, nats: true names minus other words there"] == pytest.approx((0.25 - 2) / 3)
     assert found["effect of the text, nats: invented words minus true names"] == pytest.approx(2 / 3 - 3.1 / 2)
     assert found["objects invented, true premise"] == pytest.approx(1 / 2)
@@ -231,11 +233,11 @@ def test_means_are_those_of_what_was_counted():
     assert found["objects named rightly, false minus true premise"] == 0
     assert found["answers with the partner, false minus true premise"] == 1
     assert found["answers that name the premise's object again, false premise"] == 1 / 2
-    text = "the text takes half a nat beyond other words: tested"
-    assert found[f"{text} inventions"] == 1 / 2
-    assert found[f"{text} true names"] == 1 / 2
-    assert found[f"{text} inventions minus true names"] == 0
-    title = "effect of the picture minus that of the text, nats: tested inventions"
+    text = "the text takes half a nat beyond other words:"
+    assert found[f"{text} inventions behind a name"] == 1 / 2
+    assert found[f"{text} true names behind a name"] == 1 / 2
+    assert found[f"{text} inventions behind a name minus true names"] == 0
+    title = "effect of the picture minus that of the text, nats: inventions behind a name"
     assert found[title] == 0
     assert found[f"{title}, less the same on other words"] == pytest.approx((1.5 - 2.1) / 2)
     counts = counted(groups(made) | premise_groups(said))
