@@ -107,6 +107,12 @@ class Word:
         return first, second
 
     @property
+    def by_text(self) -> bool:
+        """Whether the text takes ``LEAST`` nats beyond what it takes from other words; not where it was not tested."""
+        text = self.beyond[1]
+        return text is not None and text >= LEAST
+
+    @property
     def cause(self) -> str:
         """``PICTURE``, ``TEXT``, ``NEITHER`` or ``UNTESTED``."""
         picture, text = self.beyond
@@ -228,8 +234,8 @@ def groups(made: Sequence[Word]) -> dict[str, Pairs]:
         f"{TESTED} by the picture: the caption does not name the object that raises them": [
             (one.scene, not one.eraser_named) for one in tested if one.cause == PICTURE
         ],
-        f"{BY_TEXT} {LATER}": [(one.scene, (one.beyond[1] or 0.0) >= LEAST) for one in later],
-        f"{BY_TEXT} {TRUE_NAMES}": [(one.scene, (one.beyond[1] or 0.0) >= LEAST) for one in known],
+        f"{BY_TEXT} {LATER}": [(one.scene, one.by_text) for one in later],
+        f"{BY_TEXT} {TRUE_NAMES}": [(one.scene, one.by_text) for one in known],
     }
     for place, name in enumerate(("picture", "text")):
         title = f"effect of the {name}, nats"
