@@ -34,13 +34,12 @@ from typing import Any, Final
 import numpy as np
 from rich.progress import track
 
-from lime_xai.evaluation.bootstrap import estimate, resampling_weights
 from lime_xai.worlds.shared.evaluation import EvaluationSet
 from lime_xai.worlds.shared.language import article
 from lime_xai.worlds.shared.measuring import first_scores, generate_captions
 
-from .measured import Pairs, add_measured, counted, mean_known, means, open_measured, report_means
-from .premises import Premise, premise_differences, premise_groups, premises
+from .measured import Pairs, add_measured, counted, differences, means, open_measured, report_means
+from .premises import FALSE_MINUS_TRUE, Premise, premise_groups, premises
 
 LEAST: Final = 0.5
 """Nats that a cause must take from a word, beyond what it takes from other words."""
@@ -95,16 +94,12 @@ class Word:
     @property
     def beyond(self) -> tuple[float | None, float | None]:
         """What picture and text take from the word beyond what they take from others; None where not measured."""
-        pairs = ((self.picture, self.others_picture), (self.text, self.others_text))
-        first, second = (None if one is None or other is None else one - other for one, other in pairs)
-        return first, second
+        return _less(self.picture, self.others_picture), _less(self.text, self.others_text)
 
     @property
     def more(self) -> tuple[float | None, float | None]:
         """Effect of the picture minus that of the text, as measured and beyond others; None where not measured."""
-        pairs = ((self.picture, self.text), self.beyond)
-        first, second = (None if one is None or other is None else one - other for one, other in pairs)
-        return first, second
+        return _less(self.picture, self.text), _less(*self.beyond)
 
     @property
     def by_text(self) -> bool:
@@ -121,6 +116,11 @@ class Word:
         if max(picture, text) < LEAST:
             return NEITHER
         return PICTURE if picture >= text else TEXT
+
+
+def _less(one: float | None, other: float | None) -> float | None:
+    """Return one number minus another; None where either is not known."""
+    return None if one is None or other is None else one - other
 
 
 def words(model: Any, processor: Any, evaluation: EvaluationSet, captions: Sequence[str]) -> list[Word]:
@@ -260,17 +260,15 @@ def summary(made: Sequence[Word], said: Sequence[Premise], scenes: int) -> dict[
     -------
     dict
         Means of ``groups``, and differences between invented words and true names; means of ``premise_groups``, and
-        what ``premise_differences`` returns.
+        differences between false and true premises.
     """
-    weights, some = resampling_weights(scenes), groups(made)
-    found = means(some, scenes)
+    of_words, of_premises = groups(made), premise_groups(said)
     pairs = {f"{BY_TEXT} {LATER} minus true names": (f"{BY_TEXT} {LATER}", f"{BY_TEXT} {TRUE_NAMES}")}
     for name in ("picture", "text"):
         title = f"effect of the {name}, nats"
         pairs[f"{title}: invented words minus true names"] = (f"{title}: invented words", f"{title}: true names")
-    for title, (first, second) in pairs.items():
-        found[title] = estimate(mean_known(some[first], weights) - mean_known(some[second], weights))
-    return found | means(premise_groups(said), scenes) | premise_differences(said, scenes)
+    found = means(of_words, scenes) | differences(of_words, pairs, scenes)
+    return found | means(of_premises, scenes) | differences(of_premises, FALSE_MINUS_TRUE, scenes)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

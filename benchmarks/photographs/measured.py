@@ -80,6 +80,27 @@ def means(groups: Mapping[str, Pairs], scenes: int) -> dict[str, tuple[float, fl
     return {title: estimate(mean_known(pairs, weights)) for title, pairs in groups.items()}
 
 
+def differences(
+    groups: Mapping[str, Pairs], pairs: Mapping[str, tuple[str, str]], scenes: int
+) -> dict[str, tuple[float, float, float]]:
+    """Return the mean of a group less that of another one with its 95 % bootstrap interval over scenes, by title.
+
+    Parameters
+    ----------
+    groups : mapping of str to Pairs
+        What means are taken of.
+    pairs : mapping of str to (str, str)
+        By title the group, and the one whose mean is subtracted.
+    scenes : int
+        How many there are.
+    """
+    weights = resampling_weights(scenes)
+    return {
+        title: estimate(mean_known(groups[first], weights) - mean_known(groups[second], weights))
+        for title, (first, second) in pairs.items()
+    }
+
+
 def counted(groups: Mapping[str, Pairs]) -> dict[str, tuple[int, int]]:
     """Return of how many values that are known each mean is, and from how many scenes they come."""
     known = {title: [scene for scene, value in pairs if value is not None] for title, pairs in groups.items()}
@@ -89,7 +110,7 @@ def counted(groups: Mapping[str, Pairs]) -> dict[str, tuple[int, int]]:
 def bounded_or_few(values: Sequence[float | None], scenes: int | None) -> str:
     """Return a mean with its interval; alone if it is of fewer than ``FEWEST`` scenes, which cannot be resampled."""
     value, low, high = values
-    return bounded(value, low, high) if scenes is None or scenes >= FEWEST else bounded(value, None, None)
+    return bounded(value, low, high) if scenes is None or scenes >= FEWEST else bounded(value)
 
 
 def report_means(

@@ -168,8 +168,15 @@ def save(
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def check_free_folder(folder: Path) -> None:
+def check_free_folder(folder: Path, advice: str = "; give another name, or delete it.") -> None:
     """Refuse a folder in which there is something.
+
+    Parameters
+    ----------
+    folder : Path
+        Which need not be there.
+    advice : str
+        How the message that names the folder ends.
 
     Raises
     ------
@@ -177,7 +184,7 @@ def check_free_folder(folder: Path) -> None:
         Naming it.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileExistsError(f"{folder} is there already; give another name, or delete it.")
+        raise FileExistsError(f"{folder} is there already{advice}")
 
 
 def fast_tokenizer(tokens: Tokenizer, marks: Mapping[str, str]) -> PreTrainedTokenizerFast:

@@ -75,18 +75,13 @@ def reliance(report: Report) -> str:
             change(row, "grounding.yes"),
             f"{row['relevance']['share']:.3f}",
             change(row, "relevance.share"),
-            image_share(row),
+            bounded(row["image_share"]),
             cost(row),
         )
         for policy, row in report["policies"].items()
     ]
     values = ("grounding of names", "its change", "grounding of yes", "its change", "share in the plain model")
     return table(("", *values, "its change", "image share", "cost"), rows)
-
-
-def image_share(row: Report) -> str:
-    """Return the picture's share of relevance under a policy; a dash for those that compute none."""
-    return "-" if row["image_share"] is None else f"{row['image_share']:.3f}"
 
 
 def rankings(report: Report) -> str:
@@ -112,15 +107,19 @@ def pairs(row: Report, keys: Iterable[str], scenes: int | None = None) -> list[s
 
     A value that the policy does not have, such as a share of second sentences where no caption has one, is a dash.
     """
-    found = [(bounded(at(row, key), None, None), change(row, key, scenes)) for key in keys]
-    return [f"{value}, {by}" if by and value != "-" else value for value, by in found]
+    found = []
+    for key in keys:
+        value = at(row, key)
+        by = "" if value is None else change(row, key, scenes)
+        found.append(f"{bounded(value)}, {by}" if by else bounded(value))
+    return found
 
 
 def few(report: Report) -> str:
     """Return what ``FEW`` lists of each policy, its image share and its cost."""
     shown = dict(FEW)
     rows = [
-        (f"`{policy}`", *pairs(row, shown.values(), report["scenes"]), image_share(row), cost(row))
+        (f"`{policy}`", *pairs(row, shown.values(), report["scenes"]), bounded(row["image_share"]), cost(row))
         for policy, row in report["policies"].items()
     ]
     return table(("value, its change", *shown, "image share", "cost"), rows)

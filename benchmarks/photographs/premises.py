@@ -15,11 +15,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from lime_xai.evaluation.bootstrap import estimate, resampling_weights
 from lime_xai.worlds.shared.evaluation import EvaluationSet, lone_objects
 from lime_xai.worlds.shared.measuring import batches
 
-from .measured import Pairs, mean_known
+from .measured import Pairs
 
 PREMISE_TOKENS: Final = 14
 _SEED: Final = 4
@@ -104,6 +103,10 @@ NAMED: Final = {
 }
 """Fields of ``Premise`` of which means are taken, by title."""
 TRUE, FALSE = "true premise", "false premise"
+FALSE_MINUS_TRUE: Final = {
+    f"{title}, false minus true premise": (f"{title}, {FALSE}", f"{title}, {TRUE}") for title in NAMED
+}
+"""Groups of ``premise_groups`` whose means are subtracted, by the title of the difference."""
 
 
 def premise_groups(said: Sequence[Premise]) -> dict[str, Pairs]:
@@ -112,23 +115,4 @@ def premise_groups(said: Sequence[Premise]) -> dict[str, Pairs]:
         f"{title}, {TRUE if true else FALSE}": [(one.scene, getattr(one, name)) for one in said if one.true is true]
         for title, name in NAMED.items()
         for true in (True, False)
-    }
-
-
-def premise_differences(said: Sequence[Premise], scenes: int) -> dict[str, tuple[float, float, float]]:
-    """Return what answers name after a false premise less what they name after a true one, with intervals.
-
-    Parameters
-    ----------
-    said : sequence of Premise
-        What was answered.
-    scenes : int
-        How many scenes were asked about.
-    """
-    weights, groups = resampling_weights(scenes), premise_groups(said)
-    return {
-        f"{title}, false minus true premise": estimate(
-            mean_known(groups[f"{title}, {FALSE}"], weights) - mean_known(groups[f"{title}, {TRUE}"], weights)
-        )
-        for title in NAMED
     }

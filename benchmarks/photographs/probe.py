@@ -26,7 +26,7 @@ from torch import Tensor
 
 from lime_xai.storage.store import check_writable, write_json
 
-from .catalogue import Catalogue, catalogue
+from .catalogue import CLASSES, Catalogue, catalogue
 from .features import BATCH, FeatureCache, Tower, encoder, features_of, pixel_values, training_scene
 from .packages import found
 from .scenes import DIFFICULTIES, GRID, PhotoScene, masks, tokens_of
@@ -185,11 +185,11 @@ def run(arguments: argparse.Namespace) -> None:
 
     torch.set_num_threads(1)
     parts, console = found(arguments.folder), Console()
+    about = {"known_scenes": arguments.known, "scenes": arguments.scenes, "classes": len(CLASSES)}
     if arguments.layers:
         stamps = catalogue(parts.stamps)
         layers = layer_scores(tower(parts, DEPTH), stamps, arguments.known, arguments.scenes, SEED)
         rows = {str(layer): row for layer, row in layers.items()}
-        about = {"known_scenes": arguments.known, "scenes": arguments.scenes, "classes": len(stamps.names)}
         _report(console, "layers run", rows, arguments.out, about)
         return
     cache = FeatureCache(arguments.features or arguments.folder / "features", arguments.known)
@@ -201,7 +201,6 @@ def run(arguments: argparse.Namespace) -> None:
         with console.status(name):
             fresh = fresh_objects(model, stamps, name, arguments.scenes, cache.identity["seed"])
             results[name] = {**scores(known, fresh), "difficulty": asdict(DIFFICULTIES[name])}
-    about = {"known_scenes": arguments.known, "scenes": arguments.scenes, "classes": len(stamps.names)}
     _report(console, "difficulty", results, arguments.out, about)
 
 

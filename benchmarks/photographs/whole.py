@@ -14,6 +14,7 @@ from rich.console import Console
 from lime_xai.worlds.shared.models import read_protocol
 
 from . import assemble, features, parts, training
+from .model import check_free_folder
 
 STEPS: Final = (("parts", parts), ("features", features), ("train", training))
 
@@ -34,11 +35,11 @@ def run(arguments: argparse.Namespace) -> None:
     """
     trained = arguments.folder / f"trained{arguments.seed}"
     out = arguments.folder / "models" / trained.name
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(
-            f"{out} is there already. Delete it to assemble the model again, and {trained} too to train it again; or "
-            "give another --folder, into which everything is downloaded"
-        )
+    check_free_folder(
+        out,
+        f". Delete it to assemble the model again, and {trained} too to train it again; or give another --folder, into "
+        "which everything is downloaded",
+    )
     threads = ["--threads", str(arguments.threads)]
     given: dict[str, list[str]] = {
         "parts": [],

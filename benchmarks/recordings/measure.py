@@ -19,7 +19,7 @@ from rich.console import Console
 from lime_xai.command.loading import check_device
 from lime_xai.evaluation.against import Against
 from lime_xai.evaluation.bootstrap import bounded, estimate, resampling_weights
-from lime_xai.evaluation.policies.registry import Measured, Tuned, select_policies, world_policies
+from lime_xai.evaluation.policies.registry import Measured, Tuned, select_policies, tuned_file, world_policies
 from lime_xai.evaluation.policies.world import contexts, for_questions
 from lime_xai.policies.registry import policy_to_dict
 from lime_xai.storage.store import check_identity, check_writable, read_json, write_json
@@ -151,7 +151,7 @@ def run(arguments: argparse.Namespace) -> None:
     world, console = open_world(arguments.folder), Console()
     model, processor = world.load_model(arguments.model)
     model.to(arguments.device or "cpu")
-    tuned = read_json(SOUND_TUNED, "a file of tuned settings", Tuned)
+    tuned = read_json(tuned_file("sound"), "a file of tuned settings", Tuned)
     known = world_policies(world, processor, tuned)
     policies = select_policies(list(dict.fromkeys(["vanilla", *arguments.policies.split(",")])), known)
     splits = arguments.splits.split(",")
@@ -179,7 +179,3 @@ def run(arguments: argparse.Namespace) -> None:
         console.print(f"{len(report['blocks']) * BLOCK} of {arguments.clips} clips", highlight=False)
     for name, values in report["summary"].items():
         console.print(f"{name}: " + "; ".join(f"{key} {bounded(*one)}" for key, one in values.items()), highlight=False)
-
-
-SOUND_TUNED: Final = Path(__file__).parents[2] / "lime_xai" / "evaluation" / "policies" / "tuned_sound.json"
-"""Settings chosen on the synthesised sound world."""

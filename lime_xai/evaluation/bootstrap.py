@@ -71,8 +71,8 @@ def estimate(values: Floats, level: float = LEVEL) -> tuple[float, float, float]
     return (float(values[0]), *interval(values[1:], level))
 
 
-def bounded(value: float | None, low: float | None, high: float | None) -> str:
-    """Return a value with its interval as text; a report's None, where there is none, is a dash."""
+def bounded(value: float | None, low: float | None = None, high: float | None = None) -> str:
+    """Return a value with its interval, if it has one, as text; a report's None, where there is none, is a dash."""
     if value is None:
         return "-"
     return f"{value:.3f}" if low is None or high is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"

@@ -23,7 +23,7 @@ class Estimate:
 
     def __str__(self) -> str:
         if not self.examples:
-            return bounded(None, None, None)
+            return bounded(None)
         if abs(self.mean) >= 100 or 0 < abs(self.mean) < 0.01:
             return f"{self.mean:.3g} [{self.low:.3g}, {self.high:.3g}]"
         return bounded(self.mean, self.low, self.high)
